@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
+/*
+ * hwv_exit.h - why a guest stopped: neutral names, one list for Intel and AMD, stable for ever. Part of hwv.h.
+ */
+#ifndef HWV_EXIT_H
+#define HWV_EXIT_H
+
+#include <linux/types.h>
+
+/*
+ * The first group is what the CPU reports; these are the keys of all statistics. The second group (from 0x80) is what only
+ * HWV_RUN reports. A CPU's reason may be served in the kernel or leave to user under the same name.
+ */
+enum hwv_exit_reason {
+	HWV_EXIT_NONE = 0,
+	HWV_EXIT_HOST_INTERRUPT = 1, /* a host interrupt arrived; never leaves to user */
+	HWV_EXIT_HOST_NMI = 2,
+	HWV_EXIT_INTERRUPT_WINDOW = 3, /* the guest can take an interrupt now, as reply.flags asked */
+	HWV_EXIT_NMI_WINDOW = 4,
+	HWV_EXIT_HLT = 5,
+	HWV_EXIT_CPUID = 6,
+	HWV_EXIT_IO = 7,
+	HWV_EXIT_MSR_READ = 8,
+	HWV_EXIT_MSR_WRITE = 9,
+	HWV_EXIT_HYPERCALL = 10, /* VMCALL, VMMCALL */
+	HWV_EXIT_PAGE_FAULT = 11, /* nested page fault, EPT violation: served, or leaves as HWV_EXIT_MMIO */
+	HWV_EXIT_EXCEPTION = 12,
+	HWV_EXIT_CR_READ = 13,
+	HWV_EXIT_CR_WRITE = 14,
+	HWV_EXIT_DR_ACCESS = 15,
+	HWV_EXIT_RDTSC = 16,
+	HWV_EXIT_RDTSCP = 17,
+	HWV_EXIT_RDPMC = 18,
+	HWV_EXIT_INVLPG = 19,
+	HWV_EXIT_INVD = 20,
+	HWV_EXIT_WBINVD = 21,
+	HWV_EXIT_MONITOR = 22,
+	HWV_EXIT_MWAIT = 23,
+	HWV_EXIT_PAUSE = 24,
+	HWV_EXIT_XSETBV = 25,
+	HWV_EXIT_DESCRIPTOR = 26, /* SGDT SIDT SLDT STR LGDT LIDT LLDT LTR */
+	HWV_EXIT_TASK_SWITCH = 27,
+	HWV_EXIT_SHUTDOWN = 28, /* triple fault; registers are valid */
+	HWV_EXIT_INIT = 29,
+	HWV_EXIT_SMI = 30,
+	HWV_EXIT_RSM = 31,
+	HWV_EXIT_VIRT_INSTRUCTION = 32, /* an SVM or VMX instruction in the guest */
+	HWV_EXIT_MACHINE_CHECK = 33,
+	HWV_EXIT_TIMER = 34, /* VMX preemption timer */
+	HWV_EXIT_STEP = 35, /* monitor trap flag */
+	HWV_EXIT_INVALID_STATE = 36, /* the CPU refused the guest state: entry.rule */
+	HWV_EXIT_RDPRU = 37,
+	HWV_EXIT_INVPCID = 38,
+	HWV_EXIT_UNKNOWN = 39, /* a raw reason that hwv does not know: raw_reason */
+	HWV_EXIT_CPU_REASONS = 40, /* how many; not a reason */
+
+	HWV_EXIT_MMIO = 0x80,
+	HWV_EXIT_EOI = 0x81,
+	HWV_EXIT_KICKED = 0x82,
+	HWV_EXIT_ERROR = 0x83, /* the guest cannot go on: error.code; HWV_RUN may be tried again */
+	HWV_EXIT_RESET = 0x84, /* INIT or SIPI reached a vCPU of a VM without APIC */
+};
+
+/* What HWV_EXIT_ERROR reports. */
+enum hwv_error {
+	HWV_ERROR_NONE = 0,
+	HWV_ERROR_MEMORY = 1,      /* guest memory at error.detail (gpa) cannot be paged in: errno in error.code2 */
+	HWV_ERROR_EMULATION = 2,   /* an instruction that hwv does not complete, at rip; bytes in error.insn */
+	HWV_ERROR_VIRT_FAULT = 3,  /* an SVM/VMX instruction faulted: the CPU was taken away */
+	HWV_ERROR_RAW = 4,         /* an exit that should not exist: raw_reason */
+};
+
+struct hwv_exit_io {
+	__u16 port;
+	__u8 size;     /* 1, 2, 4 bytes */
+	__u8 write;    /* 1: OUT, OUTS */
+	__u8 string;   /* 1: INS, OUTS: completed by user, who moves RSI/RDI/RCX and RIP (exit.next_rip) */
+	__u8 rep;      /* 1: REP prefix */
+	__u8 segment;  /* OUTS: enum hwv_segment_index of the source */
+	__u8 address_size; /* string: 2, 4, 8 bytes */
+	__u32 data;    /* OUT: the value. IN: the value is reply.data, the kernel merges it into RAX */
+	__u32 reserved;
+};
+
+struct hwv_exit_mmio {
+	__u64 gpa;
+	__u64 data;    /* decoded write: the value */
+	__u8 decoded;  /* 1: a plain MOV: user serves `size` bytes, the kernel completes. 0: user emulates `insn` with the registers */
+	__u8 write;
+	__u8 size;     /* decoded: 1, 2, 4, 8 */
+	__u8 insn_len; /* valid bytes of insn; 0: they could not be fetched */
+	__u8 insn[16];
+	__u32 reserved;
+};
+
+struct hwv_exit_msr {
+	__u32 index;
+	__u32 reserved;
+	__u64 data; /* write: the value. Read: the answer is reply.data. reply.flags HWV_REPLY_FAULT raises #GP instead */
+};
+
+struct hwv_exit_hypercall {
+	__u64 nr;      /* RAX; reply.data is the result */
+	__u64 args[4]; /* RBX RCX RDX RSI */
+};
+
+struct hwv_exit_error {
+	__u32 code; /* enum hwv_error */
+	__s32 code2;
+	__u64 detail;
+	__u8 insn[16];
+};
+
+#endif

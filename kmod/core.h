@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * core.h - door 2: what Linux asks of the C++ core. Results are 0 or a negative errno. Unless said otherwise: process
+ * context, may sleep. linux/ has copied and size-checked every structure; the core checks what it says.
+ */
+#ifndef HWV_CORE_H
+#define HWV_CORE_H
+
+#include <linux/types.h>
+#include "hwv.h"
+#include "host.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct hwv_core_vm;
+struct hwv_core_vcpu;
+
+/* ---- module ---- */
+int hwv_core_init(void); /* looks at the CPU, chooses the backend. Never fails for a missing feature: see hwv_core_info().unusable */
+void hwv_core_exit(void);
+void hwv_core_info(struct hwv_info *out);
+int hwv_core_supported_cpuid(struct hwv_cpuid_entry *out, __u32 *count); /* -E2BIG: *count is what is needed */
+
+/* ---- a CPU enters and leaves the hypervisor's service ---- */
+int hwv_core_cpu_prepare(__u32 cpu);  /* allocates what that CPU needs; idempotent */
+void hwv_core_cpu_release(__u32 cpu); /* frees it */
+int hwv_core_cpu_enable(void);        /* on the CPU, irqs off. -EBUSY: somebody else has it on */
+void hwv_core_cpu_disable(void);      /* on the CPU, irqs off, any state: also crash and kexec; no allocation, no lock */
+
+/* ---- VM ---- */
+int hwv_core_vm_create(struct hwv_host_vm *host, const struct hwv_create_vm *request, struct hwv_core_vm **out);
+void hwv_core_vm_destroy(struct hwv_core_vm *vm); /* after all its vCPUs */
+int hwv_core_vm_set_memory(struct hwv_core_vm *vm, const struct hwv_memory *request);
+int hwv_core_vm_dirty_log(struct hwv_core_vm *vm, const struct hwv_dirty_log *request, __u64 *words /* kernel memory */);
+int hwv_core_vm_msi(struct hwv_core_vm *vm, __u64 address, __u32 data); /* any context; vCPUs that accepted, or -EINVAL */
+int hwv_core_vm_eoi_exits(struct hwv_core_vm *vm, const struct hwv_eoi_exits *request);
+int hwv_core_vm_clock(struct hwv_core_vm *vm, struct hwv_clock *request);
+/* from the MMU notifier: the host's mapping of [start, end) changes. Flushes before it returns. */
+void hwv_core_vm_unmap_hva(struct hwv_core_vm *vm, __u64 start, __u64 end);
+int hwv_core_vm_age_hva(struct hwv_core_vm *vm, __u64 start, __u64 end, int clear); /* 1: accessed since */
+
+/* ---- vCPU. The caller serializes all but interrupt, kick, timer, runnable per vCPU by a mutex ---- */
+int hwv_core_vcpu_create(struct hwv_core_vm *vm, __u32 id, struct hwv_host_vcpu *host, struct hwv_run *run,
+			 struct hwv_core_vcpu **out);
+void hwv_core_vcpu_destroy(struct hwv_core_vcpu *vcpu);
+int hwv_core_vcpu_run(struct hwv_core_vcpu *vcpu);  /* loaded */
+int hwv_core_vcpu_sync(struct hwv_core_vcpu *vcpu); /* loaded */
+void hwv_core_vcpu_load(struct hwv_core_vcpu *vcpu, __u32 cpu); /* preemption off: the thread (again) runs on `cpu` */
+void hwv_core_vcpu_put(struct hwv_core_vcpu *vcpu, int preempted); /* preemption off: it leaves the CPU or the ioctl */
+int hwv_core_vcpu_set_cpuid(struct hwv_core_vcpu *vcpu, const struct hwv_cpuid_entry *entries, __u32 count);
+int hwv_core_vcpu_msr(struct hwv_core_vcpu *vcpu, struct hwv_msr_entry *entry, int set); /* loaded; -EINVAL: refused */
+int hwv_core_vcpu_apic_reg(struct hwv_core_vcpu *vcpu, struct hwv_apic_reg *request);
+int hwv_core_vcpu_interrupt(struct hwv_core_vcpu *vcpu, const struct hwv_interrupt *request); /* any thread */
+void hwv_core_vcpu_kick(struct hwv_core_vcpu *vcpu); /* any context */
+void hwv_core_vcpu_timer(struct hwv_core_vcpu *vcpu); /* hard irq */
+int hwv_core_vcpu_runnable(struct hwv_core_vcpu *vcpu); /* any context: a wait for events is over */
+void hwv_core_vcpu_stats(struct hwv_core_vcpu *vcpu, struct hwv_exit_stats *exits /* HWV_EXIT_CPU_REASONS */,
+			 struct hwv_time *time, __u64 *entries);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

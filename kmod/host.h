@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * host.h - door 1: what the C++ core asks of Linux. C functions, fixed-width types, opaque handles; implemented in linux/.
+ * "Process" context means the owner's thread in an ioctl (may sleep, the VM's mm is current); "atomic": preemption or irqs off.
+ */
+#ifndef HWV_HOST_H
+#define HWV_HOST_H
+
+#include <linux/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct hwv_host_vm;   /* linux/vm.c: file, mm, notifier, eventfds */
+struct hwv_host_vcpu; /* linux/vcpu.c: file, thread, timer, FPU, wait queue */
+
+/* ---- diagnostics (any context; log is rate-limited, `format` has at most two %llx) ---- */
+void hwv_host_log(const char *format, __u64 a, __u64 b);
+void hwv_host_bug(void); /* a broken invariant of hwv's own: BUG(). Unreachable by guests and users */
+
+/* ---- kernel memory (process context; zeroed; charged to the caller's memcg). NULL, -ENOMEM when there is none ---- */
+struct hwv_host_page {
+	void *va;
+	__u64 pa; /* without the host's encryption mask */
+};
+void *hwv_host_alloc(__u64 bytes);
+void hwv_host_free(void *memory);
+int hwv_host_pages_alloc(__u32 order, struct hwv_host_page *out);
+void hwv_host_pages_free(const struct hwv_host_page *page, __u32 order); /* any context with irqs on */
+
+/* ---- spin lock (irqs stay as they are; never taken from irq context) ---- */
+struct hwv_host_lock {
+	__u64 opaque[16];
+};
+void hwv_host_lock_init(struct hwv_host_lock *lock);
+void hwv_host_lock_take(struct hwv_host_lock *lock);
+void hwv_host_lock_release(struct hwv_host_lock *lock);
+
+/* ---- the owner's memory ---- */
+int hwv_host_user_read(void *to, __u64 hva, __u32 bytes);   /* process; -EFAULT */
+int hwv_host_user_write(__u64 hva, const void *from, __u32 bytes);
+int hwv_host_user_read_atomic(void *to, __u64 hva, __u32 bytes); /* owner's thread, atomic: only what is present */
+int hwv_host_user_write_atomic(__u64 hva, const void *from, __u32 bytes);
+int hwv_host_user_cmpxchg64(__u64 hva, __u64 *expected, __u64 desired); /* process; 1: exchanged, 0: *expected updated */
+
+struct hwv_host_fault {
+	__u64 pfn;      /* host page frame that holds the hva */
+	__u64 sequence; /* of the notifier, before the look-up */
+	__u32 level;    /* largest host mapping around it: 1 = 4 KiB, 2 = 2 MiB, 3 = 1 GiB */
+	__u32 writable; /* the host PTE may be written */
+};
+/* Process. Pages in the hva and holds a reference on it. -EFAULT no mapping, -EINTR fatal signal, -EHWPOISON, -EPERM device memory */
+int hwv_host_fault_in(struct hwv_host_vm *vm, __u64 hva, int write, struct hwv_host_fault *out);
+/* Under the memory lock of the VM: true when an invalidation came after `sequence`: drop the page and start again. */
+int hwv_host_fault_stale(struct hwv_host_vm *vm, __u64 sequence, __u64 hva);
+void hwv_host_fault_done(const struct hwv_host_fault *fault, int written); /* any context: marks accessed (dirty), drops the reference */
+void hwv_host_page_set_dirty(__u64 pfn); /* a leaf that the guest wrote goes away: atomic */
+
+/* ---- this CPU ---- */
+__u32 hwv_host_cpu(void);
+__u32 hwv_host_cpu_count(void); /* possible CPUs */
+void hwv_host_preempt_disable(void);
+void hwv_host_preempt_enable(void);
+void hwv_host_irq_disable(void);
+void hwv_host_irq_enable(void);
+void hwv_host_cpu_kick(__u32 cpu);      /* any context: makes a guest on `cpu` exit */
+void hwv_host_cpu_kick_wait(__u32 cpu); /* irqs on: and returns after it did */
+int hwv_host_work_pending(void); /* irqs off: signal, reschedule or notification waits for this thread */
+int hwv_host_handle_work(void);  /* process: serves it. -EINTR: a signal */
+
+/* ---- around a guest entry (irqs off) ---- */
+void hwv_host_guest_enter(void);  /* time and RCU accounting: from here to guest_exit noinstr */
+void hwv_host_guest_exit(void);
+void hwv_host_timing_enter(void); /* %guest: brackets the above, spans the irq that ended the guest */
+void hwv_host_timing_exit(void);
+void hwv_host_fpu_ensure(void);   /* the guest's FPU state is in the registers (again) */
+void hwv_host_debug_restore(void); /* host breakpoints back into DR0-7 after a guest used them */
+
+/* ---- the vCPU's thread ---- */
+void hwv_host_fpu_swap(struct hwv_host_vcpu *vcpu, int to_guest); /* process; around HWV_RUN */
+int hwv_host_vcpu_block(struct hwv_host_vcpu *vcpu); /* process: sleeps until hwv_core_vcpu_runnable(); -EINTR */
+void hwv_host_vcpu_wake(struct hwv_host_vcpu *vcpu); /* any context */
+void hwv_host_timer_start(struct hwv_host_vcpu *vcpu, __u64 ns); /* atomic: one shot from now; hwv_core_vcpu_timer() in irq context */
+void hwv_host_timer_cancel(struct hwv_host_vcpu *vcpu); /* irqs on: and waits for a callback under way */
+
+/* ---- time (any context) ---- */
+__u64 hwv_host_boot_ns(void); /* CLOCK_BOOTTIME-like, monotonic, on the base of the TSC where the host uses it */
+__u64 hwv_host_wall_ns(void);
+__u32 hwv_host_tsc_khz(void);
+__u64 hwv_host_steal_ns(void); /* this thread: time runnable but not running */
+
+/* ---- eventfds (owner's thread, atomic) ---- */
+int hwv_host_ioevent(struct hwv_host_vm *vm, int port, __u64 address, __u32 bytes, __u64 data); /* 1: taken */
+void hwv_host_resample(struct hwv_host_vm *vm, __u8 vector); /* signals resample fds of irqfds with that vector */
+
+/* ---- facts that do not change after load ---- */
+struct hwv_host_facts {
+	__u64 sme_mask;     /* to be ORed into every physical address that the CPU reads */
+	__u64 xcr0;         /* host's XCR0 */
+	__u64 xcr0_guest;   /* what guests may set in XCR0 */
+	__u32 xsave_bytes;
+	__u32 phys_bits;
+	__u32 speculation;  /* HWV_SPEC_* */
+	__u32 nx_split;     /* iTLB multihit: executable 2M/1G leaves must be split */
+	__u64 spec_ctrl;    /* host's SPEC_CTRL between kernel instructions */
+	__u32 guest_1g;     /* host maps 1 GiB pages */
+	__u32 reserved;
+};
+#define HWV_SPEC_IBPB (1U << 0)         /* IBPB exists and is wanted when another VM's vCPU comes to a CPU */
+#define HWV_SPEC_CTRL (1U << 1)         /* SPEC_CTRL exists: swap around the guest */
+#define HWV_SPEC_VIRT_SPEC_CTRL (1U << 2) /* the CPU switches SPEC_CTRL by itself (V_SPEC_CTRL) */
+#define HWV_SPEC_SSBD (1U << 3)
+#define HWV_SPEC_L1D_FLUSH (1U << 4)
+#define HWV_SPEC_IBPB_ON_EXIT (1U << 5) /* IBPB before return to user after a guest (VMSCAPE, SRSO) */
+#define HWV_SPEC_STIBP (1U << 6)
+const struct hwv_host_facts *hwv_host_facts(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
