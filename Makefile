@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# make [KDIR=dir] | demo | check [ONLY=pattern BED=svm] | bench | install | dkms | sloc | lint | check-mutants | clean
+
+# Kernel to build for: the argument, else the running kernel's build tree, else the newest installed headers, 6.1 first.
+hdrs := $(shell ls -d /usr/src/linux-headers-*-amd64 2>/dev/null | grep -v -e -cloud- -e -rt- | sort -V)
+KDIR ?= $(firstword $(wildcard /lib/modules/$(shell uname -r)/build) $(lastword $(filter %/linux-headers-6.1.%,$(hdrs))) \
+	$(lastword $(hdrs)))
+ifeq ($(filter -j%,$(MAKEFLAGS)),)
+MAKEFLAGS += -j$(shell nproc)
+endif
+
+all: module hwvctl
+
+# Kbuild writes its objects beside the sources; build/kmod is a mirror of kmod/ made of relative links. A changed source
+# is seen through its link, a removed one takes its link along.
+module:
+	$(if $(KDIR),,$(error no kernel headers found: run scripts/setup, or give KDIR=))
+	@for d in $$(cd kmod && find . -type d); do mkdir -p build/kmod/$$d && find build/kmod/$$d -maxdepth 1 -xtype l -delete && \
+		find kmod/$$d -maxdepth 1 -type f -exec ln -srft build/kmod/$$d {} + || exit 1; done
+	@ln -sfn ../include build/include
+	+$(MAKE) -C $(KDIR) M=$(CURDIR)/build/kmod modules
+	@cp -u build/kmod/hwv.ko build/hwv.ko
+
+hwvctl:
+	+$(MAKE) -C userspace
+
+tests: hwvctl
+	+$(MAKE) -C tests
+
+demo bench: setup
+	scripts/$@
+check: setup
+	scripts/check $(if $(ONLY),--only '$(ONLY)') $(if $(BED),--bed $(BED)) $(foreach k,$(KERNELS),--kernel $k)
+setup:
+	scripts/setup
+lint sloc check-mutants:
+	scripts/$@
+
+install: all
+	scripts/install
+dkms:
+	scripts/install --dkms
+clean:
+	rm -rf build
+
+.PHONY: all module hwvctl tests demo bench check setup lint sloc check-mutants install dkms clean
