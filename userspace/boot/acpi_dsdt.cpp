@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <string>
+
+#include "boot/acpi.hpp"
+#include "boot/aml.hpp"
+
+namespace boot {
+namespace {
+
+using aml::Code;
+using aml::operator+;
+using aml::operator+=;
+
+constexpr std::uint64_t sta_all = 0xf; // present, enabled, shown, working
+
+Code legacy_device(std::string_view path, std::string_view id, unsigned uid, const Code &where) {
+    return aml::device(path, aml::name("_HID", aml::eisa_id(id)) +
+                                 aml::name("_UID", aml::integer(uid)) +
+                                 aml::name("_STA", aml::integer(sta_all)) +
+                                 aml::name("_CRS", aml::resources(where)));
+}
+
+std::string numbered(const char *stem, std::size_t number) {
+    static constexpr char digits[] = "0123456789ABCDEF";
+    std::string text{stem};
+    while (text.size() < 4)
+        text += digits[number >> (4 * (3 - text.size())) & 0xf];
+    return text;
+}
+
+Code legacy_devices(const AcpiConfig &config) {
+    Code code;
+    for (std::size_t i = 0; i < config.uarts.size(); ++i)
+        code +=
+            legacy_device("COM" + std::to_string(i + 1), "PNP0501", static_cast<unsigned>(i + 1),
+                          aml::io_port(config.uarts[i].port, 8) + aml::irq(config.uarts[i].irq));
+    if (config.rtc) code += legacy_device("RTC", "PNP0B00", 0, aml::io_port(0x70, 2) + aml::irq(8));
+    if (config.i8042) {
+        code += legacy_device("KBD", "PNP0303", 0,
+                              aml::io_port(0x60, 1) + aml::io_port(0x64, 1) + aml::irq(1));
+        code += legacy_device("MOU", "PNP0F13", 0, aml::irq(12));
+    }
+    return code;
+}
+
+Code pvpanic_device() {
+    return aml::device("PEVT", aml::name("_HID", aml::string("QEMU0001")) +
+                                   aml::name("_STA", aml::integer(sta_all)) +
+                                   aml::name("_CRS", aml::resources(aml::io_port(0x505, 1))));
+}
+
+Code virtio_device(const AcpiVirtioMmio &device, std::size_t index) {
+    const auto where =
+        aml::memory32(device.base, device.size) + aml::interrupt(device.gsi, false, false);
+    return aml::device(numbered("V", index), aml::name("_HID", aml::string("LNRO0005")) +
+                                                 aml::name("_UID", aml::integer(index)) +
+                                                 aml::name("_CCA", aml::integer(1)) +
+                                                 aml::name("_CRS", aml::resources(where)));
+}
+
+// Interrupt routing of all 32 devices, the pins rotated from device to device as on a real board.
+Code pci_routing(const AcpiPci &pci) {
+    std::vector<Code> routes;
+    for (std::uint32_t device = 0; device < 32; ++device)
+        for (std::uint32_t pin = 0; pin < 4; ++pin)
+            routes.push_back(aml::package(
+                {aml::integer(device << 16 | 0xffff), aml::integer(pin), aml::integer(0),
+                 aml::integer(pci.gsi[(device + pin) % pci.gsi.size()])}));
+    return aml::package(routes);
+}
+
+Code pci_bridge(const AcpiPci &pci) {
+    auto windows = aml::bus_range(0, 255) + aml::io_port(0xcf8, 8) + aml::io_range(0, 0xcf7) +
+                   aml::io_range(0xd00, 0xffff) +
+                   aml::memory_range32(pci.memory_first, pci.memory_last);
+    if (pci.memory64_last != 0)
+        windows += aml::memory_range64(pci.memory64_first, pci.memory64_last);
+    auto body = aml::name("_HID", aml::eisa_id("PNP0A03")) + aml::name("_UID", aml::integer(0)) +
+                aml::name("_BBN", aml::integer(0)) + aml::name("_CRS", aml::resources(windows));
+    if (!pci.gsi.empty()) body += aml::name("_PRT", pci_routing(pci));
+    return aml::device("PCI0", body);
+}
+
+Code processor(std::size_t uid) {
+    return aml::device(numbered("C", uid), aml::name("_HID", aml::string("ACPI0007")) +
+                                               aml::name("_UID", aml::integer(uid)));
+}
+
+} // namespace
+
+Bytes build_dsdt(const AcpiConfig &config) {
+    Code devices = legacy_devices(config);
+    if (config.pvpanic) devices += pvpanic_device();
+    for (std::size_t i = 0; i < config.virtio.size(); ++i)
+        devices += virtio_device(config.virtio[i], i);
+    if (config.pci) devices += pci_bridge(*config.pci);
+    for (std::size_t i = 0; i < config.apic_ids.size(); ++i)
+        devices += processor(i);
+    const auto type = aml::integer(config.s5_type);
+    const auto zero = aml::integer(0);
+    const auto code =
+        aml::name("\\_S5", aml::package({type, type, zero, zero})) + aml::scope("\\_SB", devices);
+    Bytes body;
+    for (const auto byte : code)
+        body.push_back(std::byte{byte});
+    return seal_table("DSDT", 2, body); // revision 2: integers have 64 bits
+}
+
+} // namespace boot
