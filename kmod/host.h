@@ -104,7 +104,8 @@ struct hwv_host_facts {
 	__u32 speculation;  /* HWV_SPEC_* */
 	__u32 nx_split;     /* iTLB multihit: executable 2M/1G leaves must be split */
 	__u64 spec_ctrl;    /* host's SPEC_CTRL between kernel instructions */
-	__u32 guest_1g;     /* host maps 1 GiB pages */
+	__u64 direct_map;   /* kernel virtual address of physical address 0 */
+	__u32 huge_1g;      /* the host maps 1 GiB pages */
 	__u32 reserved;
 };
 #define HWV_SPEC_IBPB (1U << 0)         /* IBPB exists and is wanted when another VM's vCPU comes to a CPU */
