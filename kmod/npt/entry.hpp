@@ -31,9 +31,8 @@ struct Perms {
     bool write = false;
     bool exec = false;
 
-    friend constexpr bool operator==(const Perms&, const Perms&) = default;
-    friend constexpr Perms operator&(Perms a, Perms b)
-    {
+    friend constexpr bool operator==(const Perms &, const Perms &) = default;
+    friend constexpr Perms operator&(Perms a, Perms b) {
         return {a.read && b.read, a.write && b.write, a.exec && b.exec};
     }
     constexpr bool none() const { return !read && !write && !exec; }
@@ -53,7 +52,7 @@ struct Leaf {
     bool accessed = false;
     bool dirty = false;
 
-    friend constexpr bool operator==(const Leaf&, const Leaf&) = default;
+    friend constexpr bool operator==(const Leaf &, const Leaf &) = default;
 };
 
 // Guest frames [first, end).
@@ -62,8 +61,7 @@ struct GfnRange {
     std::uint64_t end = 0;
 
     constexpr std::uint64_t size() const { return end > first ? end - first : 0; }
-    constexpr bool covers(std::uint64_t gfn, std::uint64_t count) const
-    {
+    constexpr bool covers(std::uint64_t gfn, std::uint64_t count) const {
         return first <= gfn && gfn + count <= end;
     }
 };
@@ -71,18 +69,17 @@ struct GfnRange {
 // Every physical address that the CPU will read from a table passes through here: under memory
 // encryption the host's mask is part of it (AMD APM volume 2, "Secure Memory Encryption").
 class HwAddress {
-public:
+  public:
     constexpr explicit HwAddress(std::uint64_t hw_mask = 0) : mask_(hw_mask) {}
 
     constexpr std::uint64_t to_hw(std::uint64_t pa) const { return pa | mask_; }
     constexpr std::uint64_t from_entry(std::uint64_t entry) const { return entry & field & ~mask_; }
-    // Whether a block of this size at `pa` can be named at all.
-    constexpr bool valid(std::uint64_t pa, std::uint64_t size = page_size) const
-    {
-        return !(pa & ~(field & ~mask_)) && !(pa & (size - 1));
+    // Whether this many frames from `pfn` on, a power of two, can be named at all and are aligned.
+    constexpr bool valid_frame(std::uint64_t pfn, std::uint64_t count) const {
+        return !(pfn & ~((field & ~mask_) >> page_shift)) && !(pfn & (count - 1));
     }
 
-private:
+  private:
     static constexpr std::uint64_t field = 0x000f'ffff'ffff'f000; // bits 51:12 in both formats
     std::uint64_t mask_;
 };
@@ -91,20 +88,25 @@ private:
 template <typename F>
 concept Format = std::copy_constructible<F> &&
     requires(const F f, std::uint64_t entry, unsigned level, Perms perms, Leaf leaf, bool on) {
-        { f.present(entry) } -> std::same_as<bool>;
-        { f.is_leaf(entry, level) } -> std::same_as<bool>; // of a present entry
-        { f.address(entry, level) } -> std::same_as<std::uint64_t>; // of a leaf or table, host-physical
-        { f.perms(entry) } -> std::same_as<Perms>;
-        { f.accessed(entry) } -> std::same_as<bool>;
-        { f.dirty(entry) } -> std::same_as<bool>;
-        { f.tracks_access() } -> std::same_as<bool>; // hardware maintains accessed and dirty bits
-        { f.encodable(leaf) } -> std::same_as<bool>;
-        { f.make_table(entry) } -> std::same_as<std::uint64_t>;
-        { f.make_leaf(leaf) } -> std::same_as<std::uint64_t>;
-        { f.with_perms(entry, perms) } -> std::same_as<std::uint64_t>;
-        { f.with_accessed(entry, on) } -> std::same_as<std::uint64_t>;
-        { f.with_dirty(entry, on) } -> std::same_as<std::uint64_t>;
-        { f.root_pointer(entry, level) } -> std::same_as<std::uint64_t>; // root pa, depth
-    };
+    { f.present(entry) } -> std::same_as<bool>;
+    { f.is_leaf(entry, level) } -> std::same_as<bool>;   // of a present entry
+    { f.address(entry) } -> std::same_as<std::uint64_t>; // of a leaf or table, host-physical
+    { f.perms(entry) } -> std::same_as<Perms>;
+    { f.accessed(entry) } -> std::same_as<bool>;
+    { f.dirty(entry) } -> std::same_as<bool>;    // written at any time while it was mapped
+    { f.written(entry) } -> std::same_as<bool>;  // written since it was made clean
+    { f.tracks_access() } -> std::same_as<bool>; // hardware maintains accessed and dirty bits
+    { f.encodable(leaf) } -> std::same_as<bool>;
+    { f.expressible(perms) } -> std::same_as<bool>;
+    { f.make_table(entry) } -> std::same_as<std::uint64_t>;
+    { f.make_leaf(leaf) } -> std::same_as<std::uint64_t>;
+    { f.with_perms(entry, perms) } -> std::same_as<std::uint64_t>;
+    { f.with_accessed(entry, on) } -> std::same_as<std::uint64_t>;
+    { f.cleaned(entry) } -> std::same_as<std::uint64_t>;
+    {
+        f.part(entry, level, entry)
+        } -> std::same_as<std::uint64_t>; // large leaf, level below, index
+    { f.root_pointer(entry, level) } -> std::same_as<std::uint64_t>; // root pa, depth
+};
 
 } // namespace hwv::npt

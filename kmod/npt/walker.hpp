@@ -16,7 +16,7 @@ namespace hwv::npt {
 
 // Guest-physical memory in aligned 64-bit words; nothing where there is no memory.
 template <typename R>
-concept GuestMemory = requires(R& memory, std::uint64_t gpa) {
+concept GuestMemory = requires(R &memory, std::uint64_t gpa) {
     { memory.read64(gpa) } -> std::same_as<std::optional<std::uint64_t>>;
 };
 
@@ -25,9 +25,9 @@ enum class Swap : std::uint8_t { done, changed, unwritable };
 // With this the walk sets accessed and dirty bits; without, it leaves no trace.
 template <typename R>
 concept GuestMemorySwap = GuestMemory<R> &&
-    requires(R& memory, std::uint64_t gpa, std::uint64_t expected, std::uint64_t value) {
-        { memory.compare_exchange64(gpa, expected, value) } -> std::same_as<Swap>;
-    };
+    requires(R &memory, std::uint64_t gpa, std::uint64_t expected, std::uint64_t value) {
+    { memory.compare_exchange64(gpa, expected, value) } -> std::same_as<Swap>;
+};
 
 enum class WalkStatus : std::uint8_t {
     ok,
@@ -45,29 +45,25 @@ struct Translation {
     std::uint32_t error_code = 0;
 };
 
-template <GuestMemory R> class Walker {
-public:
+template <GuestMemory R>
+class Walker {
+  public:
     static constexpr unsigned max_attempts = 8;
 
-    constexpr Walker(const GuestPaging& paging, R& memory) : paging_(paging), memory_(memory) {}
+    constexpr Walker(const GuestPaging &paging, R &memory) : paging_(paging), memory_(memory) {}
 
-    constexpr Translation translate(std::uint64_t gva, Access access)
-    {
-        if (!paging_.enabled())
-            return {.gpa = gva & 0xffff'ffff};
-        if (!paging_.canonical(gva))
-            return {.status = WalkStatus::non_canonical};
-        if (!paging_.long_mode())
-            gva &= 0xffff'ffff;
+    constexpr Translation translate(std::uint64_t gva, Access access) {
+        if (!paging_.enabled()) return {.gpa = gva & 0xffff'ffff};
+        if (!paging_.canonical(gva)) return {.status = WalkStatus::non_canonical};
+        if (!paging_.long_mode()) gva &= 0xffff'ffff;
         for (unsigned attempt = 0; attempt < max_attempts; ++attempt) {
             const Translation result = walk(gva, access);
-            if (result.status != WalkStatus::retry)
-                return result;
+            if (result.status != WalkStatus::retry) return result;
         }
         return {.status = WalkStatus::retry};
     }
 
-private:
+  private:
     // An entry as it was read: a half of its word outside PAE.
     struct Step {
         std::uint64_t gpa = 0;
@@ -77,15 +73,13 @@ private:
         bool pdpte = false; // of PAE: without rights and accessed bit
     };
 
-    constexpr Translation fault(Access access, std::uint32_t cause) const
-    {
+    constexpr Translation fault(Access access, std::uint32_t cause) const {
         return {.status = WalkStatus::page_fault,
                 .error_code = cause | access_error_bits(paging_, access)};
     }
 
     // False: there is no memory at step.gpa.
-    constexpr bool read(Step& step, std::uint64_t table, unsigned level, std::uint64_t gva) const
-    {
+    constexpr bool read(Step &step, std::uint64_t table, unsigned level, std::uint64_t gva) const {
         const std::uint64_t i = paging_.index(gva, level);
         step.pdpte = paging_.pae_legacy() && level == 3;
         if (step.pdpte && paging_.pdptes) {
@@ -101,22 +95,19 @@ private:
         return word.has_value();
     }
 
-    constexpr Translation walk(std::uint64_t gva, Access access)
-    {
+    constexpr Translation walk(std::uint64_t gva, Access access) {
         std::array<Step, max_depth> path{};
         PageRights rights;
         std::uint64_t table = paging_.root();
         const unsigned top = paging_.levels();
         for (unsigned level = top;; --level) {
-            Step& step = path[top - level];
+            Step &step = path[top - level];
             if (!read(step, table, level, gva))
                 return {.status = WalkStatus::inaccessible, .gpa = step.gpa};
-            if (!(step.entry & pte::present))
-                return fault(access, 0);
+            if (!(step.entry & pte::present)) return fault(access, 0);
             if (step.entry & reserved_bits(paging_, level, step.entry))
                 return fault(access, pf::present | pf::reserved);
-            if (!step.pdpte)
-                rights.restrict_by(paging_, step.entry);
+            if (!step.pdpte) rights.restrict_by(paging_, step.entry);
             if (is_page(paging_, level, step.entry)) {
                 rights.key = (step.entry >> 59) & 15;
                 return finish(path, top - level, level, gva, access, rights);
@@ -125,10 +116,9 @@ private:
         }
     }
 
-    constexpr Translation finish(const std::array<Step, max_depth>& path, unsigned last,
+    constexpr Translation finish(const std::array<Step, max_depth> &path, unsigned last,
                                  unsigned level, std::uint64_t gva, Access access,
-                                 const PageRights& rights)
-    {
+                                 const PageRights &rights) {
         if (const std::uint32_t cause = denial(paging_, rights, access))
             return fault(access, cause);
         if constexpr (GuestMemorySwap<R>) {
@@ -136,8 +126,7 @@ private:
                 const bool written = i == last && access.kind == AccessKind::write;
                 const std::uint64_t bits = pte::accessed | (written ? pte::dirty : 0);
                 const Swap swap = mark(path[i], bits);
-                if (swap == Swap::changed)
-                    return {.status = WalkStatus::retry};
+                if (swap == Swap::changed) return {.status = WalkStatus::retry};
                 if (swap == Swap::unwritable)
                     return {.status = WalkStatus::inaccessible, .gpa = path[i].gpa};
             }
@@ -148,15 +137,13 @@ private:
                 .perms = allowed(paging_, rights, access)};
     }
 
-    constexpr Swap mark(const Step& step, std::uint64_t bits)
-    {
-        if (step.pdpte || (step.entry & bits) == bits)
-            return Swap::done;
+    constexpr Swap mark(const Step &step, std::uint64_t bits) {
+        if (step.pdpte || (step.entry & bits) == bits) return Swap::done;
         return memory_.compare_exchange64(step.gpa, step.word, step.word | bits << step.shift);
     }
 
-    const GuestPaging& paging_;
-    R& memory_;
+    const GuestPaging &paging_;
+    R &memory_;
 };
 
 } // namespace hwv::npt

@@ -68,65 +68,50 @@ struct GuestPaging {
     constexpr bool nx_enabled() const { return pae() && (efer & (1 << 11)); }
     constexpr bool pae_legacy() const { return pae() && !long_mode(); }
 
-    constexpr unsigned levels() const
-    {
-        if (long_mode())
-            return la57() ? 5 : 4;
+    constexpr unsigned levels() const {
+        if (long_mode()) return la57() ? 5 : 4;
         return pae() ? 3 : 2;
     }
     constexpr unsigned entry_bytes() const { return pae() ? 8 : 4; }
     constexpr unsigned bits_per_level() const { return pae() ? 9 : 10; }
-    constexpr unsigned shift(unsigned level) const
-    {
+    constexpr unsigned shift(unsigned level) const {
         return page_shift + bits_per_level() * (level - 1);
     }
-    constexpr std::uint64_t index(std::uint64_t gva, unsigned level) const
-    {
+    constexpr std::uint64_t index(std::uint64_t gva, unsigned level) const {
         return (gva >> shift(level)) & ((1u << bits_per_level()) - 1);
     }
-    constexpr std::uint64_t root() const
-    {
-        if (long_mode())
-            return cr3 & pte::address;
+    constexpr std::uint64_t root() const {
+        if (long_mode()) return cr3 & pte::address;
         return cr3 & (pae() ? 0xffff'ffe0 : 0xffff'f000);
     }
-    constexpr bool canonical(std::uint64_t gva) const
-    {
-        if (!long_mode())
-            return true;
+    constexpr bool canonical(std::uint64_t gva) const {
+        if (!long_mode()) return true;
         const std::uint64_t top = gva >> (la57() ? 56 : 47);
         return top == 0 || top == (la57() ? 0xff : 0x1'ffff);
     }
 };
 
 // Whether the entry, present and legal, maps a page.
-constexpr bool is_page(const GuestPaging& paging, unsigned level, std::uint64_t entry)
-{
-    if (level == 1)
-        return true;
-    if (!(entry & pte::large))
-        return false;
-    if (!paging.pae())
-        return paging.pse();
+constexpr bool is_page(const GuestPaging &paging, unsigned level, std::uint64_t entry) {
+    if (level == 1) return true;
+    if (!(entry & pte::large)) return false;
+    if (!paging.pae()) return paging.pse();
     return level == 2 || (level == 3 && paging.long_mode());
 }
 
-constexpr std::uint64_t page_bytes(const GuestPaging& paging, unsigned level)
-{
+constexpr std::uint64_t page_bytes(const GuestPaging &paging, unsigned level) {
     return 1ull << paging.shift(level);
 }
 
 // Without PAE a 4 MiB page has address bits 39:32 in bits 20:13 (PSE-36).
-constexpr std::uint64_t page_base(const GuestPaging& paging, unsigned level, std::uint64_t entry)
-{
-    if (!paging.pae() && level == 2)
-        return (entry & 0xffc0'0000) | ((entry >> 13) & 0xff) << 32;
+constexpr std::uint64_t page_base(const GuestPaging &paging, unsigned level, std::uint64_t entry) {
+    if (!paging.pae() && level == 2) return (entry & 0xffc0'0000) | ((entry >> 13) & 0xff) << 32;
     return entry & pte::address & ~(page_bytes(paging, level) - 1);
 }
 
 // The bits that must be 0 in a present entry.
-constexpr std::uint64_t reserved_bits(const GuestPaging& paging, unsigned level, std::uint64_t entry)
-{
+constexpr std::uint64_t reserved_bits(const GuestPaging &paging, unsigned level,
+                                      std::uint64_t entry) {
     const bool large = entry & pte::large;
     if (!paging.pae()) {
         const unsigned width = paging.phys_bits < 40 ? paging.phys_bits : 40;
@@ -135,15 +120,11 @@ constexpr std::uint64_t reserved_bits(const GuestPaging& paging, unsigned level,
     std::uint64_t bits = bit_range(paging.phys_bits, 51);
     if (!paging.long_mode()) {
         bits |= bit_range(52, 62);
-        if (level == 3)
-            return bits | pte::no_execute | bit_range(1, 2) | bit_range(5, 8);
+        if (level == 3) return bits | pte::no_execute | bit_range(1, 2) | bit_range(5, 8);
     }
-    if (!paging.nx_enabled())
-        bits |= pte::no_execute;
-    if (!large || level == 1)
-        return bits;
-    if (level == 2)
-        return bits | bit_range(13, 20);
+    if (!paging.nx_enabled()) bits |= pte::no_execute;
+    if (!large || level == 1) return bits;
+    if (level == 2) return bits | bit_range(13, 20);
     return bits | (level == 3 && paging.pages_1g ? bit_range(13, 29) : pte::large);
 }
 
@@ -154,57 +135,46 @@ struct PageRights {
     bool executable = true;
     unsigned key = 0;
 
-    constexpr void restrict_by(const GuestPaging& paging, std::uint64_t entry)
-    {
+    constexpr void restrict_by(const GuestPaging &paging, std::uint64_t entry) {
         user = user && (entry & pte::user);
         writable = writable && (entry & pte::writable);
         executable = executable && !(paging.nx_enabled() && (entry & pte::no_execute));
     }
 };
 
-constexpr bool key_denies(const GuestPaging& paging, const PageRights& rights, Access access)
-{
-    if (!paging.pkru || !paging.pke() || !paging.long_mode() || !rights.user)
-        return false;
-    if (access.kind == AccessKind::fetch)
-        return false;
+constexpr bool key_denies(const GuestPaging &paging, const PageRights &rights, Access access) {
+    if (!paging.pkru || !paging.pke() || !paging.long_mode() || !rights.user) return false;
+    if (access.kind == AccessKind::fetch) return false;
     const std::uint32_t bits = *paging.pkru >> (2 * rights.key);
     const bool write_counts = access.user || paging.write_protect();
     return (bits & 1) || ((bits & 2) && access.kind == AccessKind::write && write_counts);
 }
 
-constexpr bool rights_deny(const GuestPaging& paging, const PageRights& rights, Access access)
-{
-    if (access.user && !rights.user)
-        return true;
+constexpr bool rights_deny(const GuestPaging &paging, const PageRights &rights, Access access) {
+    if (access.user && !rights.user) return true;
     if (access.kind == AccessKind::fetch)
         return !rights.executable || (!access.user && rights.user && paging.smep());
     const bool ac_helps = paging.alignment_check && !access.implicit;
-    if (!access.user && rights.user && paging.smap() && !ac_helps)
-        return true;
+    if (!access.user && rights.user && paging.smap() && !ac_helps) return true;
     const bool needs_writable = access.user || paging.write_protect();
     return access.kind == AccessKind::write && needs_writable && !rights.writable;
 }
 
 // The error code's cause bits of a denied access; 0 if it is allowed.
-constexpr std::uint32_t denial(const GuestPaging& paging, const PageRights& rights, Access access)
-{
+constexpr std::uint32_t denial(const GuestPaging &paging, const PageRights &rights, Access access) {
     const bool by_key = key_denies(paging, rights, access);
-    if (!by_key && !rights_deny(paging, rights, access))
-        return 0;
+    if (!by_key && !rights_deny(paging, rights, access)) return 0;
     return pf::present | (by_key ? pf::key : 0);
 }
 
 // The error code's bits that describe the access.
-constexpr std::uint32_t access_error_bits(const GuestPaging& paging, Access access)
-{
+constexpr std::uint32_t access_error_bits(const GuestPaging &paging, Access access) {
     const bool tells_fetch = paging.nx_enabled() || paging.smep();
     return (access.kind == AccessKind::write ? pf::write : 0) | (access.user ? pf::user : 0) |
            (access.kind == AccessKind::fetch && tells_fetch ? pf::fetch : 0);
 }
 
-constexpr Perms allowed(const GuestPaging& paging, const PageRights& rights, Access access)
-{
+constexpr Perms allowed(const GuestPaging &paging, const PageRights &rights, Access access) {
     const auto may = [&](AccessKind kind) {
         return denial(paging, rights, {kind, access.user, access.implicit}) == 0;
     };
