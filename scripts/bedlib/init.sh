@@ -1,0 +1,140 @@
+#!/bed/busybox sh
+# SPDX-License-Identifier: GPL-2.0-only
+# init of L1. Speaks with the bed on virtio-serial ports: 1 control, 2 and 3 COMMAND's stdout and stderr, 4 its stdin;
+# hvc0 is its terminal with --tty. On control, lines to the bed: `ready`, `started`, `problem TEXT`, `exit STATUS`;
+# from the bed: `job BYTES`, then a shell script that sets BED_* and the positional parameters. With --count the job
+# is /bed/job and nothing comes from outside.
+export PATH=/bed/bin
+
+mount_own() {
+    mount -t proc proc /proc
+    mount -t sysfs sys /sys
+    mount -t devtmpfs dev /dev
+    mkdir -p /dev/pts /dev/shm
+    mount -t devpts devpts /dev/pts
+    mount -t tmpfs shm /dev/shm
+    mount -t tmpfs tmp /tmp
+    mount -t tmpfs run /run
+    mount -t debugfs debug /sys/kernel/debug
+    mount -t tracefs trace /sys/kernel/tracing
+    mount -t cgroup2 cgroup /bed/cgroup
+    ln -s /proc/self/fd /dev/fd
+    ln -s fd/0 /dev/stdin
+    ln -s fd/1 /dev/stdout
+    ln -s fd/2 /dev/stderr
+}
+
+load_modules() {
+    while read -r name; do
+        insmod /bed/modules/$name.ko || echo "bed: insmod $name failed"
+    done </bed/modules/order
+}
+
+open_control() {
+    while [ ! -c /dev/vport0p4 ]; do usleep 2000; done
+    exec 3<>/dev/vport0p1
+}
+
+receive_job() {
+    echo ready >&3
+    # Reads fail as long as the bed is not connected.
+    until read -r word size <&3 && [ "$word" = job ]; do usleep 1000; done
+    head -c "$size" <&3 >/bed/job
+}
+
+# L1 gets the build machine's programs and libraries, read-only, and the source tree under its own name.
+mount_host() {
+    mount -t 9p -o trans=virtio,version=9p2000.L,msize=1048576,ro,cache=loose host /bed/host || return
+    for d in bin sbin lib lib32 lib64 libx32 usr etc; do
+        if [ -L /bed/host/$d ]; then
+            ln -s "$(readlink /bed/host/$d)" /$d
+        elif [ -d /bed/host/$d ]; then
+            mkdir -p /$d && mount --bind /bed/host/$d /$d
+        fi
+    done
+    mkdir -p "$BED_ROOT" && mount --bind "/bed/host$BED_ROOT" "$BED_ROOT"
+    mount --bind "/bed/host$BED_BUILD" /opt/hwv
+    if [ -n "$BED_SHARE" ]; then mount --bind "/bed/host$BED_SHARE" /share; fi
+}
+
+# What makes the run a failure whatever COMMAND says.
+problem() {
+    echo "problem $*" >&3
+    broken=1
+}
+
+prepare() {
+    if [ -n "$BED_DATE" ]; then date -s "@$BED_DATE" >/dev/null; fi
+    if [ -z "$BED_SEALED" ]; then mount_host || problem "cannot mount the build machine's files"; fi
+    ip link set lo up
+    hostname l1
+    mkdir /bed/cgroup/command
+    mkfifo /bed/out /bed/err
+    if [ -n "$BED_NO_KVM" ]; then rmmod kvm_amd kvm; fi
+    # From here on the console has every kernel message, so that the log of a run is whole even after a panic.
+    dmesg -n 8
+    if [ -n "$BED_LOAD" ]; then insmod /opt/hwv/hwv.ko || problem "hwv.ko does not load"; fi
+}
+
+# The path of program $1. Busybox left alone would prefer its own applets to the build machine's programs.
+resolve() {
+    case "$1" in */*) echo "$1"; return ;; esac
+    for d in $(echo "$PATH" | tr : ' '); do
+        if [ -f "$d/$1" ] && [ -x "$d/$1" ]; then echo "$d/$1"; return; fi
+    done
+    echo "$1"
+}
+
+# In a process of its own, which becomes COMMAND.
+become_command() {
+    echo 0 >/bed/cgroup/command/cgroup.procs
+    cd "$BED_CWD" 2>/dev/null || cd /
+    export HOME=/root TERM="$BED_TERM" PATH=/opt/hwv:/opt/hwv/tests:/usr/local/bin:/usr/bin:/usr/sbin:/bin:/sbin:/bed/bin
+    exec 3>&-
+    program=$(resolve "$1")
+    shift
+    set -- "$program" "$@"
+    case "$BED_STDIN" in
+        tty) stty rows "$BED_ROWS" cols "$BED_COLS" </dev/hvc0; exec setsid -c "$@" </dev/hvc0 >/dev/hvc0 2>&1 ;;
+        pipe) exec setsid "$@" </dev/vport0p4 >/bed/out 2>/bed/err ;;
+        *) exec setsid "$@" </dev/null >/bed/out 2>/bed/err ;;
+    esac
+}
+
+# The ports may be opened only once, so COMMAND writes into pipes: /dev/stdout and /dev/stderr work for it.
+run_command() {
+    if [ "$BED_STDIN" != tty ]; then
+        cat /bed/out >/dev/vport0p2 &
+        cat /bed/err >/dev/vport0p3 &
+    fi
+    echo started >&3
+    (become_command "$@")
+    status=$?
+    echo 1 >/bed/cgroup/command/cgroup.kill
+    wait
+    while grep -q 'populated 1' /bed/cgroup/command/cgroup.events; do usleep 1000; done
+}
+
+# A module that does not go has leaked a reference. Files are released a little after their owner's death.
+unload() {
+    for try in 1 2 3 4 5 6 7 8 9 10; do
+        if rmmod hwv 2>/bed/why; then return; fi
+        usleep 100000
+    done
+    problem "hwv.ko does not unload: $(cat /bed/why)"
+}
+
+mount_own
+load_modules
+open_control
+dmesg >/dev/ttyS0
+if [ ! -f /bed/job ]; then receive_job; fi
+. /bed/job
+status=125
+prepare
+if [ -z "$broken" ]; then
+    run_command "$@"
+    if [ -n "$BED_LOAD" ]; then unload; fi
+fi
+echo "exit $status" >&3
+poweroff -f

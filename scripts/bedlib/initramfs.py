@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""L1's initramfs: busybox, the kernel modules that the bed itself needs, and the init script."""
+
+import hashlib
+import re
+import subprocess
+import tempfile
+from pathlib import Path
+
+from bedlib.cpio import Archive
+from bedlib.paths import BedError, cached
+
+HERE = Path(__file__).parent
+BUSYBOX = Path("/bin/busybox")
+MODULES = ["virtio_pci", "virtio_console", "9pnet_virtio", "9p", "kvm-amd"]
+
+
+def canonical(name):
+    return name.replace("-", "_")
+
+
+class ModuleTree:
+    """Finds modules and what they depend on; depmod's index is not in the package."""
+
+    def __init__(self, directory):
+        self.paths = {canonical(p.stem): p for p in directory.rglob("*.ko")}
+
+    def depends(self, name):
+        found = re.search(rb"\0depends=([^\0]*)\0", b"\0" + self.paths[name].read_bytes())
+        return [canonical(d.decode()) for d in found.group(1).split(b",") if d] if found else []
+
+    def in_load_order(self, names):
+        order = []
+
+        def visit(name):
+            if name not in order and name in self.paths:
+                for needed in self.depends(name):
+                    visit(needed)
+                order.append(name)
+
+        for name in names:
+            visit(canonical(name))
+        return order
+
+
+def base(kernel):
+    """The cached archive that every run of this kernel starts from."""
+    if not BUSYBOX.exists():
+        raise BedError("no /bin/busybox: run scripts/setup (package busybox-static)")
+    key = hashlib.sha256(repr((kernel.release, MODULES)).encode())
+    for path in [BUSYBOX, HERE / "init.sh", Path(__file__), HERE / "cpio.py"]:
+        key.update(path.read_bytes())
+    made = cached(f"initramfs/{key.hexdigest()[:16]}", lambda d: (d / "base.cpio").write_bytes(pack_base(kernel)))
+    return made / "base.cpio"
+
+
+def pack_base(kernel):
+    archive = Archive()
+    archive.file("bed/busybox", BUSYBOX)
+    applets = subprocess.run([BUSYBOX, "--list"], check=True, text=True, stdout=subprocess.PIPE).stdout.split()
+    for applet in applets:
+        archive.symlink(f"bed/bin/{applet}", "/bed/busybox")
+    tree = ModuleTree(kernel.modules)
+    order = tree.in_load_order(MODULES)
+    for name in order:
+        archive.data(f"bed/modules/{name}.ko", stripped(tree.paths[name]))
+    archive.data("bed/modules/order", "".join(f"{n}\n" for n in order).encode())
+    archive.data("init", (HERE / "init.sh").read_bytes(), 0o755)
+    for empty in ["proc", "sys", "dev", "tmp", "run", "share", "root", "bed/host", "bed/cgroup", "opt/hwv"]:
+        archive.directory(empty)
+    return archive.pack()
+
+
+def stripped(module):
+    with tempfile.NamedTemporaryFile() as out:
+        subprocess.run(["strip", "--strip-debug", "-o", out.name, module], check=True)
+        return Path(out.name).read_bytes()

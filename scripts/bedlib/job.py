@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What L1 is told to do: a shell script of settings and COMMAND, and for a sealed run the files it needs."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+from bedlib.cpio import Archive
+from bedlib.paths import BUILD, ROOT, BedError
+
+
+def script(options, stdin):
+    """The job; `stdin` is none, pipe or tty."""
+    settings = {
+        "BED_ROOT": ROOT, "BED_BUILD": BUILD, "BED_SHARE": options.share or "", "BED_CWD": directory(options),
+        "BED_LOAD": flag(options.load), "BED_NO_KVM": flag(options.no_kvm), "BED_SEALED": flag(options.count),
+        "BED_DATE": "" if options.count else int(time.time()), "BED_STDIN": stdin,
+        "BED_TERM": os.environ.get("TERM", "linux"),
+    }
+    if stdin == "tty":
+        size = shutil.get_terminal_size()
+        settings |= {"BED_ROWS": size.lines, "BED_COLS": size.columns}
+    lines = [f"{name}={shlex.quote(str(value))}" for name, value in settings.items()]
+    return os.fsencode("\n".join([*lines, "set -- " + shlex.join(options.command), ""]))
+
+
+def flag(value):
+    return "1" if value else ""
+
+
+def directory(options):
+    """COMMAND runs where the user is, when L1 has that place."""
+    here = Path.cwd()
+    if not options.count and here.is_relative_to(ROOT):
+        return here
+    return "/share" if options.share else "/"
+
+
+def check_module(kernel):
+    """hwv.ko must be there and be made for L1's kernel."""
+    module = BUILD / "hwv.ko"
+    if not module.exists():
+        raise BedError(f"--load: no {module}: run make")
+    found = re.search(rb"vermagic=(\S+)", module.read_bytes())
+    made_for = found.group(1).decode() if found else "?"
+    if made_for != kernel.release:
+        raise BedError(f"{module} is made for {made_for}, L1 runs {kernel.release}: give --kernel, or make KDIR=")
+
+
+def payload(options, base):
+    """The initramfs of a sealed run: nothing comes from outside, so all that COMMAND needs is inside."""
+    archive = Archive()
+    archive.data("bed/job", script(options, "none"))
+    archive.symlink("bin", "/bed/bin")
+    for name in ["hwvctl", "hwv.ko"]:
+        if (BUILD / name).exists():
+            put(archive, f"opt/hwv/{name}", BUILD / name)
+    put_command(archive, options)
+    if options.share:
+        archive.tree("share", options.share)
+        for path in Path(options.share).rglob("*"):
+            put_libraries(archive, path)
+    return base.read_bytes() + archive.pack()
+
+
+def put_command(archive, options):
+    """Words of COMMAND that name a file here, or in build/ or build/tests, have it in L1: at its path or in the PATH."""
+    for word in options.command:
+        for place in [BUILD, BUILD / "tests"]:
+            if "/" not in word and (place / word).is_file():
+                put(archive, f"opt/hwv/{word}", place / word)
+        path = Path(word)
+        if "/" in word and path.is_file() and not word.startswith(("/bed/", "/bin/")):
+            put(archive, str(path.absolute()), path)
+
+
+def put(archive, inside, path):
+    archive.file(inside, path)
+    put_libraries(archive, path)
+
+
+def put_libraries(archive, path):
+    """The dynamic linker and the libraries of a program, each under the path by which it is asked for."""
+    if not path.is_file() or path.open("rb").read(4) != b"\x7fELF" or path.suffix == ".ko":
+        return
+    listed = subprocess.run(["ldd", path], text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
+    for library in re.findall(r"(/\S+) \(0x", listed):
+        archive.file(library, library)

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""QEMU as the emulator of L1: its command line, its process, and the saved state that makes a start quick."""
+
+import ctypes
+import hashlib
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+
+from bedlib import session
+from bedlib.paths import BedError, cached
+from bedlib.qmp import Qmp
+
+BINARY = "qemu-system-x86_64"
+# Order is the port's number in L1; 0 is the terminal.
+CHANNELS = ["tty", "control", "out", "err", "stdin"]
+BASE_APPEND = "console=ttyS0 panic=-1 quiet tsc=reliable"
+# BEDS: with these and -icount, L1's TSC counts instructions and two runs are the same.
+COUNT_APPEND = "norandmaps randomize_kstack_offset=off random.trust_cpu=off"
+COUNT_ARGS = ["-icount", "shift=0,sleep=off", "-rtc", "base=2024-01-01T00:00:00,clock=vm", "-seed", "1"]
+
+
+def die_with_parent():
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
+class Machine:
+    """A running QEMU, and the near ends of its channels."""
+
+    def __init__(self, arguments, scratch, files=()):
+        pairs = {name: socket.socketpair() for name in [*CHANNELS, "qmp"] if name not in files}
+        self.errors = scratch / "qemu.err"
+        command = [BINARY, *arguments, *channel_arguments(pairs, scratch)]
+        with open(self.errors, "wb") as errors:
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors, preexec_fn=die_with_parent,
+                start_new_session=True, pass_fds=[far.fileno() for _, far in pairs.values()])
+        for _, far in pairs.values():
+            far.close()
+        self.channels = {name: near for name, (near, _) in pairs.items()}
+        self.qmp = Qmp(self.channels.pop("qmp"))
+
+    def start(self):
+        try:
+            self.qmp.connect()
+        except BedError:
+            self.process.wait()
+            raise BedError(f"QEMU does not start:\n{self.error_text()}") from None
+
+    def error_text(self):
+        lines = self.errors.read_text(errors="replace").splitlines()
+        return "\n".join(line for line in lines if "TCG doesn't support requested feature" not in line)
+
+    def end(self):
+        self.process.kill()
+        self.process.wait()
+
+
+def channel_arguments(pairs, scratch):
+    """The far ends: sockets that are connected from the start, so that L1 never sees a port without a reader, or files."""
+    out = []
+    for number, name in enumerate(CHANNELS):
+        backend = f"socket,fd={pairs[name][1].fileno()}" if name in pairs else f"file,path={scratch / name}"
+        device = "virtconsole" if name == "tty" else f"virtserialport,name=bed.{name}"
+        out += ["-chardev", f"{backend},id={name}", "-device", f"{device},nr={number},chardev={name}"]
+    out += ["-chardev", f"socket,fd={pairs['qmp'][1].fileno()},id=qmp", "-mon", "chardev=qmp,mode=control"]
+    return out
+
+
+def append(options):
+    parts = [BASE_APPEND, f"mitigations={options.mitigations}", COUNT_APPEND if options.count else "", options.append]
+    return " ".join(p for p in parts if p)
+
+
+def cpu(options):
+    return options.cpu + (",-rdrand,-rdseed" if options.count else "")
+
+
+def base_arguments(options, kernel, initrd):
+    """What a saved state and its users must have in common."""
+    threads = ",thread=multi" if options.smp > 1 else ""
+    ioeventfd = ",ioeventfd=off" if options.count else ""
+    out = ["-accel", f"tcg{threads}", "-cpu", cpu(options), "-smp", str(options.smp), "-m", str(options.mem),
+           "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+           "-kernel", str(kernel.vmlinux), "-initrd", str(initrd), "-append", append(options),
+           "-device", f"virtio-serial-pci{ioeventfd}"]
+    if options.count:
+        return out + ["-M", "q35"] + COUNT_ARGS
+    return out + ["-fsdev", "local,id=host,path=/,security_model=none,readonly=on,multidevs=remap",
+                  "-device", "virtio-9p-pci,fsdev=host,mount_tag=host"]
+
+
+def memory_arguments(options, path, share):
+    return ["-M", "q35,memory-backend=ram",
+            "-object", f"memory-backend-file,id=ram,size={options.mem}M,mem-path={path},share={share}"]
+
+
+def console_arguments(path):
+    return ["-chardev", f"file,path={path},id=console", "-serial", "chardev:console"]
+
+
+def run_arguments(options, log):
+    out = console_arguments(log)
+    if options.trace:
+        out += ["-d", options.trace, "-D", str(log.with_suffix(".trace"))]
+    if options.gdb:
+        out += ["-gdb", f"tcp:127.0.0.1:{options.gdb}", "-S"]
+    return out
+
+
+def saved_state(options, kernel, initrd):
+    """A directory with L1's memory and device state, taken when L1 waits for its job; made when there is none."""
+    version = subprocess.run([BINARY, "--version"], text=True, stdout=subprocess.PIPE, check=True).stdout.splitlines()[0]
+    arguments = base_arguments(options, kernel, initrd)
+    key = hashlib.sha256(repr((version, CHANNELS, arguments)).encode()).hexdigest()[:16]
+    return cached(f"state/{key}", lambda d: save_state(options, arguments, d))
+
+
+def save_state(options, arguments, directory):
+    """Memory goes to a file that later runs map privately; QEMU then saves only what is not memory."""
+    machine = Machine([*arguments, *memory_arguments(options, directory / "ram", "on"),
+                       *console_arguments(directory / "console.log")], directory)
+    try:
+        machine.start()
+        if not session.wait_ready(machine, timeout=120):
+            raise BedError("L1 does not come up\n" + session.tail(directory / "console.log") + machine.error_text())
+        share_memory(machine.qmp)
+        machine.qmp.migrate(f"exec:cat > {shlex.quote(str(directory / 'state'))}")
+    finally:
+        machine.end()
+
+
+def share_memory(qmp):
+    qmp.execute("migrate-set-capabilities", capabilities=[{"capability": "x-ignore-shared", "state": True}])
+
+
+def launch(options, kernel, initrd, log, scratch):
+    """Starts L1: from its saved state, or with --count from its reset. The control channel then speaks."""
+    if not shutil.which(BINARY):
+        raise BedError(f"no {BINARY}: run scripts/setup")
+    arguments = base_arguments(options, kernel, initrd)
+    if options.count:
+        machine = Machine([*arguments, *run_arguments(options, log)], scratch, files=("out", "err"))
+        machine.start()
+        return machine
+    state = saved_state(options, kernel, initrd)
+    machine = Machine([*arguments, *memory_arguments(options, state / "ram", "off"), *run_arguments(options, log),
+                       "-incoming", "defer"], scratch)
+    machine.start()
+    share_memory(machine.qmp)
+    machine.qmp.execute("migrate-incoming", uri=f"exec:cat {shlex.quote(str(state / 'state'))}")
+    return machine
