@@ -18,7 +18,8 @@ module:
 	@for d in $$(cd kmod && find . -type d); do mkdir -p build/kmod/$$d && find build/kmod/$$d -maxdepth 1 -xtype l -delete && \
 		find kmod/$$d -maxdepth 1 -type f -exec ln -srft build/kmod/$$d {} + || exit 1; done
 	@ln -sfn ../include build/include
-	+$(MAKE) -C $(KDIR) M=$(CURDIR)/build/kmod modules
+	@echo $(KDIR) >build/kdir
+	+$(MAKE) -C $(KDIR) M=$(CURDIR)/build/kmod W=$(or $(W),1) HWV_WERROR=y modules
 	@cp -u build/kmod/hwv.ko build/hwv.ko
 
 hwvctl:

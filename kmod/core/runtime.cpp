@@ -24,37 +24,23 @@ void *operator new[](std::size_t size, const std::nothrow_t &) noexcept {
     return hwv_host_alloc(size);
 }
 
-void operator delete(void *p) noexcept {
-    hwv_host_free(p);
-}
+void operator delete(void *p) noexcept { hwv_host_free(p); }
 
-void operator delete(void *p, std::size_t) noexcept {
-    hwv_host_free(p);
-}
+void operator delete(void *p, std::size_t) noexcept { hwv_host_free(p); }
 
-void operator delete(void *p, const std::nothrow_t &) noexcept {
-    hwv_host_free(p);
-}
+void operator delete(void *p, const std::nothrow_t &) noexcept { hwv_host_free(p); }
 
-void operator delete[](void *p) noexcept {
-    hwv_host_free(p);
-}
+void operator delete[](void *p) noexcept { hwv_host_free(p); }
 
-void operator delete[](void *p, std::size_t) noexcept {
-    hwv_host_free(p);
-}
+void operator delete[](void *p, std::size_t) noexcept { hwv_host_free(p); }
 
-void operator delete[](void *p, const std::nothrow_t &) noexcept {
-    hwv_host_free(p);
-}
+void operator delete[](void *p, const std::nothrow_t &) noexcept { hwv_host_free(p); }
 
 namespace std {
 const nothrow_t nothrow{};
 
 [[noreturn]] void terminate() noexcept;
-[[noreturn]] void terminate() noexcept {
-    fatal();
-}
+[[noreturn]] void terminate() noexcept { fatal(); }
 
 // What libstdc++'s own assertions call.
 [[noreturn]] void __glibcxx_assert_fail(const char *, int, const char *, const char *) noexcept;
@@ -65,11 +51,7 @@ const nothrow_t nothrow{};
 
 // What the compiler calls: a pure virtual function, and the unreachable end of others.
 extern "C" [[noreturn]] void __cxa_pure_virtual();
-extern "C" [[noreturn]] void __cxa_pure_virtual() {
-    fatal();
-}
+extern "C" [[noreturn]] void __cxa_pure_virtual() { fatal(); }
 
 extern "C" [[noreturn]] void abort();
-extern "C" [[noreturn]] void abort() {
-    fatal();
-}
+extern "C" [[noreturn]] void abort() { fatal(); }

@@ -8,9 +8,7 @@ using hwv::Error;
 using hwv::Result;
 using hwv::Status;
 
-Status check(int value) {
-    return value < 0 ? Status{Error::invalid} : Status{};
-}
+Status check(int value) { return value < 0 ? Status{Error::invalid} : Status{}; }
 
 Result<int> doubled(int value) {
     TRY(check(value));

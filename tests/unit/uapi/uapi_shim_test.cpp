@@ -10,7 +10,8 @@ namespace system_headers {
 struct Probe {
     __u64 a[5];
 };
-constexpr std::uint32_t none = _IO('w', 1), in = _IOW('w', 2, Probe), out = _IOR('w', 3, Probe), both = _IOWR('w', 4, Probe);
+constexpr std::uint32_t none = _IO('w', 1), in = _IOW('w', 2, Probe), out = _IOR('w', 3, Probe),
+                        both = _IOWR('w', 4, Probe);
 using U64 = __u64;
 using S64 = __s64;
 } // namespace system_headers
