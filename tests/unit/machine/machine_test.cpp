@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "machine/machine.hpp"
+
+#include <gtest/gtest.h>
+#include <utility>
+#include <vector>
+
+#include "fakes.hpp"
+
+namespace machine {
+namespace {
+
+class MachineTest : public testing::Test {
+  protected:
+    MachineTest() { build(true); }
+    void build(bool legacy) {
+        pc_.reset();
+        MachineConfig config;
+        config.legacy = legacy;
+        config.clock = &clock_;
+        config.memory_below_4g = 256u << 20;
+        config.serial[0] = [this](SerialHost) {
+            auto backend = std::make_unique<BufferBackend>();
+            serial_ = backend.get();
+            return backend;
+        };
+        pc_ = std::make_unique<Machine>(
+            std::move(config),
+            MachineSinks{messages_, eois_, intr_, [this](PowerEvent event) { power_.push_back(event); }});
+    }
+    void out(std::uint16_t port, std::uint32_t value, unsigned size = 1) {
+        pc_->handle_port(port, size, true, &value);
+    }
+    std::uint32_t in(std::uint16_t port, unsigned size = 1) {
+        std::uint32_t value = 0;
+        pc_->handle_port(port, size, false, &value);
+        return value;
+    }
+
+    ManualClock clock_;
+    RecordingMessages messages_;
+    RecordingEois eois_;
+    RecordingIntr intr_;
+    std::vector<PowerEvent> power_;
+    BufferBackend *serial_ = nullptr;
+    std::unique_ptr<Machine> pc_;
+};
+
+TEST_F(MachineTest, StringOutputReachesTheSerialPortInOrder) {
+    std::string text = "hello";
+    pc_->handle_port(0x3f8, 1, true, text.data(), 5);
+    EXPECT_EQ(serial_->output(), "hello");
+}
+
+TEST_F(MachineTest, TimerTickArrivesThroughThePic) {
+    out(0x43, 0x34); // OUT rises here, before the controller looks
+    for (const auto &[port, value] : {std::pair{0x20, 0x11}, {0x21, 0x30}, {0x21, 4}, {0x21, 1},
+                                      {0xa0, 0x11}, {0xa1, 0x38}, {0xa1, 2}, {0xa1, 1}, {0x21, 0xfe}})
+        out(static_cast<std::uint16_t>(port), static_cast<std::uint32_t>(value));
+    out(0x40, 0xa9);
+    out(0x40, 0x04); // 1193: a millisecond
+    EXPECT_FALSE(intr_.level);
+    clock_.advance(1'000'000);
+    pc_->run_due_timers();
+    EXPECT_TRUE(intr_.level);
+    EXPECT_EQ(pc_->acknowledge_pic(), 0x30);
+    EXPECT_FALSE(intr_.level);
+}
+
+TEST_F(MachineTest, PciProbeDoesNotResetTheMachine) {
+    out(0xcf8, 0x80000e00, 4);
+    EXPECT_TRUE(power_.empty());
+    out(0xcf9, 0x0e);
+    ASSERT_EQ(power_.size(), 1u);
+    EXPECT_EQ(power_[0].kind, PowerEvent::Kind::reset);
+}
+
+TEST_F(MachineTest, PowerEventsSayWhatHappened) {
+    out(0x604, 0x3400, 2);
+    out(0xf4, 0x10, 4);
+    out(0x505, 1);
+    ASSERT_EQ(power_.size(), 3u);
+    EXPECT_EQ(power_[0].kind, PowerEvent::Kind::poweroff);
+    EXPECT_EQ(power_[1].kind, PowerEvent::Kind::debug_exit);
+    EXPECT_EQ(power_[1].code, 0x21u);
+    EXPECT_EQ(power_[2].kind, PowerEvent::Kind::panic);
+}
+
+TEST_F(MachineTest, MinimalMachineHasNoPicAndSleepsByItsOwnRegister) {
+    build(false);
+    EXPECT_EQ(in(0x21), 0xffu);
+    EXPECT_GT(pc_->unclaimed_ports().reads, 0u);
+    out(0x604, 0x3400, 2);
+    EXPECT_TRUE(power_.empty());
+    out(pc_->description().pm.sleep_control, 5u << 2 | 1u << 5);
+    ASSERT_EQ(power_.size(), 1u);
+    EXPECT_EQ(power_[0].kind, PowerEvent::Kind::poweroff);
+}
+
+} // namespace
+} // namespace machine

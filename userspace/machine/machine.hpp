@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// The standard PC, put together. All entry points take the machine's lock and may be called from any
+// thread; the sinks are called with it held and must not call back.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "machine/acpi_pm.hpp"
+#include "machine/bus.hpp"
+#include "machine/clock.hpp"
+#include "machine/description.hpp"
+#include "machine/event_loop.hpp"
+#include "machine/i8042.hpp"
+#include "machine/interrupts.hpp"
+#include "machine/ioapic.hpp"
+#include "machine/legacy_ports.hpp"
+#include "machine/pic.hpp"
+#include "machine/pit.hpp"
+#include "machine/power.hpp"
+#include "machine/rtc.hpp"
+#include "machine/serial_backend.hpp"
+#include "machine/uart.hpp"
+
+namespace machine {
+
+struct MachineConfig {
+    // Off: a UART, RTC, IOAPIC and hardware-reduced ACPI, and nothing that a new system would not look for.
+    bool legacy = true;
+    bool keyboard = false;
+    std::uint64_t memory_below_4g = 0;
+    std::uint64_t memory_above_4g = 0;
+    // COM1 to COM4; COM1 exists even without a backend.
+    std::array<SerialFactory, 4> serial;
+    DebugSink debug_output;
+    std::function<void(const std::string &)> notice;
+    const Clock *clock = nullptr; // the system's if null; outlives the machine
+};
+
+struct MachineSinks {
+    MsiSink &messages;
+    EoiSink &eoi;
+    ExtIntSink &intr;
+    PowerSink power;
+};
+
+class Machine {
+  public:
+    // Throws std::system_error if a serial backend cannot be opened, std::logic_error if two devices want
+    // the same port.
+    Machine(MachineConfig config, MachineSinks sinks);
+    ~Machine();
+    Machine(const Machine &) = delete;
+    Machine &operator=(const Machine &) = delete;
+
+    // The event loop's thread. Without it timers stand still and no input arrives.
+    void start();
+    void stop();
+
+    // A port exit: `count` elements of `size` bytes (1, 2, 4) in a row at `data`, all for the same port.
+    void handle_port(std::uint16_t port, unsigned size, bool is_write, void *data,
+                     std::uint32_t count = 1) noexcept;
+    // An MMIO exit: `size` bytes (1, 2, 4, 8) at `data`.
+    void handle_mmio(std::uint64_t gpa, unsigned size, bool is_write, void *data) noexcept;
+
+    // A processor ended a level-triggered interrupt.
+    void eoi(std::uint8_t vector) noexcept;
+    bool pic_pending() noexcept;
+    // The vector for the interrupt that ExtIntSink announced; call exactly when it is injected.
+    std::uint8_t acknowledge_pic() noexcept;
+    void press_power_button() noexcept;
+
+    const MachineDescription &description() const { return description_; }
+    UnclaimedCount unclaimed_ports();
+    UnclaimedCount unclaimed_mmio();
+
+    // For devices that other rooms add before start(): hold lock() around every use.
+    std::mutex &lock() { return lock_; }
+    PortBus &ports() { return ports_; }
+    MmioBus &mmio() { return mmio_; }
+    EventLoop &loop() { return loop_; }
+    // A wire to IRQ or, from 16 to 23, to IOAPIC pin `irq`.
+    IrqLine irq_line(unsigned irq) { return {router_, irq}; }
+    // Runs due timers by hand, for tests with a clock of their own.
+    void run_due_timers();
+
+  private:
+    // ISA IRQ n goes to pin n of both controllers, except that IRQ 0 is pin 2 of the IOAPIC.
+    class Router final : public IrqSink {
+      public:
+        Router(Pic *pic, IoApic &ioapic) : pic_(pic), ioapic_(ioapic) {}
+        void set_irq(unsigned irq, bool level) noexcept override;
+
+      private:
+        Pic *pic_;
+        IoApic &ioapic_;
+    };
+    void add_serial(MachineConfig &config, const MachineSinks &sinks);
+    void attach_all();
+    void describe(const MachineConfig &config);
+
+    std::mutex lock_;
+    SystemClock system_clock_;
+    TimerQueue timers_;
+    EventLoop loop_;
+    PortBus ports_;
+    MmioBus mmio_;
+    std::unique_ptr<Pic> pic_;
+    IoApic ioapic_;
+    Router router_;
+    AcpiPm pm_;
+    Rtc rtc_;
+    ResetControl reset_;
+    DebugExit debug_exit_;
+    PanicReport panic_;
+    DebugConsole debug_console_;
+    PostCode post_;
+    std::unique_ptr<Pit> pit_;
+    std::unique_ptr<I8042> i8042_;
+    // Backends before UARTs: a UART tells its backend when it goes.
+    std::array<std::unique_ptr<SerialBackend>, 4> backends_;
+    std::array<std::unique_ptr<Uart>, 4> uarts_;
+    MachineDescription description_;
+};
+
+} // namespace machine
