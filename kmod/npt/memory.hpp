@@ -26,6 +26,8 @@ concept Memory = std::copy_constructible<M> &&
     { m.compare_exchange(entry, expected, value) } -> std::same_as<bool>; // updates expected
 };
 
+static_assert(std::atomic_ref<std::uint64_t>::is_always_lock_free);
+
 // The four accesses as the real thing does them; a Memory adds `at`.
 struct AtomicAccess {
     std::uint64_t load(std::uint64_t *entry) const {
