@@ -13,8 +13,6 @@ mount_own() {
     mkdir -p /dev/pts /dev/shm
     mount -t devpts devpts /dev/pts
     mount -t tmpfs shm /dev/shm
-    mount -t tmpfs tmp /tmp
-    mount -t tmpfs run /run
     mount -t debugfs debug /sys/kernel/debug
     mount -t tracefs trace /sys/kernel/tracing
     mount -t cgroup2 cgroup /bed/cgroup
