@@ -14,7 +14,8 @@ constexpr std::uint16_t wake_status = 1 << 15;
 // TMR, GBL, PWRBTN, SLPBTN, RTC.
 constexpr std::uint16_t enable_writable = 0x0721;
 constexpr std::uint16_t status_clearable = enable_writable | wake_status | 1 << 4;
-// "PM1 Control Registers": BM_RLD and SLP_TYP stay; SCI_EN is always one; GBL_RLS and SLP_EN read as zero.
+// "PM1 Control Registers": BM_RLD and SLP_TYP stay; SCI_EN is always one; GBL_RLS and SLP_EN read
+// as zero.
 constexpr std::uint16_t sci_enable = 1;
 constexpr std::uint16_t control_writable = 0x1c02;
 constexpr std::uint8_t control_high_sleep_enable = 1 << 5;
@@ -28,7 +29,10 @@ void put_byte(std::uint16_t &word, unsigned index, std::uint8_t value) {
 } // namespace
 
 AcpiPm::AcpiPm(TimerQueue &timers, IrqLine sci, PowerSink power, Options options)
-    : timers_(timers), sci_(sci), power_(std::move(power)), options_(options),
+    : timers_(timers),
+      sci_(sci),
+      power_(std::move(power)),
+      options_(options),
       timer_(timers, [this] { update(); }) {
     seen_half_ = ticks() >> (timer_bits() - 1);
 }
@@ -38,18 +42,15 @@ bool AcpiPm::attach(PortBus &bus, std::uint16_t base) {
         const auto first = static_cast<std::uint16_t>(base + offset);
         return bus.claim({.first = first, .count = count, .width = width}, *this, offset);
     };
-    if (!claim(gpe0_offset, gpe0_length, 4))
-        return false;
-    if (options_.hardware_reduced)
-        return claim(sleep_control_offset, 2, 1);
+    if (!claim(gpe0_offset, gpe0_length, 4)) return false;
+    if (options_.hardware_reduced) return claim(sleep_control_offset, 2, 1);
     return claim(event_offset, 4, 4) && claim(control_offset, 2, 2) && claim(timer_offset, 4, 4);
 }
 
 void AcpiPm::catch_up() noexcept {
     // "Power Management Timer": TMR_STS is set whenever the most significant bit changes.
     const std::uint64_t half = ticks() >> (timer_bits() - 1);
-    if (half != seen_half_)
-        status_ |= timer_status;
+    if (half != seen_half_) status_ |= timer_status;
     seen_half_ = half;
 }
 
@@ -57,7 +58,8 @@ void AcpiPm::update() noexcept {
     catch_up();
     const bool fixed = !options_.hardware_reduced && (status_ & enable_) != 0;
     sci_.set(fixed || (gpe_status_ & gpe_enable_) != 0);
-    if (!options_.hardware_reduced && (enable_ & timer_status) != 0 && (status_ & timer_status) == 0)
+    if (!options_.hardware_reduced && (enable_ & timer_status) != 0 &&
+        (status_ & timer_status) == 0)
         timer_.arm(ns_at_tick((seen_half_ + 1) << (timer_bits() - 1), timer_hz));
     else
         timer_.disarm();
@@ -67,10 +69,8 @@ std::uint8_t AcpiPm::read_byte(std::uint64_t offset) noexcept {
     const auto byte_of = [offset](std::uint64_t value, std::uint64_t first) {
         return static_cast<std::uint8_t>(value >> (8 * (offset - first)));
     };
-    if (offset < event_offset + 2u)
-        return byte_of(status_, event_offset);
-    if (offset < event_offset + 4u)
-        return byte_of(enable_, event_offset + 2u);
+    if (offset < event_offset + 2u) return byte_of(status_, event_offset);
+    if (offset < event_offset + 4u) return byte_of(enable_, event_offset + 2u);
     if (offset >= control_offset && offset < control_offset + 2u)
         return byte_of(control_, control_offset);
     if (offset >= gpe0_offset && offset < gpe0_offset + 4u)
@@ -113,7 +113,8 @@ void AcpiPm::write_byte(std::uint64_t offset, std::uint8_t value) noexcept {
         gpe_status_ &= ~(static_cast<std::uint32_t>(value) << (8 * (offset - gpe0_offset)));
     } else if (offset >= gpe0_offset + 4u && offset < gpe0_offset + 8u) {
         const auto shift = static_cast<unsigned>(8 * (offset - gpe0_offset - 4u));
-        gpe_enable_ = (gpe_enable_ & ~(0xffu << shift)) | static_cast<std::uint32_t>(value) << shift;
+        gpe_enable_ = (gpe_enable_ & ~(0xffu << shift)) | static_cast<std::uint32_t>(value)
+                                                              << shift;
     }
 }
 
@@ -130,8 +131,7 @@ void AcpiPm::press_power_button() noexcept {
 }
 
 void AcpiPm::raise_gpe(unsigned gpe) noexcept {
-    if (gpe >= 32)
-        return;
+    if (gpe >= 32) return;
     gpe_status_ |= 1u << gpe;
     update();
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// ACPI's hardware: the fixed register blocks, or the two sleep registers of a hardware-reduced platform.
-// Source: ACPI specification, "ACPI Hardware Specification". The platform is always in ACPI mode: there is
-// no SMI_CMD port and SCI_EN reads as one.
+// ACPI's hardware: the fixed register blocks, or the two sleep registers of a hardware-reduced
+// platform. Source: ACPI specification, "ACPI Hardware Specification". The platform is always in
+// ACPI mode: there is no SMI_CMD port and SCI_EN reads as one.
 #pragma once
 
 #include <cstdint>
@@ -59,7 +59,8 @@ class AcpiPm final : public Device {
     std::uint16_t control_ = 1;
     std::uint32_t gpe_status_ = 0;
     std::uint32_t gpe_enable_ = 0;
-    std::uint64_t seen_half_ = 0; // timer's most significant bit, counted, up to where TMR_STS is known
+    std::uint64_t seen_half_ =
+        0; // timer's most significant bit, counted, up to where TMR_STS is known
     Timer timer_;
 };
 

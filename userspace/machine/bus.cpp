@@ -10,9 +10,7 @@ namespace {
 constexpr std::uint32_t port_count = 65536;
 constexpr std::size_t max_port_ranges = 255; // an owner is one byte, 0 is nobody
 
-constexpr bool is_port_width(unsigned width) {
-    return width == 1 || width == 2 || width == 4;
-}
+constexpr bool is_port_width(unsigned width) { return width == 1 || width == 2 || width == 4; }
 
 } // namespace
 
@@ -25,15 +23,15 @@ bool PortBus::claim(const PortRange &range, Device &device, std::uint64_t offset
         return false;
     const auto first = owner_.begin() + range.first;
     const auto last = owner_.begin() + end;
-    if (std::any_of(first, last, [](std::uint8_t owner) { return owner != 0; }))
-        return false;
+    if (std::any_of(first, last, [](std::uint8_t owner) { return owner != 0; })) return false;
     entries_.push_back({range, &device, offset});
     std::fill(first, last, static_cast<std::uint8_t>(entries_.size()));
     return true;
 }
 
 const PortBus::Entry *PortBus::find(std::uint32_t port) const {
-    // An access that starts at 0xffff and is wider than a byte leaves the address space; nobody answers.
+    // An access that starts at 0xffff and is wider than a byte leaves the address space; nobody
+    // answers.
     const std::uint8_t owner = port < port_count ? owner_[port] : 0;
     return owner == 0 ? nullptr : &entries_[owner - 1u];
 }
@@ -48,8 +46,7 @@ PortBus::Part PortBus::read_part(std::uint32_t port, unsigned size, bool whole) 
         const auto value = entry->device->read(port - entry->range.first + entry->offset, size);
         return {true, static_cast<std::uint32_t>(value & undriven(size))};
     }
-    if (size == 1)
-        return {false, 0xff};
+    if (size == 1) return {false, 0xff};
     const unsigned half = size / 2;
     const Part low = read_part(port, half, false);
     const Part high = read_part(port + half, half, false);
@@ -60,11 +57,11 @@ bool PortBus::write_part(std::uint32_t port, unsigned size, std::uint32_t value,
                          bool whole) noexcept {
     const Entry *entry = find(port);
     if (entry != nullptr && takes(*entry, port, size) && (whole || !entry->range.whole_only)) {
-        entry->device->write(port - entry->range.first + entry->offset, size, value & undriven(size));
+        entry->device->write(port - entry->range.first + entry->offset, size,
+                             value & undriven(size));
         return true;
     }
-    if (size == 1)
-        return false;
+    if (size == 1) return false;
     const unsigned half = size / 2;
     const bool low = write_part(port, half, value, false);
     const bool high = write_part(port + half, half, value >> (8 * half), false);
@@ -81,8 +78,7 @@ std::uint32_t PortBus::read(std::uint16_t port, unsigned size) noexcept {
 }
 
 void PortBus::write(std::uint16_t port, unsigned size, std::uint32_t value) noexcept {
-    if (is_port_width(size) && write_part(port, size, value, true))
-        return;
+    if (is_port_width(size) && write_part(port, size, value, true)) return;
     ++unclaimed_.writes;
     unclaimed_.last_address = port;
 }
@@ -90,20 +86,17 @@ void PortBus::write(std::uint16_t port, unsigned size, std::uint32_t value) noex
 bool MmioBus::claim(std::uint64_t first, std::uint64_t length, Device &device,
                     std::uint64_t offset) {
     const std::uint64_t last = first + (length - 1);
-    if (length == 0 || last < first)
-        return false;
+    if (length == 0 || last < first) return false;
     const auto next = std::lower_bound(
         entries_.begin(), entries_.end(), first,
         [](const Entry &entry, std::uint64_t address) { return entry.last < address; });
-    if (next != entries_.end() && next->first <= last)
-        return false;
+    if (next != entries_.end() && next->first <= last) return false;
     entries_.insert(next, {first, last, &device, offset});
     return true;
 }
 
 const MmioBus::Entry *MmioBus::find(std::uint64_t gpa, unsigned size) const {
-    if (size != 1 && size != 2 && size != 4 && size != 8)
-        return nullptr;
+    if (size != 1 && size != 2 && size != 4 && size != 8) return nullptr;
     const auto entry = std::lower_bound(
         entries_.begin(), entries_.end(), gpa,
         [](const Entry &candidate, std::uint64_t address) { return candidate.last < address; });

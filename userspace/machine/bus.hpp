@@ -9,9 +9,9 @@
 
 namespace machine {
 
-// A device as its bus sees it. `offset` counts from the offset given at claim(), `size` is 1, 2, 4 or
-// (MMIO only) 8. Every offset, size and value is guest-controlled: a device takes anything, allocates
-// nothing and throws nothing. Bits of a read above `size` are ignored.
+// A device as its bus sees it. `offset` counts from the offset given at claim(), `size` is 1, 2, 4
+// or (MMIO only) 8. Every offset, size and value is guest-controlled: a device takes anything,
+// allocates nothing and throws nothing. Bits of a read above `size` are ignored.
 class Device {
   public:
     virtual ~Device() = default;
@@ -36,8 +36,9 @@ struct PortRange {
     std::uint32_t count = 0;
     // The widest access that the device takes; the bus cuts wider ones in halves, as ISA does.
     unsigned width = 1;
-    // The device sees only accesses that are not wider than `width`, never a part of a wider one. The
-    // reset register at 0xcf9 needs that: it lies inside the 32-bit PCI address register at 0xcf8.
+    // The device sees only accesses that are not wider than `width`, never a part of a wider one.
+    // The reset register at 0xcf9 needs that: it lies inside the 32-bit PCI address register at
+    // 0xcf8.
     bool whole_only = false;
 };
 
@@ -45,9 +46,9 @@ struct PortRange {
 class PortBus {
   public:
     PortBus();
-    // False, and nothing claimed, if the range is empty, leaves the address space, has an impossible
-    // width or overlaps one already there. `device` outlives the bus's use; `offset` is what it sees
-    // for the first port.
+    // False, and nothing claimed, if the range is empty, leaves the address space, has an
+    // impossible width or overlaps one already there. `device` outlives the bus's use; `offset` is
+    // what it sees for the first port.
     [[nodiscard]] bool claim(const PortRange &range, Device &device, std::uint64_t offset = 0);
     std::uint32_t read(std::uint16_t port, unsigned size) noexcept;
     void write(std::uint16_t port, unsigned size, std::uint32_t value) noexcept;
@@ -73,7 +74,8 @@ class PortBus {
     UnclaimedCount unclaimed_;
 };
 
-// Physical addresses that are not memory. Not thread-safe: the machine's lock is held around every call.
+// Physical addresses that are not memory. Not thread-safe: the machine's lock is held around every
+// call.
 class MmioBus {
   public:
     // False, and nothing claimed, on an empty, wrapping or overlapping range.

@@ -40,8 +40,8 @@ class ManualClock final : public Clock {
     std::int64_t wall_ = 0;
 };
 
-// `ns` counted in periods of a crystal of `hz`, and back, rounded up: the first nanosecond at which that
-// many periods are complete. 128 bits, because ns * hz outgrows 64 within minutes.
+// `ns` counted in periods of a crystal of `hz`, and back, rounded up: the first nanosecond at which
+// that many periods are complete. 128 bits, because ns * hz outgrows 64 within minutes.
 constexpr std::uint64_t ticks_at(std::uint64_t ns, std::uint64_t hz) {
     return static_cast<std::uint64_t>(static_cast<unsigned __int128>(ns) * hz / ns_per_second);
 }

@@ -19,8 +19,7 @@ constexpr std::uint64_t stop_id = 2;
 constexpr std::uint64_t first_watch_id = 3;
 
 Fd checked(int fd, const char *what) {
-    if (fd < 0)
-        throw std::system_error(errno, std::generic_category(), what);
+    if (fd < 0) throw std::system_error(errno, std::generic_category(), what);
     return Fd(fd);
 }
 
@@ -34,13 +33,15 @@ bool add(int epoll, int fd, std::uint32_t events, std::uint64_t id) {
 } // namespace
 
 Fd::~Fd() {
-    if (fd_ >= 0)
-        close(fd_);
+    if (fd_ >= 0) close(fd_);
 }
 
 EventLoop::EventLoop(std::mutex &lock, TimerQueue &timers)
-    : lock_(lock), timers_(timers), epoll_(checked(epoll_create1(EPOLL_CLOEXEC), "epoll_create1")),
-      timer_(checked(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK), "timerfd_create")),
+    : lock_(lock),
+      timers_(timers),
+      epoll_(checked(epoll_create1(EPOLL_CLOEXEC), "epoll_create1")),
+      timer_(
+          checked(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK), "timerfd_create")),
       wake_(checked(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), "eventfd")),
       next_watch_(first_watch_id) {
     if (!add(epoll_.get(), timer_.get(), EPOLLIN, timer_id) ||
@@ -57,17 +58,14 @@ EventLoop::~EventLoop() {
 }
 
 void EventLoop::start() {
-    if (!thread_.joinable())
-        thread_ = std::thread([this] { run(); });
+    if (!thread_.joinable()) thread_ = std::thread([this] { run(); });
 }
 
 void EventLoop::stop() {
-    if (!thread_.joinable())
-        return;
+    if (!thread_.joinable()) return;
     const std::uint64_t one = 1;
     // An eventfd takes a write of eight bytes unless its counter overflows.
-    if (write(wake_.get(), &one, sizeof one) != sizeof one)
-        std::perror("hwv: event loop");
+    if (write(wake_.get(), &one, sizeof one) != sizeof one) std::perror("hwv: event loop");
     thread_.join();
     std::uint64_t drained = 0;
     static_cast<void>(!read(wake_.get(), &drained, sizeof drained));
@@ -86,16 +84,14 @@ void EventLoop::arm(std::uint64_t deadline) {
 
 EventLoop::Watch EventLoop::watch(int fd, std::uint32_t events, Callback callback) {
     const Watch id = next_watch_++;
-    if (!add(epoll_.get(), fd, events, id))
-        return 0;
+    if (!add(epoll_.get(), fd, events, id)) return 0;
     watches_.emplace(id, Entry{fd, std::move(callback)});
     return id;
 }
 
 void EventLoop::change(Watch watch, std::uint32_t events) {
     const auto entry = watches_.find(watch);
-    if (entry == watches_.end())
-        return;
+    if (entry == watches_.end()) return;
     epoll_event event{};
     event.events = events;
     event.data.u64 = watch;
@@ -104,8 +100,7 @@ void EventLoop::change(Watch watch, std::uint32_t events) {
 
 void EventLoop::unwatch(Watch watch) {
     const auto entry = watches_.find(watch);
-    if (entry == watches_.end())
-        return;
+    if (entry == watches_.end()) return;
     epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, entry->second.fd, nullptr);
     watches_.erase(entry);
 }
@@ -119,8 +114,7 @@ void EventLoop::dispatch(std::uint64_t id, std::uint32_t events) {
     }
     // Looked up again for each event: an earlier callback of this batch may have removed it.
     const auto entry = watches_.find(id);
-    if (entry == watches_.end())
-        return;
+    if (entry == watches_.end()) return;
     const Callback callback = entry->second.callback; // survives its own removal
     callback(events);
 }
@@ -128,14 +122,13 @@ void EventLoop::dispatch(std::uint64_t id, std::uint32_t events) {
 void EventLoop::run() {
     std::array<epoll_event, 16> events{};
     for (;;) {
-        const int ready = epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), -1);
-        if (ready < 0 && errno != EINTR)
-            return;
+        const int ready =
+            epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), -1);
+        if (ready < 0 && errno != EINTR) return;
         const std::lock_guard guard(lock_);
         for (int index = 0; index < ready; ++index) {
             const epoll_event &event = events[static_cast<std::size_t>(index)];
-            if (event.data.u64 == stop_id)
-                return;
+            if (event.data.u64 == stop_id) return;
             dispatch(event.data.u64, event.events);
         }
     }

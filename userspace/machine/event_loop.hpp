@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// The thread beside the vCPUs: runs timers when they are due and tells devices' host sides that a file
-// descriptor is ready. Callbacks run with the machine's lock held.
+// The thread beside the vCPUs: runs timers when they are due and tells devices' host sides that a
+// file descriptor is ready. Callbacks run with the machine's lock held.
 #pragma once
 
 #include <cstdint>

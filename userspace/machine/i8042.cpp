@@ -71,16 +71,14 @@ void I8042::reply(std::uint8_t value) noexcept {
 }
 
 bool I8042::queue(std::uint8_t value) noexcept {
-    if (!keyboard_ || key_count_ >= keys_.size())
-        return false;
+    if (!keyboard_ || key_count_ >= keys_.size()) return false;
     keys_[(first_key_ + key_count_) % keys_.size()] = value;
     ++key_count_;
     return true;
 }
 
 void I8042::refill() noexcept {
-    if (output_full_ || key_count_ == 0 || (ram_[0] & byte_keyboard_off) != 0)
-        return;
+    if (output_full_ || key_count_ == 0 || (ram_[0] & byte_keyboard_off) != 0) return;
     output_ = keys_[first_key_];
     first_key_ = (first_key_ + 1) % keys_.size();
     --key_count_;
@@ -97,8 +95,7 @@ bool I8042::type(std::uint8_t scancode) noexcept {
 
 void I8042::set_output_port(std::uint8_t value) noexcept {
     output_port_ = value;
-    if ((value & 1) == 0)
-        power_({.kind = PowerEvent::Kind::reset});
+    if ((value & 1) == 0) power_({.kind = PowerEvent::Kind::reset});
 }
 
 void I8042::command(std::uint8_t value) noexcept {
@@ -113,8 +110,7 @@ void I8042::command(std::uint8_t value) noexcept {
     }
     // "Pulse Output Port": bits 0-3, low, name the lines; line 0 is the processor's reset.
     if (value >= pulse) {
-        if ((value & 1) == 0)
-            power_({.kind = PowerEvent::Kind::reset});
+        if ((value & 1) == 0) power_({.kind = PowerEvent::Kind::reset});
         return;
     }
     switch (value) {
@@ -185,14 +181,12 @@ void I8042::parameter(std::uint8_t value) noexcept {
 void I8042::to_keyboard(std::uint8_t value) noexcept {
     // Writing to the keyboard switches its clock on again.
     ram_[0] &= static_cast<std::uint8_t>(~byte_keyboard_off);
-    if (!keyboard_)
-        return;
+    if (!keyboard_) return;
     const std::uint8_t expecting = std::exchange(pending_keyboard_, std::uint8_t{0});
     if (expecting != 0) {
         queue(acknowledge);
         // Parameter 0 of this command asks for the set in use.
-        if (expecting == scancode_set && value == 0)
-            queue(2);
+        if (expecting == scancode_set && value == 0) queue(2);
         return;
     }
     switch (value) {
@@ -223,10 +217,9 @@ void I8042::to_keyboard(std::uint8_t value) noexcept {
 
 std::uint64_t I8042::read(std::uint64_t offset, unsigned) noexcept {
     if (offset != 0) {
-        return static_cast<std::uint8_t>((output_full_ ? status_output_full : 0) |
-                                         (ram_[0] & byte_system ? status_system : 0) |
-                                         (last_was_command_ ? status_command : 0) |
-                                         status_unlocked);
+        return static_cast<std::uint8_t>(
+            (output_full_ ? status_output_full : 0) | (ram_[0] & byte_system ? status_system : 0) |
+            (last_was_command_ ? status_command : 0) | status_unlocked);
     }
     const std::uint8_t value = output_;
     output_full_ = false;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// The keyboard controller, with or without a keyboard. Source: IBM PS/2 Hardware Interface Technical
-// Reference, "Keyboard and Auxiliary Device Controller". There is no auxiliary device.
+// The keyboard controller, with or without a keyboard. Source: IBM PS/2 Hardware Interface
+// Technical Reference, "Keyboard and Auxiliary Device Controller". There is no auxiliary device.
 #pragma once
 
 #include <array>

@@ -23,15 +23,11 @@ constexpr std::uint64_t writable = 0xfffe'0000'0001'afff;
 
 constexpr unsigned lowest_priority = 1;
 
-unsigned delivery_mode(std::uint64_t entry) {
-    return static_cast<unsigned>(entry >> 8) & 7;
-}
+unsigned delivery_mode(std::uint64_t entry) { return static_cast<unsigned>(entry >> 8) & 7; }
 
 } // namespace
 
-bool IoApic::attach(MmioBus &bus, std::uint64_t base) {
-    return bus.claim(base, length, *this);
-}
+bool IoApic::attach(MmioBus &bus, std::uint64_t base) { return bus.claim(base, length, *this); }
 
 std::uint64_t IoApic::read(std::uint64_t offset, unsigned) noexcept {
     switch (offset) {
@@ -61,13 +57,10 @@ void IoApic::write(std::uint64_t offset, unsigned, std::uint64_t value) noexcept
 }
 
 std::uint32_t IoApic::read_register(std::uint8_t index) const noexcept {
-    if (index == id_index || index == arbitration_index)
-        return id_;
-    if (index == version_index)
-        return version | (pins - 1) << 16;
+    if (index == id_index || index == arbitration_index) return id_;
+    if (index == version_index) return version | (pins - 1) << 16;
     const unsigned pin = (index - first_entry_index) / 2u;
-    if (index < first_entry_index || pin >= pins)
-        return 0;
+    if (index < first_entry_index || pin >= pins) return 0;
     return static_cast<std::uint32_t>(entries_[pin] >> (index % 2 != 0 ? 32 : 0));
 }
 
@@ -77,8 +70,7 @@ void IoApic::write_register(std::uint8_t index, std::uint32_t value) noexcept {
         return;
     }
     const unsigned pin = (index - first_entry_index) / 2u;
-    if (index >= first_entry_index && pin < pins)
-        write_entry(pin, index % 2 != 0, value);
+    if (index >= first_entry_index && pin < pins) write_entry(pin, index % 2 != 0, value);
 }
 
 void IoApic::write_entry(unsigned pin, bool high, std::uint32_t value) noexcept {
@@ -87,10 +79,9 @@ void IoApic::write_entry(unsigned pin, bool high, std::uint32_t value) noexcept 
     const std::uint64_t mask = writable & half;
     std::uint64_t &entry = entries_[pin];
     entry = (entry & ~mask) | (placed & mask);
-    // Remote IRR has no meaning for edges; systems without an EOI register clear it by switching an entry
-    // to edge and back.
-    if ((entry & level_mode) == 0)
-        entry &= ~remote_irr;
+    // Remote IRR has no meaning for edges; systems without an EOI register clear it by switching an
+    // entry to edge and back.
+    if ((entry & level_mode) == 0) entry &= ~remote_irr;
     update_level_vectors();
     service_level(pin);
 }
@@ -101,8 +92,7 @@ void IoApic::update_level_vectors() noexcept {
         // A masked entry still waits for the EOI of what it sent before.
         if ((entry & level_mode) != 0 && ((entry & masked) == 0 || (entry & remote_irr) != 0))
             vectors[(entry & 0xff) / 64] |= std::uint64_t{1} << (entry % 64);
-    if (vectors == level_vectors_)
-        return;
+    if (vectors == level_vectors_) return;
     level_vectors_ = vectors;
     eoi_sink_.level_vectors(vectors);
 }
@@ -114,27 +104,25 @@ void IoApic::send(unsigned pin) noexcept {
     const auto logical = static_cast<std::uint32_t>(entry >> 11) & 1;
     const unsigned mode = delivery_mode(entry);
     const bool level = (entry & level_mode) != 0;
-    // SDM volume 3, "Message Address Register Format" and "Message Data Register Format": the redirection
-    // hint is what lets a message go to the lowest priority of several processors.
+    // SDM volume 3, "Message Address Register Format" and "Message Data Register Format": the
+    // redirection hint is what lets a message go to the lowest priority of several processors.
     const std::uint64_t address = 0xfee00000u | destination << 12 | extension << 5 |
                                   (mode == lowest_priority ? 1u << 3 : 0) | logical << 2;
-    const std::uint32_t data = static_cast<std::uint32_t>(entry & 0xff) | mode << 8 |
-                               (level ? 1u << 14 | 1u << 15 : 0);
+    const std::uint32_t data =
+        static_cast<std::uint32_t>(entry & 0xff) | mode << 8 | (level ? 1u << 14 | 1u << 15 : 0);
     messages_.deliver(address, data);
 }
 
 void IoApic::service_level(unsigned pin) noexcept {
     std::uint64_t &entry = entries_[pin];
     const bool asserted = (lines_ >> pin & 1) != 0;
-    if (!asserted || (entry & level_mode) == 0 || (entry & (masked | remote_irr)) != 0)
-        return;
+    if (!asserted || (entry & level_mode) == 0 || (entry & (masked | remote_irr)) != 0) return;
     entry |= remote_irr;
     send(pin);
 }
 
 void IoApic::set_pin(unsigned pin, bool level) noexcept {
-    if (pin >= pins)
-        return;
+    if (pin >= pins) return;
     const std::uint32_t mask = 1u << pin;
     const bool rising = level && (lines_ & mask) == 0;
     lines_ = level ? lines_ | mask : lines_ & ~mask;
@@ -149,8 +137,7 @@ void IoApic::set_pin(unsigned pin, bool level) noexcept {
 void IoApic::eoi(std::uint8_t vector) noexcept {
     for (unsigned pin = 0; pin < pins; ++pin) {
         std::uint64_t &entry = entries_[pin];
-        if ((entry & 0xff) != vector || (entry & remote_irr) == 0)
-            continue;
+        if ((entry & 0xff) != vector || (entry & remote_irr) == 0) continue;
         entry &= ~remote_irr;
         service_level(pin);
     }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// The I/O APIC: 24 pins, each with a redirection entry that says which message it sends. Source: Intel
-// 82093AA data sheet, "Register Description"; version 0x20 with its EOI register: ICH data sheets, "APIC
-// Registers". Destination ids above 255: KVM documentation, "KVM-specific MSRs and CPUID bits",
-// KVM_FEATURE_MSI_EXT_DEST_ID (entry bits 49-55 are destination bits 8-14).
+// The I/O APIC: 24 pins, each with a redirection entry that says which message it sends. Source:
+// Intel 82093AA data sheet, "Register Description"; version 0x20 with its EOI register: ICH data
+// sheets, "APIC Registers". Destination ids above 255: KVM documentation, "KVM-specific MSRs and
+// CPUID bits", KVM_FEATURE_MSI_EXT_DEST_ID (entry bits 49-55 are destination bits 8-14).
 #pragma once
 
 #include <array>
@@ -24,7 +24,8 @@ class IoApic final : public Device {
     std::uint64_t read(std::uint64_t offset, unsigned size) noexcept override;
     void write(std::uint64_t offset, unsigned size, std::uint64_t value) noexcept override;
     // `level` is true while the line is asserted. The entry's polarity is kept but changes nothing:
-    // lines carry assertion, not voltage, and the firmware tables describe the same board to everybody.
+    // lines carry assertion, not voltage, and the firmware tables describe the same board to
+    // everybody.
     void set_pin(unsigned pin, bool level) noexcept;
     // A processor ended the interrupt `vector` (broadcast of its local APIC).
     void eoi(std::uint8_t vector) noexcept;

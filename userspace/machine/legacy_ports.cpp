@@ -36,8 +36,7 @@ void ResetControl::write(std::uint64_t offset, unsigned, std::uint64_t value) no
         reset = (value & reset_cpu) != 0 && (reset_control_ & reset_cpu) == 0;
         reset_control_ = static_cast<std::uint8_t>(value & 0x0e);
     }
-    if (reset)
-        power_({.kind = PowerEvent::Kind::reset});
+    if (reset) power_({.kind = PowerEvent::Kind::reset});
 }
 
 DebugExit::DebugExit(PowerSink power) : power_(std::move(power)) {}
@@ -46,12 +45,11 @@ bool DebugExit::attach(PortBus &bus, std::uint16_t port) {
     return bus.claim({.first = port, .count = 4, .width = 4}, *this);
 }
 
-std::uint64_t DebugExit::read(std::uint64_t, unsigned size) noexcept {
-    return undriven(size);
-}
+std::uint64_t DebugExit::read(std::uint64_t, unsigned size) noexcept { return undriven(size); }
 
 void DebugExit::write(std::uint64_t, unsigned, std::uint64_t value) noexcept {
-    power_({.kind = PowerEvent::Kind::debug_exit, .code = static_cast<std::uint32_t>(value << 1 | 1)});
+    power_(
+        {.kind = PowerEvent::Kind::debug_exit, .code = static_cast<std::uint32_t>(value << 1 | 1)});
 }
 
 PanicReport::PanicReport(PowerSink power) : power_(std::move(power)) {}
@@ -76,14 +74,11 @@ bool DebugConsole::attach(PortBus &bus) {
            bus.claim({.first = 0x402, .count = 1}, *this);
 }
 
-std::uint64_t DebugConsole::read(std::uint64_t, unsigned) noexcept {
-    return 0xe9;
-}
+std::uint64_t DebugConsole::read(std::uint64_t, unsigned) noexcept { return 0xe9; }
 
 void DebugConsole::write(std::uint64_t, unsigned, std::uint64_t value) noexcept {
     const std::array<std::uint8_t, 1> byte{static_cast<std::uint8_t>(value)};
-    if (sink_)
-        sink_(byte);
+    if (sink_) sink_(byte);
 }
 
 bool PostCode::attach(PortBus &bus) {
@@ -96,8 +91,7 @@ std::uint64_t PostCode::read(std::uint64_t offset, unsigned) noexcept {
 }
 
 void PostCode::write(std::uint64_t offset, unsigned, std::uint64_t value) noexcept {
-    if (offset == 0)
-        last_ = static_cast<std::uint8_t>(value);
+    if (offset == 0) last_ = static_cast<std::uint8_t>(value);
 }
 
 } // namespace machine

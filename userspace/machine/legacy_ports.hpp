@@ -10,8 +10,8 @@
 
 namespace machine {
 
-// Port 0x92: fast A20 gate and fast reset. Port 0xcf9: the chipset's reset control register (ICH data
-// sheets, "Reset Control Register").
+// Port 0x92: fast A20 gate and fast reset. Port 0xcf9: the chipset's reset control register (ICH
+// data sheets, "Reset Control Register").
 class ResetControl final : public Device {
   public:
     explicit ResetControl(PowerSink power);
@@ -29,7 +29,8 @@ class ResetControl final : public Device {
     std::uint8_t reset_control_ = 0;
 };
 
-// A value written to port 0xf4 ends the machine with the exit status (value << 1) | 1, which is never 0.
+// A value written to port 0xf4 ends the machine with the exit status (value << 1) | 1, which is
+// never 0.
 class DebugExit final : public Device {
   public:
     explicit DebugExit(PowerSink power);
@@ -62,7 +63,8 @@ class PanicReport final : public Device {
 // Where text from port 0xe9 or 0x402 goes.
 using DebugSink = std::function<void(std::span<const std::uint8_t>)>;
 
-// Ports 0xe9 (reads 0xe9, by which a guest knows that it is there) and 0x402, where firmware writes.
+// Ports 0xe9 (reads 0xe9, by which a guest knows that it is there) and 0x402, where firmware
+// writes.
 class DebugConsole final : public Device {
   public:
     explicit DebugConsole(DebugSink sink);
@@ -74,8 +76,8 @@ class DebugConsole final : public Device {
     DebugSink sink_;
 };
 
-// Port 0x80 keeps the last POST code; 0x81-0x8f the DMA page registers, of which Linux uses 0x80's write as
-// a delay and 0xed alike.
+// Port 0x80 keeps the last POST code; 0x81-0x8f the DMA page registers, of which Linux uses 0x80's
+// write as a delay and 0xed alike.
 class PostCode final : public Device {
   public:
     [[nodiscard]] bool attach(PortBus &bus);

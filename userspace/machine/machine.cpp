@@ -25,18 +25,22 @@ constexpr unsigned timer_pin = 2;
 } // namespace
 
 void Machine::Router::set_irq(unsigned irq, bool level) noexcept {
-    if (pic_ != nullptr)
-        pic_->set_irq(irq, level);
+    if (pic_ != nullptr) pic_->set_irq(irq, level);
     ioapic_.set_pin(irq == timer_irq ? timer_pin : irq, level);
 }
 
 Machine::Machine(MachineConfig config, MachineSinks sinks)
-    : timers_(config.clock != nullptr ? *config.clock : system_clock_), loop_(lock_, timers_),
+    : timers_(config.clock != nullptr ? *config.clock : system_clock_),
+      loop_(lock_, timers_),
       pic_(config.legacy ? std::make_unique<Pic>(sinks.intr) : nullptr),
-      ioapic_(sinks.messages, sinks.eoi), router_(pic_.get(), ioapic_),
+      ioapic_(sinks.messages, sinks.eoi),
+      router_(pic_.get(), ioapic_),
       pm_(timers_, irq_line(sci_irq), sinks.power, {.hardware_reduced = !config.legacy}),
-      rtc_(timers_, irq_line(rtc_irq)), reset_(sinks.power), debug_exit_(sinks.power),
-      panic_(sinks.power), debug_console_(std::move(config.debug_output)) {
+      rtc_(timers_, irq_line(rtc_irq)),
+      reset_(sinks.power),
+      debug_exit_(sinks.power),
+      panic_(sinks.power),
+      debug_console_(std::move(config.debug_output)) {
     const std::lock_guard guard(lock_);
     if (config.legacy) {
         // The firmware's work: the SCI is level-triggered.
@@ -50,27 +54,25 @@ Machine::Machine(MachineConfig config, MachineSinks sinks)
     add_serial(config, sinks);
 }
 
-Machine::~Machine() {
-    loop_.stop();
-}
+Machine::~Machine() { loop_.stop(); }
 
 void Machine::attach_all() {
     bool attached = ioapic_.attach(mmio_) && pm_.attach(ports_) && rtc_.attach(ports_) &&
                     reset_.attach(ports_) && debug_exit_.attach(ports_) && panic_.attach(ports_) &&
                     debug_console_.attach(ports_) && post_.attach(ports_);
     if (pic_ != nullptr)
-        attached = attached && pic_->attach(ports_) && pit_->attach(ports_) && i8042_->attach(ports_);
-    if (!attached)
-        throw std::logic_error("two devices claim the same address");
+        attached =
+            attached && pic_->attach(ports_) && pit_->attach(ports_) && i8042_->attach(ports_);
+    if (!attached) throw std::logic_error("two devices claim the same address");
 }
 
 void Machine::add_serial(MachineConfig &config, const MachineSinks &sinks) {
     for (std::size_t index = 0; index < com_ports.size(); ++index) {
-        if (index > 0 && !config.serial[index])
-            continue;
+        if (index > 0 && !config.serial[index]) continue;
         if (config.serial[index])
             backends_[index] = config.serial[index]({loop_, sinks.power, config.notice});
-        uarts_[index] = std::make_unique<Uart>(irq_line(com_ports[index].irq), backends_[index].get());
+        uarts_[index] =
+            std::make_unique<Uart>(irq_line(com_ports[index].irq), backends_[index].get());
         if (!uarts_[index]->attach(ports_, com_ports[index].port))
             throw std::logic_error("two devices claim the same address");
         description_.serial[index] = com_ports[index];
@@ -104,18 +106,13 @@ void Machine::describe(const MachineConfig &config) {
     about.debug_exit_port = DebugExit::default_port;
 }
 
-void Machine::start() {
-    loop_.start();
-}
+void Machine::start() { loop_.start(); }
 
-void Machine::stop() {
-    loop_.stop();
-}
+void Machine::stop() { loop_.stop(); }
 
 void Machine::handle_port(std::uint16_t port, unsigned size, bool is_write, void *data,
                           std::uint32_t count) noexcept {
-    if (size != 1 && size != 2 && size != 4)
-        return;
+    if (size != 1 && size != 2 && size != 4) return;
     const std::lock_guard guard(lock_);
     auto *element = static_cast<std::uint8_t *>(data);
     for (std::uint32_t index = 0; index < count; ++index, element += size) {
@@ -132,8 +129,7 @@ void Machine::handle_port(std::uint16_t port, unsigned size, bool is_write, void
 }
 
 void Machine::handle_mmio(std::uint64_t gpa, unsigned size, bool is_write, void *data) noexcept {
-    if (size != 1 && size != 2 && size != 4 && size != 8)
-        return;
+    if (size != 1 && size != 2 && size != 4 && size != 8) return;
     const std::lock_guard guard(lock_);
     std::uint64_t value = 0;
     if (is_write) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// The standard PC, put together. All entry points take the machine's lock and may be called from any
-// thread; the sinks are called with it held and must not call back.
+// The standard PC, put together. All entry points take the machine's lock and may be called from
+// any thread; the sinks are called with it held and must not call back.
 #pragma once
 
 #include <array>
@@ -29,7 +29,8 @@
 namespace machine {
 
 struct MachineConfig {
-    // Off: a UART, RTC, IOAPIC and hardware-reduced ACPI, and nothing that a new system would not look for.
+    // Off: a UART, RTC, IOAPIC and hardware-reduced ACPI, and nothing that a new system would not
+    // look for.
     bool legacy = true;
     bool keyboard = false;
     std::uint64_t memory_below_4g = 0;
@@ -50,8 +51,8 @@ struct MachineSinks {
 
 class Machine {
   public:
-    // Throws std::system_error if a serial backend cannot be opened, std::logic_error if two devices want
-    // the same port.
+    // Throws std::system_error if a serial backend cannot be opened, std::logic_error if two
+    // devices want the same port.
     Machine(MachineConfig config, MachineSinks sinks);
     ~Machine();
     Machine(const Machine &) = delete;
@@ -61,7 +62,8 @@ class Machine {
     void start();
     void stop();
 
-    // A port exit: `count` elements of `size` bytes (1, 2, 4) in a row at `data`, all for the same port.
+    // A port exit: `count` elements of `size` bytes (1, 2, 4) in a row at `data`, all for the same
+    // port.
     void handle_port(std::uint16_t port, unsigned size, bool is_write, void *data,
                      std::uint32_t count = 1) noexcept;
     // An MMIO exit: `size` bytes (1, 2, 4, 8) at `data`.

@@ -7,11 +7,14 @@ namespace {
 
 constexpr unsigned cascade_pin = 2;
 
-constexpr std::uint8_t bit(int pin) {
-    return static_cast<std::uint8_t>(1u << pin);
-}
+constexpr std::uint8_t bit(int pin) { return static_cast<std::uint8_t>(1u << pin); }
 
-enum Icw1 : std::uint8_t { icw1_ic4 = 0x01, icw1_single = 0x02, icw1_level = 0x08, icw1_mark = 0x10 };
+enum Icw1 : std::uint8_t {
+    icw1_ic4 = 0x01,
+    icw1_single = 0x02,
+    icw1_level = 0x08,
+    icw1_mark = 0x10
+};
 enum Icw4 : std::uint8_t { icw4_auto_eoi = 0x02, icw4_special_nested = 0x10 };
 enum Ocw3 : std::uint8_t { ocw3_mark = 0x08, ocw3_poll = 0x04 };
 
@@ -30,41 +33,37 @@ enum class Ocw2 : std::uint8_t {
 } // namespace
 
 bool PicChip::level_triggered(unsigned pin) const {
-    // The slave's INT stays high from its first request to its last, without edges between: the master's
-    // cascade input follows the level, else a request that comes while another is in service is lost.
-    if (master_ && !single_ && pin == cascade_pin)
-        return true;
+    // The slave's INT stays high from its first request to its last, without edges between: the
+    // master's cascade input follows the level, else a request that comes while another is in
+    // service is lost.
+    if (master_ && !single_ && pin == cascade_pin) return true;
     return all_level_ || (elcr_ >> pin & 1) != 0;
 }
 
 std::uint8_t PicChip::irr() const {
-    std::uint8_t requests = 0;
-    for (unsigned pin = 0; pin < 8; ++pin) {
-        const std::uint8_t source = level_triggered(pin) ? lines_ : (lines_ & edges_);
-        requests |= source & bit(static_cast<int>(pin));
-    }
-    return requests;
+    std::uint8_t levels = 0;
+    for (unsigned pin = 0; pin < 8; ++pin)
+        levels |= level_triggered(pin) ? bit(static_cast<int>(pin)) : std::uint8_t{0};
+    return lines_ & (levels | edges_);
 }
 
 int PicChip::first_by_priority(std::uint8_t set) const {
     for (int step = 1; step <= 8; ++step) {
         const int pin = (lowest_ + step) & 7;
-        if ((set & bit(pin)) != 0)
-            return pin;
+        if ((set & bit(pin)) != 0) return pin;
     }
     return -1;
 }
 
 int PicChip::highest_pending() const {
     // Until ICW2 came there is no vector; the data sheet's sequence keeps the chip silent.
-    if (expect_ != Expect::operation)
-        return -1;
+    if (expect_ != Expect::operation) return -1;
     const int request = first_by_priority(irr() & ~imr_);
-    if (request < 0)
-        return -1;
+    if (request < 0) return -1;
     // In special mask mode a level in service that is masked holds nothing back.
     std::uint8_t holding = special_mask_ ? isr_ & static_cast<std::uint8_t>(~imr_) : isr_;
-    // "Special Fully Nested Mode": a slave in service may interrupt again with something more urgent.
+    // "Special Fully Nested Mode": a slave in service may interrupt again with something more
+    // urgent.
     if (fully_nested_special_ && master_ && request == static_cast<int>(cascade_pin))
         holding &= static_cast<std::uint8_t>(~bit(cascade_pin));
     const int serving = first_by_priority(holding);
@@ -77,7 +76,8 @@ void PicChip::set_line(unsigned pin, bool level) noexcept {
         edges_ |= mask & static_cast<std::uint8_t>(~lines_);
         lines_ |= mask;
     } else {
-        // A request that is withdrawn before INTA is gone ("Interrupt Request Register", IR timing).
+        // A request that is withdrawn before INTA is gone ("Interrupt Request Register", IR
+        // timing).
         edges_ &= static_cast<std::uint8_t>(~mask);
         lines_ &= static_cast<std::uint8_t>(~mask);
     }
@@ -85,8 +85,7 @@ void PicChip::set_line(unsigned pin, bool level) noexcept {
 
 int PicChip::acknowledge() noexcept {
     const int pin = highest_pending();
-    if (pin < 0)
-        return -1;
+    if (pin < 0) return -1;
     edges_ &= static_cast<std::uint8_t>(~bit(pin));
     if (!auto_eoi_)
         isr_ |= bit(pin);
@@ -101,8 +100,7 @@ std::uint8_t PicChip::read(bool a0) noexcept {
         const int pin = acknowledge();
         return pin < 0 ? 0 : static_cast<std::uint8_t>(0x80 | pin);
     }
-    if (a0)
-        return imr_;
+    if (a0) return imr_;
     return read_isr_ ? isr_ : irr();
 }
 
@@ -127,7 +125,8 @@ void PicChip::start_initialization(std::uint8_t icw1) noexcept {
     needs_icw4_ = (icw1 & icw1_ic4) != 0;
     all_level_ = (icw1 & icw1_level) != 0;
     // "Initialization Command Words 1 and 2", what happens automatically: edge sense cleared, mask
-    // cleared, IR7 lowest, special mask off, status read set to IRR; without IC4 all of ICW4 is zero.
+    // cleared, IR7 lowest, special mask off, status read set to IRR; without IC4 all of ICW4 is
+    // zero.
     edges_ = 0;
     isr_ = 0;
     imr_ = 0;
@@ -165,24 +164,22 @@ void PicChip::write_initialization(std::uint8_t value) noexcept {
 
 void PicChip::write_ocw2(std::uint8_t value) noexcept {
     const int level = value & 7;
-    // A non-specific EOI in special mask mode does not see levels that are masked ("Special Mask Mode").
+    // A non-specific EOI in special mask mode does not see levels that are masked ("Special Mask
+    // Mode").
     const std::uint8_t visible = special_mask_ ? isr_ & static_cast<std::uint8_t>(~imr_) : isr_;
     const int serving = first_by_priority(visible);
     const auto command = static_cast<Ocw2>(value >> 5);
     switch (command) {
     case Ocw2::eoi:
     case Ocw2::eoi_rotate:
-        if (serving < 0)
-            break;
+        if (serving < 0) break;
         isr_ &= static_cast<std::uint8_t>(~bit(serving));
-        if (command == Ocw2::eoi_rotate)
-            lowest_ = serving;
+        if (command == Ocw2::eoi_rotate) lowest_ = serving;
         break;
     case Ocw2::eoi_specific:
     case Ocw2::eoi_specific_rotate:
         isr_ &= static_cast<std::uint8_t>(~bit(level));
-        if (command == Ocw2::eoi_specific_rotate)
-            lowest_ = level;
+        if (command == Ocw2::eoi_specific_rotate) lowest_ = level;
         break;
     case Ocw2::set_priority:
         lowest_ = level;
@@ -197,10 +194,8 @@ void PicChip::write_ocw2(std::uint8_t value) noexcept {
 }
 
 void PicChip::write_ocw3(std::uint8_t value) noexcept {
-    if ((value & 0x40) != 0)
-        special_mask_ = (value & 0x20) != 0;
-    if ((value & 0x02) != 0)
-        read_isr_ = (value & 0x01) != 0;
+    if ((value & 0x40) != 0) special_mask_ = (value & 0x20) != 0;
+    if ((value & 0x02) != 0) read_isr_ = (value & 0x01) != 0;
     poll_ = (value & ocw3_poll) != 0;
 }
 
@@ -215,8 +210,7 @@ bool Pic::attach(PortBus &bus) {
 void Pic::update() noexcept {
     master_.set_line(cascade_pin, slave_.output());
     const bool level = master_.output();
-    if (level == raised_)
-        return;
+    if (level == raised_) return;
     raised_ = level;
     intr_.raise(level);
 }
@@ -246,8 +240,7 @@ void Pic::write(std::uint64_t offset, unsigned, std::uint64_t value) noexcept {
 }
 
 void Pic::set_irq(unsigned irq, bool level) noexcept {
-    if (irq > 15 || irq == cascade_pin)
-        return;
+    if (irq > 15 || irq == cascade_pin) return;
     (irq < 8 ? master_ : slave_).set_line(irq & 7, level);
     update();
 }

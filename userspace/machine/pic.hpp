@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// The PC's two 8259A interrupt controllers, cascaded, with the ELCR of the PIIX. Source: Intel 8259A data
-// sheet, "Functional Description" and "Programming the 8259A"; ELCR: 82371SB data sheet, "Interrupt
-// Controller Registers". The 8080/8085 mode (three CALL bytes) is programmable but acknowledges like 8086.
+// The PC's two 8259A interrupt controllers, cascaded, with the ELCR of the PIIX. Source: Intel
+// 8259A data sheet, "Functional Description" and "Programming the 8259A"; ELCR: 82371SB data sheet,
+// "Interrupt Controller Registers". The 8080/8085 mode (three CALL bytes) is programmable but
+// acknowledges like 8086.
 #pragma once
 
 #include <array>
@@ -22,8 +23,8 @@ class PicChip {
     void set_elcr(std::uint8_t value) { elcr_ = value & elcr_mask_; }
     void set_line(unsigned pin, bool level) noexcept;
     bool output() const { return highest_pending() >= 0; }
-    // The INTA cycle: moves the winner from IRR to ISR and returns its pin, or -1 if the request is gone
-    // (then the chip shows pin 7 without an ISR bit: the spurious interrupt).
+    // The INTA cycle: moves the winner from IRR to ISR and returns its pin, or -1 if the request is
+    // gone (then the chip shows pin 7 without an ISR bit: the spurious interrupt).
     int acknowledge() noexcept;
     std::uint8_t vector(int pin) const {
         return static_cast<std::uint8_t>(base_ | (pin < 0 ? 7 : pin));
@@ -51,7 +52,7 @@ class PicChip {
     std::uint8_t elcr_ = 0;
     std::uint8_t elcr_mask_;
     std::uint8_t base_ = 0;
-    int lowest_ = 7;               // the pin of lowest priority
+    int lowest_ = 7; // the pin of lowest priority
     Expect expect_ = Expect::operation;
     bool master_;
     bool single_ = false;

@@ -33,8 +33,7 @@ std::uint32_t PitCounter::decode(std::uint16_t raw) const {
 void PitCounter::set_control(std::uint8_t control, std::uint64_t) noexcept {
     control_ = control & 0x3f;
     mode_ = control >> 1 & 7;
-    if (mode_ > 5)
-        mode_ -= 4; // "don't care" bits: 6 is 2, 7 is 3
+    if (mode_ > 5) mode_ -= 4; // "don't care" bits: 6 is 2, 7 is 3
     bcd_ = (control & 1) != 0;
     running_ = false;
     paused_ = false;
@@ -68,8 +67,7 @@ void PitCounter::write(std::uint8_t value, std::uint64_t now) noexcept {
         if (!write_high_next_) {
             low_byte_ = value;
             // "Mode 0": the first byte of a two-byte count stops the counting.
-            if (mode_ == 0)
-                running_ = false;
+            if (mode_ == 0) running_ = false;
         } else {
             load(decode(static_cast<std::uint16_t>(value << 8 | low_byte_)), now);
         }
@@ -82,8 +80,7 @@ void PitCounter::load(std::uint32_t count, std::uint64_t now) noexcept {
     advance(now);
     reload_ = count;
     null_count_ = true;
-    if (triggered())
-        return; // waits for the gate
+    if (triggered()) return; // waits for the gate
     if (!periodic() || !running_ || paused_) {
         start(count, now);
         return;
@@ -92,8 +89,8 @@ void PitCounter::load(std::uint32_t count, std::uint64_t now) noexcept {
     const std::uint64_t phase = elapsed(now) % period_;
     const std::uint64_t high = (period_ + 1u) / 2;
     const bool first_half = mode_ == 3 && phase < high;
-    // At the middle of a square wave the output is about to be low, so the new wave starts there with its
-    // own low half: its first half is behind it.
+    // At the middle of a square wave the output is about to be low, so the new wave starts there
+    // with its own low half: its first half is behind it.
     if (first_half)
         switch_at_ = now - phase + high;
     else
@@ -101,13 +98,11 @@ void PitCounter::load(std::uint32_t count, std::uint64_t now) noexcept {
 }
 
 void PitCounter::advance(std::uint64_t now) noexcept {
-    if (!switch_at_ || paused_ || now < *switch_at_)
-        return;
+    if (!switch_at_ || paused_ || now < *switch_at_) return;
     const std::uint64_t at = *switch_at_;
     const bool middle = mode_ == 3 && (at - start_) % period_ != 0;
     start(reload_, at);
-    if (middle)
-        start_ = at - (period_ + 1u) / 2;
+    if (middle) start_ = at - (period_ + 1u) / 2;
 }
 
 std::uint64_t PitCounter::elapsed(std::uint64_t now) const {
@@ -138,8 +133,7 @@ std::uint16_t PitCounter::count(std::uint64_t now) noexcept {
 
 bool PitCounter::output(std::uint64_t now) noexcept {
     advance(now);
-    if (!running_)
-        return mode_ != 0;
+    if (!running_) return mode_ != 0;
     const std::uint64_t passed = elapsed(now);
     switch (mode_) {
     case 0:
@@ -157,34 +151,30 @@ bool PitCounter::output(std::uint64_t now) noexcept {
 
 std::optional<std::uint64_t> PitCounter::next_rise(std::uint64_t now) noexcept {
     advance(now);
-    if (!running_ || paused_)
-        return std::nullopt;
+    if (!running_ || paused_) return std::nullopt;
     const std::uint64_t passed = elapsed(now);
     if (periodic()) {
         // If a new count takes over before, the device plans again from there.
         const std::uint64_t end = now - passed % period_ + period_;
-        return switch_at_ && *switch_at_ < end && (*switch_at_ - start_) % period_ == 0 ? *switch_at_
-                                                                                         : end;
+        return switch_at_ && *switch_at_ < end && (*switch_at_ - start_) % period_ == 0
+                   ? *switch_at_
+                   : end;
     }
     const std::uint64_t at = period_ + (mode_ >= 4 ? 1u : 0u);
-    if (passed >= at)
-        return std::nullopt;
+    if (passed >= at) return std::nullopt;
     return start_ + at;
 }
 
 void PitCounter::set_gate(bool gate, std::uint64_t now) noexcept {
-    if (gate == gate_)
-        return;
+    if (gate == gate_) return;
     advance(now);
     const std::uint64_t passed = elapsed(now);
     gate_ = gate;
     if (triggered()) {
-        if (gate)
-            start(reload_, now);
+        if (gate) start(reload_, now);
         return;
     }
-    if (!running_)
-        return;
+    if (!running_) return;
     if (!gate) {
         paused_ = true;
         paused_after_ = passed;
@@ -198,16 +188,15 @@ void PitCounter::set_gate(bool gate, std::uint64_t now) noexcept {
 
 void PitCounter::latch_count(std::uint64_t now) noexcept {
     // A second latch before the first was read is ignored.
-    if (!latched_count_)
-        latched_count_ = count(now);
+    if (!latched_count_) latched_count_ = count(now);
 }
 
 void PitCounter::latch_status(std::uint64_t now) noexcept {
-    if (latched_status_)
-        return;
+    if (latched_status_) return;
     const bool out = output(now);
     const bool null_count = null_count_ || switch_at_.has_value();
-    latched_status_ = static_cast<std::uint8_t>(control_ | (out ? 0x80 : 0) | (null_count ? 0x40 : 0));
+    latched_status_ =
+        static_cast<std::uint8_t>(control_ | (out ? 0x80 : 0) | (null_count ? 0x40 : 0));
 }
 
 std::uint8_t PitCounter::read(std::uint64_t now) noexcept {
@@ -220,10 +209,8 @@ std::uint8_t PitCounter::read(std::uint64_t now) noexcept {
     const std::uint8_t access = control_ >> 4 & 3;
     const bool both = access == (access_low | access_high);
     const bool high = both ? read_high_next_ : access == access_high;
-    if (both)
-        read_high_next_ = !read_high_next_;
-    if (!both || high)
-        latched_count_.reset();
+    if (both) read_high_next_ = !read_high_next_;
+    if (!both || high) latched_count_.reset();
     return static_cast<std::uint8_t>(high ? value >> 8 : value);
 }
 
@@ -246,8 +233,7 @@ std::uint8_t Pit::read_port61() noexcept {
 }
 
 std::uint64_t Pit::read(std::uint64_t offset, unsigned) noexcept {
-    if (offset < 3)
-        return counters_[offset].read(now());
+    if (offset < 3) return counters_[offset].read(now());
     return offset == 4 ? read_port61() : 0xff;
 }
 
@@ -255,8 +241,7 @@ void Pit::write(std::uint64_t offset, unsigned, std::uint64_t value) noexcept {
     const auto byte = static_cast<std::uint8_t>(value);
     if (offset < 3) {
         counters_[offset].write(byte, now());
-        if (offset == 0)
-            plan();
+        if (offset == 0) plan();
     } else if (offset == 3) {
         write_control(byte);
     } else if (offset == 4) {
@@ -271,12 +256,9 @@ void Pit::write_control(std::uint8_t value) noexcept {
     if (select == 3) {
         // "Read-Back Command": bits 1-3 choose counters, bits 5 and 4, low, what to latch.
         for (unsigned index = 0; index < 3; ++index) {
-            if ((value >> (index + 1) & 1) == 0)
-                continue;
-            if ((value & 0x20) == 0)
-                counters_[index].latch_count(tick);
-            if ((value & 0x10) == 0)
-                counters_[index].latch_status(tick);
+            if ((value >> (index + 1) & 1) == 0) continue;
+            if ((value & 0x20) == 0) counters_[index].latch_count(tick);
+            if ((value & 0x10) == 0) counters_[index].latch_status(tick);
         }
         return;
     }
@@ -285,8 +267,7 @@ void Pit::write_control(std::uint8_t value) noexcept {
         return;
     }
     counters_[select].set_control(value, tick);
-    if (select == 0)
-        plan();
+    if (select == 0) plan();
 }
 
 void Pit::plan() noexcept {
@@ -300,14 +281,14 @@ void Pit::plan() noexcept {
 }
 
 void Pit::rise() noexcept {
-    // The low phase before is not played out: it would cost a second wake-up and no controller looks at
-    // its length, only at the edge that ends it.
+    // The low phase before is not played out: it would cost a second wake-up and no controller
+    // looks at its length, only at the edge that ends it.
     irq0_.set(false);
     irq0_.set(true);
     const auto rise_at = counters_[0].next_rise(now());
     if (rise_at)
-        timer_.arm(std::max(ns_at_tick(*rise_at, PitCounter::hz),
-                            timers_.clock().now() + shortest_wait));
+        timer_.arm(
+            std::max(ns_at_tick(*rise_at, PitCounter::hz), timers_.clock().now() + shortest_wait));
 }
 
 } // namespace machine

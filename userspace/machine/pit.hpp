@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// The 8254 interval timer and port 0x61, which gates its channel 2 and shows its output. Source: Intel 8254
-// data sheet, "Mode Definitions", "Read Operations"; port 0x61: ICH data sheets, "NMI Status and Control
-// Register". Nothing counts: every value is computed from the time that has passed.
+// The 8254 interval timer and port 0x61, which gates its channel 2 and shows its output. Source:
+// Intel 8254 data sheet, "Mode Definitions", "Read Operations"; port 0x61: ICH data sheets, "NMI
+// Status and Control Register". Nothing counts: every value is computed from the time that has
+// passed.
 #pragma once
 
 #include <array>
@@ -53,9 +54,9 @@ class PitCounter {
     bool write_high_next_ = false;
     bool read_high_next_ = false;
     std::uint8_t low_byte_ = 0;
-    std::uint32_t period_ = 65536;  // what is being counted, 1 to 65536
-    std::uint32_t reload_ = 65536;  // what the guest wrote last
-    std::uint64_t start_ = 0;       // tick at which the counting element was loaded
+    std::uint32_t period_ = 65536; // what is being counted, 1 to 65536
+    std::uint32_t reload_ = 65536; // what the guest wrote last
+    std::uint64_t start_ = 0;      // tick at which the counting element was loaded
     std::uint64_t paused_after_ = 0;
     std::optional<std::uint64_t> switch_at_; // periodic modes: when reload_ becomes period_
     std::optional<std::uint16_t> latched_count_;

@@ -20,8 +20,8 @@ struct PowerEvent {
     std::uint32_t code = 0;
 };
 
-// Called with the machine's lock held, on a vCPU's or the event loop's thread; must not call back into the
-// machine and must not throw.
+// Called with the machine's lock held, on a vCPU's or the event loop's thread; must not call back
+// into the machine and must not throw.
 using PowerSink = std::function<void(PowerEvent)>;
 
 } // namespace machine

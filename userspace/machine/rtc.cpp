@@ -72,9 +72,7 @@ Rtc::Rtc(TimerQueue &timers, IrqLine irq8)
     store_time();
 }
 
-bool Rtc::attach(PortBus &bus) {
-    return bus.claim({.first = 0x70, .count = 2}, *this);
-}
+bool Rtc::attach(PortBus &bus) { return bus.claim({.first = 0x70, .count = 2}, *this); }
 
 void Rtc::set_memory(std::uint64_t below_4g, std::uint64_t above_4g) noexcept {
     const auto put = [this](unsigned index, std::uint64_t value) {
@@ -96,32 +94,26 @@ std::int64_t Rtc::guest_second() const {
     return (timers_.clock().wall() + phase_) / second_ns + offset_;
 }
 
-std::int64_t Rtc::guest_phase() const {
-    return (timers_.clock().wall() + phase_) % second_ns;
-}
+std::int64_t Rtc::guest_phase() const { return (timers_.clock().wall() + phase_) % second_ns; }
 
 std::uint8_t Rtc::encode(unsigned value) const {
-    if ((ram_[control_b] & b_binary) != 0)
-        return static_cast<std::uint8_t>(value);
+    if ((ram_[control_b] & b_binary) != 0) return static_cast<std::uint8_t>(value);
     return static_cast<std::uint8_t>(value / 10 % 10 << 4 | value % 10);
 }
 
 unsigned Rtc::decode(std::uint8_t value) const {
-    if ((ram_[control_b] & b_binary) != 0)
-        return value;
+    if ((ram_[control_b] & b_binary) != 0) return value;
     return (value >> 4) * 10u + (value & 15u);
 }
 
 std::uint8_t Rtc::encode_hour(unsigned hour) const {
-    if ((ram_[control_b] & b_24_hours) != 0)
-        return encode(hour);
+    if ((ram_[control_b] & b_24_hours) != 0) return encode(hour);
     const unsigned twelve = hour % 12 == 0 ? 12 : hour % 12;
     return static_cast<std::uint8_t>(encode(twelve) | (hour >= 12 ? 0x80 : 0));
 }
 
 unsigned Rtc::decode_hour(std::uint8_t value) const {
-    if ((ram_[control_b] & b_24_hours) != 0)
-        return decode(value);
+    if ((ram_[control_b] & b_24_hours) != 0) return decode(value);
     return decode(value & 0x7f) % 12 + ((value & 0x80) != 0 ? 12 : 0);
 }
 
@@ -148,7 +140,8 @@ void Rtc::adopt_time() noexcept {
     using namespace std::chrono;
     const unsigned months = std::clamp(decode(ram_[Index::month]), 1u, 12u);
     const unsigned full_year = decode(ram_[Index::century]) * 100 + decode(ram_[Index::year]);
-    const sys_days first = std::chrono::year{static_cast<int>(full_year)} / static_cast<int>(months) / 1;
+    const sys_days first =
+        std::chrono::year{static_cast<int>(full_year)} / static_cast<int>(months) / 1;
     const std::int64_t date = first.time_since_epoch().count() + decode(ram_[Index::day]) - 1;
     const std::int64_t target = date * day_seconds + decode_hour(ram_[Index::hours]) * 3600 +
                                 decode(ram_[Index::minutes]) * 60 + decode(ram_[Index::seconds]);
@@ -173,8 +166,8 @@ bool Rtc::alarm_matches(std::uint8_t alarm, unsigned value, bool hour) const {
 }
 
 std::optional<std::int64_t> Rtc::next_alarm(std::int64_t after) const {
-    // Skips whole hours and minutes that do not match; within these steps a match in the next 24 hours is
-    // found, if there is one.
+    // Skips whole hours and minutes that do not match; within these steps a match in the next 24
+    // hours is found, if there is one.
     std::int64_t second = after + 1;
     for (int step = 0; step < 24 + 60 + 60 + 24 + 60 + 60; ++step) {
         const auto of_day = static_cast<unsigned>(within_day(second));
@@ -197,15 +190,13 @@ void Rtc::catch_up() noexcept {
         if (now > seen_second_) {
             ram_[flags_c] |= b_update;
             const auto alarm = next_alarm(seen_second_);
-            if (alarm && *alarm <= now)
-                ram_[flags_c] |= b_alarm;
+            if (alarm && *alarm <= now) ram_[flags_c] |= b_alarm;
         }
         seen_second_ = now;
     }
     if (dividing() && (ram_[control_a] & 15) != 0) {
         const std::uint64_t now = periods();
-        if (now != seen_period_)
-            ram_[flags_c] |= b_periodic;
+        if (now != seen_period_) ram_[flags_c] |= b_periodic;
         seen_period_ = now;
     }
     const bool raised = (ram_[flags_c] & ram_[control_b] & flag_bits) != 0;
@@ -222,12 +213,12 @@ void Rtc::plan() noexcept {
         deadline = ns_at_tick((periods() + 1) << period_shift(), crystal_hz);
     if (!frozen() && (wanted & (b_update | b_alarm)) != 0) {
         std::optional<std::int64_t> second = seen_second_ + 1;
-        if ((wanted & b_update) == 0)
-            second = next_alarm(seen_second_);
+        if ((wanted & b_update) == 0) second = next_alarm(seen_second_);
         std::int64_t wait = longest_wait_ns;
         if (second && *second - seen_second_ < longest_wait_ns / second_ns)
             wait = (*second - guest_second()) * second_ns - guest_phase();
-        deadline = std::min(deadline, now + static_cast<std::uint64_t>(std::max<std::int64_t>(wait, 0)));
+        deadline =
+            std::min(deadline, now + static_cast<std::uint64_t>(std::max<std::int64_t>(wait, 0)));
     }
     if (deadline == Timer::never)
         timer_.disarm();
@@ -237,8 +228,7 @@ void Rtc::plan() noexcept {
 
 std::uint8_t Rtc::read_register(std::uint8_t index) noexcept {
     if (is_time(index)) {
-        if (!frozen())
-            store_time();
+        if (!frozen()) store_time();
         return ram_[index];
     }
     switch (index) {
@@ -274,17 +264,18 @@ void Rtc::write_time(std::uint8_t index, std::uint8_t value) noexcept {
 void Rtc::write_control(std::uint8_t index, std::uint8_t value) noexcept {
     const bool was_frozen = frozen();
     const bool was_dividing = dividing();
-    if (!was_frozen)
-        store_time();
+    if (!was_frozen) store_time();
     if (index == control_a) {
         ram_[control_a] = value & 0x7f;
         seen_period_ = periods();
     } else {
         // "SET": while the guest sets the clock there is no update-ended interrupt.
-        ram_[control_b] = (value & b_set) != 0 ? value & static_cast<std::uint8_t>(~b_update) : value;
+        ram_[control_b] =
+            (value & b_set) != 0 ? value & static_cast<std::uint8_t>(~b_update) : value;
     }
     if (was_frozen && !frozen()) {
-        if (!was_dividing) // "Divider Control": the first update comes half a second after the reset
+        // "Divider Control": the first update comes half a second after the reset.
+        if (!was_dividing)
             phase_ += second_ns / 2 - guest_phase();
         phase_ = (phase_ + second_ns) % second_ns;
         adopt_time();

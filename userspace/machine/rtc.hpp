@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// The MC146818A real-time clock and its battery-backed memory. Source: Motorola MC146818A data sheet,
-// "Registers", "Update Cycle"; the memory-size bytes are the PC's convention ("CMOS RAM" of RBIL).
+// The MC146818A real-time clock and its battery-backed memory. Source: Motorola MC146818A data
+// sheet, "Registers", "Update Cycle"; the memory-size bytes are the PC's convention ("CMOS RAM" of
+// RBIL).
 #pragma once
 
 #include <array>

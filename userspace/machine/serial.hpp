@@ -23,8 +23,8 @@ class SerialPort {
 class SerialBackend {
   public:
     virtual ~SerialBackend() = default;
-    // Takes as many as it can, at once, and says how many. If fewer than given, it calls transmit_ready()
-    // later.
+    // Takes as many as it can, at once, and says how many. If fewer than given, it calls
+    // transmit_ready() later.
     virtual std::size_t transmit(std::span<const std::uint8_t> bytes) noexcept = 0;
     // receive_space() was 0 and is not any more.
     virtual void receive_ready() noexcept = 0;

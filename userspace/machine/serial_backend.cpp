@@ -32,11 +32,9 @@ void BufferBackend::type(const std::string &text) {
 }
 
 void BufferBackend::feed() noexcept {
-    if (port_ == nullptr)
-        return;
+    if (port_ == nullptr) return;
     const std::size_t count = std::min(port_->receive_space(), input_.size());
-    if (count == 0)
-        return;
+    if (count == 0) return;
     const std::vector<std::uint8_t> bytes(input_.begin(),
                                           input_.begin() + static_cast<std::ptrdiff_t>(count));
     input_.erase(0, count);
@@ -46,16 +44,13 @@ void BufferBackend::feed() noexcept {
 StreamBackend::StreamBackend(EventLoop &loop, Blocked blocked)
     : loop_(loop), blocked_(blocked), flush_timer_(loop.timers(), [this] { flush(); }) {}
 
-StreamBackend::~StreamBackend() {
-    close();
-}
+StreamBackend::~StreamBackend() { close(); }
 
 void StreamBackend::open(int input, int output, std::function<void()> hang_up) {
     close();
     if (output >= 0 && input == output) {
         second_ = Fd(fcntl(output, F_DUPFD_CLOEXEC, 0));
-        if (!second_)
-            throw std::system_error(errno, std::generic_category(), "serial port");
+        if (!second_) throw std::system_error(errno, std::generic_category(), "serial port");
         output = second_.get();
     }
     input_ = input;
@@ -86,26 +81,19 @@ void StreamBackend::connect(SerialPort *port) noexcept {
 
 // Reads on when there is something, as long as the UART has room.
 void StreamBackend::listen() noexcept {
-    if (input_ < 0 || input_watch_ != 0 || port_ == nullptr || port_->receive_space() == 0)
-        return;
+    if (input_ < 0 || input_watch_ != 0 || port_ == nullptr || port_->receive_space() == 0) return;
     if (!plain_file_) {
         input_watch_ = loop_.watch(input_, EPOLLIN, [this](std::uint32_t) { on_input(); });
         plain_file_ = input_watch_ == 0;
     }
-    if (!plain_file_)
-        return;
-    while (port_->receive_space() > 0 && pull()) {
-    }
+    if (!plain_file_) return;
+    while (port_->receive_space() > 0 && pull()) {}
 }
 
 // A watch without interest would still report a hang-up, again and again; so it goes.
-void StreamBackend::mute() noexcept {
-    loop_.unwatch(std::exchange(input_watch_, 0));
-}
+void StreamBackend::mute() noexcept { loop_.unwatch(std::exchange(input_watch_, 0)); }
 
-void StreamBackend::receive_ready() noexcept {
-    listen();
-}
+void StreamBackend::receive_ready() noexcept { listen(); }
 
 void StreamBackend::on_input() noexcept {
     if (port_ == nullptr || port_->receive_space() == 0)
@@ -119,33 +107,26 @@ bool StreamBackend::pull() noexcept {
     std::array<std::uint8_t, one_read> bytes{};
     const std::size_t wanted = std::min(bytes.size(), port_->receive_space());
     const ssize_t got = read(input_, bytes.data(), wanted);
-    if (got < 0 && (errno == EAGAIN || errno == EINTR))
-        return !plain_file_;
+    if (got < 0 && (errno == EAGAIN || errno == EINTR)) return !plain_file_;
     if (got <= 0) {
         mute();
         input_ = -1;
-        if (const auto hang_up = std::exchange(hang_up_, nullptr))
-            hang_up();
+        if (const auto hang_up = std::exchange(hang_up_, nullptr)) hang_up();
         return false;
     }
     std::span<std::uint8_t> typed(bytes.data(), static_cast<std::size_t>(got));
-    if (filter_)
-        typed = typed.first(filter_(typed));
-    if (!typed.empty())
-        port_->receive(typed);
+    if (filter_) typed = typed.first(filter_(typed));
+    if (!typed.empty()) port_->receive(typed);
     return true;
 }
 
 std::size_t StreamBackend::transmit(std::span<const std::uint8_t> bytes) noexcept {
-    if (output_ < 0)
-        return bytes.size();
-    if (buffered_ == buffer_.size())
-        flush();
+    if (output_ < 0) return bytes.size();
+    if (buffered_ == buffer_.size()) flush();
     std::size_t count = std::min(bytes.size(), buffer_.size() - buffered_);
     std::copy_n(bytes.begin(), count, buffer_.begin() + static_cast<std::ptrdiff_t>(buffered_));
     buffered_ += count;
-    if (count < bytes.size() && blocked_ == Blocked::lose)
-        count = bytes.size();
+    if (count < bytes.size() && blocked_ == Blocked::lose) count = bytes.size();
     if (output_watch_ == 0 && !flush_timer_.armed() && buffered_ > 0)
         flush_timer_.arm(loop_.timers().clock().now() + flush_delay_ns);
     return count;
@@ -163,10 +144,8 @@ void StreamBackend::flush() noexcept {
         // A pipe that polls as writable takes this much without blocking, a terminal less.
         constexpr std::size_t piece = 256;
         const ssize_t done = write(output_, buffer_.data(), std::min(piece, buffered_));
-        if (done < 0 && errno == EINTR)
-            continue;
-        if (done < 0 && errno == EAGAIN)
-            break;
+        if (done < 0 && errno == EINTR) continue;
+        if (done < 0 && errno == EAGAIN) break;
         if (done <= 0) { // nobody will ever read it
             buffered_ = 0;
             output_ = -1;
@@ -182,8 +161,7 @@ void StreamBackend::flush() noexcept {
     } else if (output_watch_ == 0) {
         output_watch_ = loop_.watch(output_, EPOLLOUT, [this](std::uint32_t) { flush(); });
     }
-    if (was_full && buffered_ < buffer_.size() && port_ != nullptr)
-        port_->transmit_ready();
+    if (was_full && buffered_ < buffer_.size() && port_ != nullptr) port_->transmit_ready();
 }
 
 } // namespace machine

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// What the host can plug into a serial port: a terminal, a file, a pty, a socket, nothing, or a buffer.
+// What the host can plug into a serial port: a terminal, a file, a pty, a socket, nothing, or a
+// buffer.
 #pragma once
 
 #include <array>
@@ -17,8 +18,8 @@
 
 namespace machine {
 
-// Keeps all output in memory, up to a limit, and lets a test type. Not for use across threads without the
-// machine's lock.
+// Keeps all output in memory, up to a limit, and lets a test type. Not for use across threads
+// without the machine's lock.
 class BufferBackend final : public SerialBackend {
   public:
     explicit BufferBackend(std::size_t limit = 1 << 20) : limit_(limit) {}
@@ -38,12 +39,13 @@ class BufferBackend final : public SerialBackend {
     std::string input_;
 };
 
-// Descriptors. Output is collected for a moment and written in one piece; a descriptor that takes no more
-// holds the guest's transmitter back (or, `lossy`, loses the output). Input is read only as fast as the
-// UART takes it.
+// Descriptors. Output is collected for a moment and written in one piece; a descriptor that takes
+// no more holds the guest's transmitter back (or, `lossy`, loses the output). Input is read only as
+// fast as the UART takes it.
 class StreamBackend : public SerialBackend {
   public:
-    // Says what became of input before it reaches the guest: returns the number of bytes left in place.
+    // Says what became of input before it reaches the guest: returns the number of bytes left in
+    // place.
     using Filter = std::function<std::size_t(std::span<std::uint8_t>)>;
     enum class Blocked : std::uint8_t { hold_back, lose };
 
@@ -72,7 +74,7 @@ class StreamBackend : public SerialBackend {
     SerialPort *port_ = nullptr;
     int input_ = -1;
     int output_ = -1;
-    Fd second_; // a duplicate, if both are one: epoll knows a descriptor only once
+    Fd second_;               // a duplicate, if both are one: epoll knows a descriptor only once
     bool plain_file_ = false; // input that cannot be polled and never blocks
     std::function<void()> hang_up_;
     Filter filter_;
@@ -92,8 +94,8 @@ struct SerialHost {
 
 using SerialFactory = std::function<std::unique_ptr<SerialBackend>(SerialHost)>;
 
-// `spec` is stdio, pty, null, unix:PATH, file:PATH, or the path of a file to write. The factory throws
-// std::system_error when what it names cannot be opened; an empty one is a bad spec.
+// `spec` is stdio, pty, null, unix:PATH, file:PATH, or the path of a file to write. The factory
+// throws std::system_error when what it names cannot be opened; an empty one is a bad spec.
 SerialFactory serial_factory(const std::string &spec);
 
 } // namespace machine

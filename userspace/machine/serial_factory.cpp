@@ -22,8 +22,7 @@ namespace {
 }
 
 Fd checked(int fd, const std::string &what) {
-    if (fd < 0)
-        fail(what);
+    if (fd < 0) fail(what);
     return Fd(fd);
 }
 
@@ -39,7 +38,8 @@ class NullBackend final : public SerialBackend {
 class StdioBackend final : public StreamBackend {
   public:
     explicit StdioBackend(SerialHost host)
-        : StreamBackend(host.loop, Blocked::hold_back), terminal_(STDIN_FILENO),
+        : StreamBackend(host.loop, Blocked::hold_back),
+          terminal_(STDIN_FILENO),
           escapes_({.quit = [power = host.power] { power({.kind = PowerEvent::Kind::quit}); },
                     .help = [notice = host.notice] { explain(notice); }}) {
         // Piped input is data: only a terminal has keys.
@@ -50,8 +50,7 @@ class StdioBackend final : public StreamBackend {
 
   private:
     static void explain(const std::function<void(const std::string &)> &notice) {
-        if (notice)
-            notice("Ctrl-A x: quit   Ctrl-A h: this help   Ctrl-A Ctrl-A: send Ctrl-A");
+        if (notice) notice("Ctrl-A x: quit   Ctrl-A h: this help   Ctrl-A Ctrl-A: send Ctrl-A");
     }
     RawTerminal terminal_;
     EscapeFilter escapes_;
@@ -61,7 +60,8 @@ class FileBackend final : public StreamBackend {
   public:
     FileBackend(const SerialHost &host, const std::string &path)
         : StreamBackend(host.loop, Blocked::hold_back),
-          file_(checked(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644), path)) {
+          file_(
+              checked(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644), path)) {
         open(-1, file_.get(), nullptr);
     }
     ~FileBackend() override { close(); } // while the file is still open
@@ -87,8 +87,7 @@ class PtyBackend final : public StreamBackend {
             tcsetattr(slave_.get(), TCSANOW, &raw);
         }
         open(master_.get(), master_.get(), nullptr);
-        if (host.notice)
-            host.notice(std::string("serial port on ") + name.data());
+        if (host.notice) host.notice(std::string("serial port on ") + name.data());
     }
     ~PtyBackend() override { close(); }
 
@@ -97,7 +96,8 @@ class PtyBackend final : public StreamBackend {
     Fd slave_;
 };
 
-// Listens; serves one client at a time, and the next when that one leaves. Output without a client is lost.
+// Listens; serves one client at a time, and the next when that one leaves. Output without a client
+// is lost.
 class SocketBackend final : public StreamBackend {
   public:
     SocketBackend(const SerialHost &host, std::string path)
@@ -110,7 +110,8 @@ class SocketBackend final : public StreamBackend {
         }
         std::memcpy(address.sun_path, path_.c_str(), path_.size() + 1);
         listener_ = checked(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), path_);
-        if (::bind(listener_.get(), reinterpret_cast<const sockaddr *>(&address), sizeof address) != 0 ||
+        if (::bind(listener_.get(), reinterpret_cast<const sockaddr *>(&address), sizeof address) !=
+                0 ||
             ::listen(listener_.get(), 1) != 0)
             fail(path_);
         watch_ = loop_.watch(listener_.get(), EPOLLIN, [this](std::uint32_t) { accept_client(); });
@@ -124,8 +125,7 @@ class SocketBackend final : public StreamBackend {
   private:
     void accept_client() {
         Fd client(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-        if (!client || client_)
-            return; // a second one finds itself hung up
+        if (!client || client_) return; // a second one finds itself hung up
         client_ = std::move(client);
         open(client_.get(), client_.get(), [this] {
             close();
@@ -141,8 +141,7 @@ class SocketBackend final : public StreamBackend {
 };
 
 bool take_prefix(std::string &text, const std::string &prefix) {
-    if (text.rfind(prefix, 0) != 0)
-        return false;
+    if (text.rfind(prefix, 0) != 0) return false;
     text.erase(0, prefix.size());
     return true;
 }
@@ -151,14 +150,11 @@ bool take_prefix(std::string &text, const std::string &prefix) {
 
 SerialFactory serial_factory(const std::string &spec) {
     std::string path = spec;
-    if (spec.empty() || spec == "unix:" || spec == "file:")
-        return nullptr;
+    if (spec.empty() || spec == "unix:" || spec == "file:") return nullptr;
     if (spec == "stdio")
         return [](SerialHost host) { return std::make_unique<StdioBackend>(std::move(host)); };
-    if (spec == "pty")
-        return [](SerialHost host) { return std::make_unique<PtyBackend>(host); };
-    if (spec == "null")
-        return [](SerialHost) { return std::make_unique<NullBackend>(); };
+    if (spec == "pty") return [](SerialHost host) { return std::make_unique<PtyBackend>(host); };
+    if (spec == "null") return [](SerialHost) { return std::make_unique<NullBackend>(); };
     if (take_prefix(path, "unix:"))
         return [path](SerialHost host) { return std::make_unique<SocketBackend>(host, path); };
     take_prefix(path, "file:");

@@ -24,8 +24,7 @@ std::size_t EscapeFilter::filter(std::span<std::uint8_t> bytes) {
     for (const std::uint8_t byte : bytes) {
         if (!escaped_) {
             escaped_ = byte == escape;
-            if (!escaped_)
-                bytes[kept++] = byte;
+            if (!escaped_) bytes[kept++] = byte;
             continue;
         }
         escaped_ = false;
@@ -44,15 +43,15 @@ RawTerminal::RawTerminal(int fd) {
         tcgetattr(fd, &saved_settings) != 0)
         return;
     termios raw = saved_settings;
-    raw.c_iflag &= ~static_cast<tcflag_t>(IGNBRK | BRKINT | PARMRK | ISTRIP | INLCR | IGNCR | ICRNL | IXON);
+    raw.c_iflag &=
+        ~static_cast<tcflag_t>(IGNBRK | BRKINT | PARMRK | ISTRIP | INLCR | IGNCR | ICRNL | IXON);
     raw.c_lflag &= ~static_cast<tcflag_t>(ECHO | ECHONL | ICANON | ISIG | IEXTEN);
     raw.c_cflag &= ~static_cast<tcflag_t>(CSIZE | PARENB);
     raw.c_cflag |= CS8;
     raw.c_cc[VMIN] = 1;
     raw.c_cc[VTIME] = 0;
     // Output processing stays on: it harms no guest, and the launcher's own lines need it.
-    if (tcsetattr(fd, TCSANOW, &raw) != 0)
-        return;
+    if (tcsetattr(fd, TCSANOW, &raw) != 0) return;
     active_ = true;
     raw_fd.store(fd);
     static const int registered = std::atexit(restore);
@@ -60,14 +59,12 @@ RawTerminal::RawTerminal(int fd) {
 }
 
 RawTerminal::~RawTerminal() {
-    if (active_)
-        restore();
+    if (active_) restore();
 }
 
 void RawTerminal::restore() noexcept {
     const int fd = raw_fd.exchange(-1);
-    if (fd >= 0)
-        tcsetattr(fd, TCSANOW, &saved_settings);
+    if (fd >= 0) tcsetattr(fd, TCSANOW, &saved_settings);
 }
 
 } // namespace machine

@@ -27,8 +27,8 @@ class EscapeFilter {
     bool escaped_ = false;
 };
 
-// Puts the terminal on `fd` into raw mode while it lives; does nothing if there is none, or if it belongs
-// to another process group (which would stop us).
+// Puts the terminal on `fd` into raw mode while it lives; does nothing if there is none, or if it
+// belongs to another process group (which would stop us).
 class RawTerminal {
   public:
     explicit RawTerminal(int fd);

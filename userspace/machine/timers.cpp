@@ -22,18 +22,14 @@ std::uint64_t SystemClock::now() const noexcept {
     return static_cast<std::uint64_t>(read_clock(CLOCK_MONOTONIC));
 }
 
-std::int64_t SystemClock::wall() const noexcept {
-    return read_clock(CLOCK_REALTIME);
-}
+std::int64_t SystemClock::wall() const noexcept { return read_clock(CLOCK_REALTIME); }
 
 Timer::Timer(TimerQueue &queue, std::function<void()> fire)
     : queue_(queue), fire_(std::move(fire)) {
     queue_.timers_.push_back(this);
 }
 
-Timer::~Timer() {
-    std::erase(queue_.timers_, this);
-}
+Timer::~Timer() { std::erase(queue_.timers_, this); }
 
 void Timer::arm(std::uint64_t deadline) {
     deadline_ = std::min(deadline, never - 1);
@@ -60,24 +56,20 @@ std::uint64_t TimerQueue::next() const {
 
 void TimerQueue::changed() {
     const std::uint64_t earliest = next();
-    if (earliest == announced_)
-        return;
+    if (earliest == announced_) return;
     announced_ = earliest;
-    if (hook_)
-        hook_(earliest);
+    if (hook_) hook_(earliest);
 }
 
 void TimerQueue::run_due() {
     const std::uint64_t now = clock_.now();
     std::vector<std::pair<std::uint64_t, Timer *>> due;
     for (Timer *timer : timers_)
-        if (timer->deadline_ <= now)
-            due.emplace_back(timer->deadline_, timer);
+        if (timer->deadline_ <= now) due.emplace_back(timer->deadline_, timer);
     std::sort(due.begin(), due.end());
     for (const auto &[deadline, timer] : due) {
         // An earlier one may have disarmed or moved it meanwhile.
-        if (timer->deadline_ != deadline)
-            continue;
+        if (timer->deadline_ != deadline) continue;
         timer->deadline_ = Timer::never;
         timer->fire_();
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// Deadlines of devices. Everything here runs under the machine's lock: devices arm and disarm inside their
-// accesses, the event loop takes the lock and runs what is due. Hence a disarmed timer never fires late.
+// Deadlines of devices. Everything here runs under the machine's lock: devices arm and disarm
+// inside their accesses, the event loop takes the lock and runs what is due. Hence a disarmed timer
+// never fires late.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +21,8 @@ class Timer {
     ~Timer();
     Timer(const Timer &) = delete;
     Timer &operator=(const Timer &) = delete;
-    // Fires once at `deadline` (Clock::now() units); one in the past fires at the queue's next turn.
+    // Fires once at `deadline` (Clock::now() units); one in the past fires at the queue's next
+    // turn.
     void arm(std::uint64_t deadline);
     void disarm();
     bool armed() const { return deadline_ != never; }
@@ -42,8 +44,8 @@ class TimerQueue {
     // Called with the new earliest deadline (or Timer::never) whenever that changes.
     void on_change(std::function<void(std::uint64_t)> hook);
     std::uint64_t next() const;
-    // Fires everything due at the clock's present, earliest first. A timer that re-arms itself into the
-    // past waits for the next turn, so that one turn always ends.
+    // Fires everything due at the clock's present, earliest first. A timer that re-arms itself into
+    // the past waits for the next turn, so that one turn always ends.
     void run_due();
 
   private:

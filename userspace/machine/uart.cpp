@@ -44,13 +44,11 @@ std::uint8_t Uart::Fifo::pop() {
 
 Uart::Uart(IrqLine irq, SerialBackend *backend) : irq_(irq), backend_(backend) {
     msr_ = modem_inputs();
-    if (backend_ != nullptr)
-        backend_->connect(this);
+    if (backend_ != nullptr) backend_->connect(this);
 }
 
 Uart::~Uart() {
-    if (backend_ != nullptr)
-        backend_->connect(nullptr);
+    if (backend_ != nullptr) backend_->connect(nullptr);
 }
 
 bool Uart::attach(PortBus &bus, std::uint16_t base) {
@@ -63,46 +61,36 @@ std::size_t Uart::trigger_level() const {
 }
 
 std::uint8_t Uart::pending_interrupt() const {
-    if ((ier_ & ier_line) != 0 && overrun_)
-        return iir_line;
-    if ((ier_ & ier_received) != 0 && received_.count >= trigger_level())
-        return iir_received;
-    // The timeout is for characters that stay below the trigger level while the line is silent. Ours is
-    // silent as soon as they are in.
-    if ((ier_ & ier_received) != 0 && received_.count > 0)
-        return iir_timeout;
-    if ((ier_ & ier_transmitted) != 0 && transmitter_empty_pending_)
-        return iir_transmitted;
-    if ((ier_ & ier_modem) != 0 && (msr_ & 0x0f) != 0)
-        return iir_modem;
+    if ((ier_ & ier_line) != 0 && overrun_) return iir_line;
+    if ((ier_ & ier_received) != 0 && received_.count >= trigger_level()) return iir_received;
+    // The timeout is for characters that stay below the trigger level while the line is silent.
+    // Ours is silent as soon as they are in.
+    if ((ier_ & ier_received) != 0 && received_.count > 0) return iir_timeout;
+    if ((ier_ & ier_transmitted) != 0 && transmitter_empty_pending_) return iir_transmitted;
+    if ((ier_ & ier_modem) != 0 && (msr_ & 0x0f) != 0) return iir_modem;
     return iir_none;
 }
 
 void Uart::update() noexcept {
-    // On a PC, OUT2 gates this line. Small systems forget to set it and work in other virtual machines, so
-    // it is not asked.
+    // On a PC, OUT2 gates this line. Small systems forget to set it and work in other virtual
+    // machines, so it is not asked.
     irq_.set(pending_interrupt() != iir_none);
 }
 
 std::uint8_t Uart::line_status() const {
     std::uint8_t status = 0;
-    if (received_.count > 0)
-        status |= lsr_ready;
-    if (overrun_)
-        status |= lsr_overrun;
-    if (transmitting_.count == 0)
-        status |= lsr_holding_empty | lsr_all_empty;
+    if (received_.count > 0) status |= lsr_ready;
+    if (overrun_) status |= lsr_overrun;
+    if (transmitting_.count == 0) status |= lsr_holding_empty | lsr_all_empty;
     return status;
 }
 
 void Uart::offer_space(std::size_t space_before) noexcept {
-    if (space_before == 0 && receive_space() > 0 && backend_ != nullptr)
-        backend_->receive_ready();
+    if (space_before == 0 && receive_space() > 0 && backend_ != nullptr) backend_->receive_ready();
 }
 
 std::uint8_t Uart::read_receiver() noexcept {
-    if (received_.count == 0)
-        return 0;
+    if (received_.count == 0) return 0;
     const std::size_t space = receive_space();
     const std::uint8_t byte = received_.pop();
     offer_space(space);
@@ -112,8 +100,7 @@ std::uint8_t Uart::read_receiver() noexcept {
 std::uint8_t Uart::read_identification() noexcept {
     const std::uint8_t pending = pending_interrupt();
     // "IIR read (if source of interrupt)" is one of the two things that reset THRE's interrupt.
-    if (pending == iir_transmitted)
-        transmitter_empty_pending_ = false;
+    if (pending == iir_transmitted) transmitter_empty_pending_ = false;
     return static_cast<std::uint8_t>(pending | ((fcr_ & fcr_enable) != 0 ? 0xc0 : 0));
 }
 
@@ -193,7 +180,8 @@ void Uart::write(std::uint64_t offset, unsigned, std::uint64_t value) noexcept {
 void Uart::write_interrupt_enable(std::uint8_t value) noexcept {
     const bool was_enabled = (ier_ & ier_transmitted) != 0;
     ier_ = value & 0x0f;
-    // Enabling THRE's interrupt with an empty transmitter raises it at once: drivers start output so.
+    // Enabling THRE's interrupt with an empty transmitter raises it at once: drivers start output
+    // so.
     if (!was_enabled && (ier_ & ier_transmitted) != 0 && transmitting_.count == 0)
         transmitter_empty_pending_ = true;
 }
@@ -202,11 +190,13 @@ void Uart::write_fifo_control(std::uint8_t value) noexcept {
     const std::size_t space = receive_space();
     const bool toggled = ((value ^ fcr_) & fcr_enable) != 0;
     // "Bit 0": changing it clears both FIFOs; other bits count only when it is written as 1.
-    if (toggled || (value & (fcr_enable | fcr_clear_received)) == (fcr_enable | fcr_clear_received)) {
+    if (toggled ||
+        (value & (fcr_enable | fcr_clear_received)) == (fcr_enable | fcr_clear_received)) {
         received_.clear();
         overrun_ = false;
     }
-    if (toggled || (value & (fcr_enable | fcr_clear_transmit)) == (fcr_enable | fcr_clear_transmit)) {
+    if (toggled ||
+        (value & (fcr_enable | fcr_clear_transmit)) == (fcr_enable | fcr_clear_transmit)) {
         transmitting_.clear();
         transmitter_empty_pending_ = true;
     }
@@ -239,15 +229,13 @@ void Uart::drain() noexcept {
             backend_ != nullptr ? std::min(backend_->transmit(piece), run) : run;
         for (std::size_t index = 0; index < taken; ++index)
             transmitting_.pop();
-        if (taken < run)
-            return;
+        if (taken < run) return;
     }
     transmitter_empty_pending_ = true;
 }
 
 void Uart::transmit_ready() noexcept {
-    if (transmitting_.count == 0)
-        return;
+    if (transmitting_.count == 0) return;
     drain();
     update();
 }

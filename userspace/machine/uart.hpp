@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// The 16550A serial port. Source: National Semiconductor PC16550D data sheet, "Registers". Characters take
-// no time on the line, whatever the divisor says: that is what a guest's console wants.
+// The 16550A serial port. Source: National Semiconductor PC16550D data sheet, "Registers".
+// Characters take no time on the line, whatever the divisor says: that is what a guest's console
+// wants.
 #pragma once
 
 #include <array>

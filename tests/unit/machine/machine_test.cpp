@@ -25,8 +25,8 @@ class MachineTest : public testing::Test {
             return backend;
         };
         pc_ = std::make_unique<Machine>(
-            std::move(config),
-            MachineSinks{messages_, eois_, intr_, [this](PowerEvent event) { power_.push_back(event); }});
+            std::move(config), MachineSinks{messages_, eois_, intr_,
+                                            [this](PowerEvent event) { power_.push_back(event); }});
     }
     void out(std::uint16_t port, std::uint32_t value, unsigned size = 1) {
         pc_->handle_port(port, size, true, &value);
@@ -54,8 +54,15 @@ TEST_F(MachineTest, StringOutputReachesTheSerialPortInOrder) {
 
 TEST_F(MachineTest, TimerTickArrivesThroughThePic) {
     out(0x43, 0x34); // OUT rises here, before the controller looks
-    for (const auto &[port, value] : {std::pair{0x20, 0x11}, {0x21, 0x30}, {0x21, 4}, {0x21, 1},
-                                      {0xa0, 0x11}, {0xa1, 0x38}, {0xa1, 2}, {0xa1, 1}, {0x21, 0xfe}})
+    for (const auto &[port, value] : {std::pair{0x20, 0x11},
+                                      {0x21, 0x30},
+                                      {0x21, 4},
+                                      {0x21, 1},
+                                      {0xa0, 0x11},
+                                      {0xa1, 0x38},
+                                      {0xa1, 2},
+                                      {0xa1, 1},
+                                      {0x21, 0xfe}})
         out(static_cast<std::uint16_t>(port), static_cast<std::uint32_t>(value));
     out(0x40, 0xa9);
     out(0x40, 0x04); // 1193: a millisecond
