@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// apic.hpp - one vCPU's local APIC, and with it everything that can interrupt the vCPU from outside.
+// Manual: Intel SDM vol. 3, "Advanced Programmable Interrupt Controller (APIC)".
+//
+// Contexts: "any" means any CPU, hard irq included. All else is the owner: the thread that holds the vCPU's mutex.
+#pragma once
+#include <atomic>
+#include <cstdint>
+#include "cpu/apic_timer.hpp"
+#include "cpu/ipi.hpp"
+
+namespace hwv::cpu {
+
+// What a register write asks of the caller.
+struct ApicEffect {
+    enum class Kind : std::uint8_t { none, ipi, eoi };
+    Kind kind = Kind::none;
+    std::uint8_t vector = 0; // eoi: ended now
+    bool level = false;      // eoi: was level-triggered
+    InterruptMessage message{}; // ipi: deliver(bus, message, apic.id())
+};
+
+// Bits of events(): what waits for the owner.
+namespace apic_event {
+inline constexpr std::uint32_t interrupt = 1u << 0, // IRR may hold something deliverable: ask pending()
+    timer = 1u << 1,                                // sync() has work
+    nmi = 1u << 2, init = 1u << 3, start_up = 1u << 4, extint = 1u << 5, unhalt = 1u << 6;
+}
+
+class LocalApic {
+  public:
+    LocalApic(std::uint32_t id, hwv_host_vcpu *host);
+    LocalApic(const LocalApic &) = delete;
+    LocalApic &operator=(const LocalApic &) = delete;
+
+    // What this guest may use. present = false: no local APIC at all (HWV_VM_NO_APIC); NMI, INIT, SIPI and ExtINT still work.
+    struct Features {
+        bool present = true;
+        bool x2apic = true;
+        bool tsc_deadline = true;
+        std::uint8_t phys_bits = 48;
+    };
+    void set_features(const Features &features) { features_ = features; }
+    void set_tsc(std::uint32_t host_khz, std::uint64_t offset);
+    void reset();  // power-on: APIC_BASE too
+    void init();   // INIT: APIC_BASE and the APIC id stay
+    void stop() { timer_.stop(); } // end of life: no timer callback comes after it
+
+    // ---- identity and mode (any) ----
+    std::uint32_t id() const { return id_; }
+    bool present() const { return base_.load(std::memory_order_relaxed) & base_enable; }
+    bool x2apic() const { return base_.load(std::memory_order_relaxed) & base_extended; }
+    Address address() const;
+    bool arbitrable() const { return present() && software_enabled(); }
+
+    // ---- arrivals (any) ----
+    Acceptance accept(const InterruptMessage &message);
+    Acceptance accept(std::uint8_t vector, bool level);
+    bool offer_extint(std::uint8_t vector); // false: one is pending
+    bool cancel_extint();                   // false: none was
+    void unhalt() { post(apic_event::unhalt); } // KVM_HC_KICK_CPU: ends a HLT whatever IF says
+    Acceptance lint(unsigned pin);          // a pulse on LINT0, LINT1
+    void on_timer() { post(apic_event::timer); }
+
+    // ---- what waits (any) ----
+    std::uint32_t events() const { return events_.load(std::memory_order_acquire); }
+    // Would it end a HLT? `interrupts`: IF is set; `nmis`: none in service.
+    bool wakes(bool interrupts, bool nmis) const;
+
+    // ---- before an entry ----
+    void sync() {
+        if (events() & apic_event::timer) [[unlikely]] run_timer();
+    }
+    // Highest vector that the guest's priorities let through, or 0. A load and a test when there is nothing.
+    std::uint8_t pending() { return events() & apic_event::interrupt ? find_pending() : 0; }
+    // After pending(): the vector that only TPR holds back (0: none). The guest lowering CR8 must then be noticed.
+    std::uint8_t held_by_tpr() const { return held_by_tpr_; }
+    void acknowledge(std::uint8_t vector); // it was injected: from IRR to ISR
+
+    // Each takes one; false: none waits.
+    bool take_nmi();
+    bool take_init() { return take(apic_event::init); }
+    bool take_start_up(std::uint8_t &vector);
+    bool take_unhalt() { return take(apic_event::unhalt); }
+    // ExtINT: through LVT0, or directly where the APIC is disabled or absent.
+    bool extint_ready() const { return (events() & apic_event::extint) && passes_extint(); }
+    bool take_extint(std::uint8_t &vector);
+    std::uint8_t nmis() const { return nmis_.load(std::memory_order_relaxed); }
+    void set_nmis(std::uint8_t count);
+
+    // ---- task priority ----
+    std::uint8_t cr8() const { return tpr_ >> 4; }
+    void set_cr8(std::uint8_t value) { // cheap when nothing changed: call it after every exit
+        if (value != tpr_ >> 4) [[unlikely]] set_tpr(static_cast<std::uint8_t>(value << 4));
+    }
+    std::uint8_t ppr() const { return ppr_; }
+
+    // ---- registers ----
+    // xAPIC page. Offsets that are no register, or not aligned, set ESR and read as 0.
+    std::uint32_t read(std::uint32_t offset);
+    ApicEffect write(std::uint32_t offset, std::uint32_t value);
+    // x2APIC MSRs 0x800-0x8ff. False: #GP.
+    bool read_msr(std::uint32_t index, std::uint64_t &value);
+    bool write_msr(std::uint32_t index, std::uint64_t value, ApicEffect &effect);
+    std::uint64_t base() const { return base_.load(std::memory_order_relaxed); }
+    bool set_base(std::uint64_t value); // IA32_APIC_BASE. False: #GP
+    std::uint64_t deadline() const { return timer_.deadline(); } // IA32_TSC_DEADLINE
+    void set_deadline(std::uint64_t guest_tsc);
+    // Ends the highest interrupt in service. kind none: there was none.
+    ApicEffect end_of_interrupt();
+    // Nothing else is in service or requested: what PV EOI needs to know before it lets the guest skip an EOI.
+    bool sole_in_service(std::uint8_t vector) const;
+    bool is_level(std::uint8_t vector) const;
+
+    static constexpr std::uint64_t base_bsp = 1u << 8, base_extended = 1u << 10, base_enable = 1u << 11;
+    static constexpr std::uint64_t default_page = 0xfee0'0000;
+
+  private:
+    static constexpr unsigned lvts = 6;
+    enum Lvt : unsigned { lvt_timer, lvt_thermal, lvt_performance, lvt_lint0, lvt_lint1, lvt_error };
+    static constexpr unsigned words = 4; // of 256 bits
+
+    void post(std::uint32_t event) { events_.fetch_or(event, std::memory_order_release); }
+    bool take(std::uint32_t event);
+    bool software_enabled() const { return svr_.load(std::memory_order_relaxed) & 0x100; }
+    bool passes_extint() const;
+    void clear_registers();
+    std::uint8_t find_pending();
+    std::uint8_t highest_request() const;
+    std::uint8_t highest_service() const;
+    void update_ppr();
+    void set_tpr(std::uint8_t value);
+    void run_timer();
+    void note_due(bool due) {
+        if (due) post(apic_event::timer);
+    }
+    Acceptance local_interrupt(unsigned lvt);
+    void error(std::uint32_t bit);
+
+    // apic_regs.cpp
+    std::uint32_t read_register(std::uint32_t offset) const;
+    ApicEffect write_register(std::uint32_t offset, std::uint32_t value);
+    std::uint32_t read_bitmap(std::uint32_t offset) const;
+    std::uint8_t arbitration_priority() const;
+    void write_lvt(unsigned index, std::uint32_t value);
+    void write_svr(std::uint32_t value);
+    ApicEffect write_icr(std::uint64_t icr, bool wide);
+    ApicEffect send(std::uint64_t icr, bool wide);
+    void latch_errors();
+
+    // any context
+    std::atomic<std::uint32_t> events_{0};
+    std::atomic<std::uint8_t> nmis_{0};
+    std::atomic<std::uint8_t> start_up_vector_{0};
+    std::atomic<std::uint8_t> extint_vector_{0};
+    std::atomic<std::uint64_t> irr_[words]{};
+    std::atomic<std::uint64_t> tmr_[words]{};
+    std::atomic<std::uint64_t> base_{0};
+    std::atomic<std::uint32_t> svr_{0};
+    std::atomic<std::uint32_t> ldr_{0};
+    std::atomic<std::uint32_t> dfr_{0};
+    std::atomic<std::uint32_t> errors_{0}; // since the last write of ESR
+    std::atomic<std::uint32_t> lvt_[lvts]{};
+
+    // owner
+    std::uint64_t isr_[words]{};
+    std::uint8_t in_service_ = 0; // highest of isr_, 0 = none
+    std::uint8_t tpr_ = 0;
+    std::uint8_t ppr_ = 0;
+    std::uint8_t held_by_tpr_ = 0;
+    std::uint32_t id_;
+    std::uint32_t esr_ = 0;
+    std::uint64_t icr_ = 0;
+    Features features_{};
+    ApicTimer timer_;
+};
+
+} // namespace hwv::cpu
