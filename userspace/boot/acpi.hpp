@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "boot/guest_memory.hpp"
+#include "machine/description.hpp"
 
 namespace boot {
 
@@ -43,24 +44,33 @@ struct AcpiConfig {
     bool legacy_pics = true;
     std::vector<AcpiUart> uarts{{}};
     bool rtc = true;
-    bool i8042 = false;
+    std::uint8_t rtc_century = 0x32; // CMOS index
+    bool i8042 = false;              // ports 0x60 and 0x64 are there
+    bool keyboard = false;           // and a keyboard and a mouse behind them
     bool vga = false;
-    bool pvpanic = false; // port 0x505
+    std::uint16_t panic_port = 0; // pvpanic's, 0: none
     std::vector<AcpiVirtioMmio> virtio;
     std::optional<AcpiPci> pci;
 
     // No ACPI timer, events or SCI, only sleep control and reset ("Hardware-Reduced ACPI").
     bool hardware_reduced = false;
-    std::uint16_t pm1_event = 0x600;     // 4 bytes
-    std::uint16_t pm1_control = 0x604;   // 2 bytes
-    std::uint16_t pm_timer = 0x608;      // 4 bytes; 0: none
-    std::uint16_t sleep_control = 0x604; // 1 byte, hardware-reduced alone
-    std::uint16_t sleep_status = 0x605;  // 1 byte, hardware-reduced alone
+    bool power_button = true;          // in the fixed registers
+    std::uint16_t pm1_event = 0x600;   // 4 bytes
+    std::uint16_t pm1_control = 0x604; // 2 bytes
+    std::uint16_t pm_timer = 0x608;    // 4 bytes; 0: none
+    bool pm_timer_32_bit = true;
+    std::uint16_t gpe0 = 0; // 0: none
+    std::uint8_t gpe0_length = 0;
+    std::uint16_t sleep_control = 0x610; // 1 byte, hardware-reduced alone
+    std::uint16_t sleep_status = 0x611;  // 1 byte, hardware-reduced alone
     std::uint8_t sci_irq = 9;
     std::uint16_t reset_port = 0xcf9;
-    std::uint8_t reset_value = 0x06;
+    std::uint8_t reset_value = 0x0e;
     std::uint8_t s5_type = 5; // what SLP_TYP holds to power off
 };
+
+// The same from what the machine says of itself; vCPU i has APIC id i.
+AcpiConfig acpi_config(const machine::MachineDescription &pc, std::uint32_t vcpus);
 
 struct AcpiTables {
     Bytes rsdp; // signature, checksums, addresses of what follows

@@ -35,7 +35,7 @@ Code legacy_devices(const AcpiConfig &config) {
             legacy_device("COM" + std::to_string(i + 1), "PNP0501", static_cast<unsigned>(i + 1),
                           aml::io_port(config.uarts[i].port, 8) + aml::irq(config.uarts[i].irq));
     if (config.rtc) code += legacy_device("RTC", "PNP0B00", 0, aml::io_port(0x70, 2) + aml::irq(8));
-    if (config.i8042) {
+    if (config.keyboard) {
         code += legacy_device("KBD", "PNP0303", 0,
                               aml::io_port(0x60, 1) + aml::io_port(0x64, 1) + aml::irq(1));
         code += legacy_device("MOU", "PNP0F13", 0, aml::irq(12));
@@ -43,10 +43,10 @@ Code legacy_devices(const AcpiConfig &config) {
     return code;
 }
 
-Code pvpanic_device() {
+Code pvpanic_device(std::uint16_t port) {
     return aml::device("PEVT", aml::name("_HID", aml::string("QEMU0001")) +
                                    aml::name("_STA", aml::integer(sta_all)) +
-                                   aml::name("_CRS", aml::resources(aml::io_port(0x505, 1))));
+                                   aml::name("_CRS", aml::resources(aml::io_port(port, 1))));
 }
 
 Code virtio_device(const AcpiVirtioMmio &device, std::size_t index) {

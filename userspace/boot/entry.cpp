@@ -36,9 +36,10 @@ constexpr Segment flat_segment(std::uint16_t selector, std::uint8_t type, bool l
 
 constexpr std::uint64_t descriptor(const Segment &segment) {
     const std::uint64_t limit = segment.granularity ? segment.limit >> 12 : segment.limit;
-    return (limit & 0xffff) | (segment.base & 0xff'ffff) << 16 |
-           std::uint64_t{segment.attributes()} << 40 | (limit >> 16 & 0xf) << 48 |
-           (segment.base >> 24 & 0xff) << 56;
+    const std::uint64_t access = segment.attributes() & 0xff;
+    const std::uint64_t flags = segment.attributes() >> 8 & 0xf;
+    return (limit & 0xffff) | (segment.base & 0xff'ffff) << 16 | access << 40 |
+           (limit >> 16 & 0xf) << 48 | flags << 52 | (segment.base >> 24 & 0xff) << 56;
 }
 static_assert(descriptor(flat_segment(boot_cs, type_code, false)) == 0x00cf'9b00'0000'ffff);
 static_assert(descriptor(flat_segment(boot_cs, type_code, true)) == 0x00af'9b00'0000'ffff);

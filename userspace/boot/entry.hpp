@@ -45,12 +45,11 @@ struct Segment {
     bool big = false;       // D/B
     bool granularity = false;
 
-    // Access byte in 0..7, flags (AVL, L, D/B, G) in 12..15: the layout of a descriptor's second
-    // word shifted by 8.
+    // The layout of struct hwv_segment's attributes.
     constexpr std::uint16_t attributes() const {
         return static_cast<std::uint16_t>(type | code_or_data << 4 | dpl << 5 | present << 7 |
-                                          available << 12 | long_mode << 13 | big << 14 |
-                                          granularity << 15);
+                                          available << 8 | long_mode << 9 | big << 10 |
+                                          granularity << 11 | !present << 12);
     }
 };
 

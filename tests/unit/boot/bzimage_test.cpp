@@ -55,9 +55,9 @@ TEST(BzImage, EntersAt64BitsWithTheBootProtocolsState) {
     for (const auto &segment : {entry.ds, entry.es, entry.ss}) {
         EXPECT_EQ(segment.selector, 0x18);
         EXPECT_EQ(segment.limit, 0xffff'ffffU);
-        EXPECT_EQ(segment.attributes(), 0xc093);
+        EXPECT_EQ(segment.attributes(), 0xc93);
     }
-    EXPECT_EQ(entry.cs.attributes(), 0xa09b);
+    EXPECT_EQ(entry.cs.attributes(), 0xa9b);
     EXPECT_EQ(entry.cr0 & 0x8000'0001, 0x8000'0001U);
     EXPECT_EQ(entry.cr4, 0x20U);
     EXPECT_EQ(entry.efer, 0x500U);
@@ -158,7 +158,7 @@ TEST(BzImage, EntersAt32BitsWithoutTheFlag) {
     EXPECT_EQ(entry.rip, load_at);
     EXPECT_EQ(entry.cr0 & 0x8000'0001, 1U);
     EXPECT_EQ(entry.efer, 0U);
-    EXPECT_EQ(entry.cs.attributes(), 0xc09b);
+    EXPECT_EQ(entry.cs.attributes(), 0xc9b);
     EXPECT_EQ(ram->get<std::uint64_t>(entry.gdt.base + 0x10), 0x00cf'9b00'0000'ffffU);
     EXPECT_EQ(entry.gpr[boot::rbp] | entry.gpr[boot::rdi] | entry.gpr[boot::rbx], 0U);
 }
