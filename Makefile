@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
-# make [KDIR=dir] | demo | check [ONLY=pattern BED=svm] | bench | install | dkms | sloc | lint | check-mutants | clean
+# make [KDIR=dir OUT=dir] | demo | check [ONLY=pattern BED=svm] | bench | install | dkms | sloc | lint | check-mutants | clean
 
 # Kernel to build for: the argument, else the running kernel's build tree, else the newest installed headers, 6.1 first.
 hdrs := $(shell ls -d /usr/src/linux-headers-*-amd64 2>/dev/null | grep -v -e -cloud- -e -rt- | sort -V)
 KDIR ?= $(firstword $(wildcard /lib/modules/$(shell uname -r)/build) $(lastword $(filter %/linux-headers-6.1.%,$(hdrs))) \
 	$(lastword $(hdrs)))
+OUT ?= build
+
 ifeq ($(filter -j%,$(MAKEFLAGS)),)
 MAKEFLAGS += -j$(shell nproc)
 endif
@@ -15,18 +17,18 @@ all: module hwvctl
 # is seen through its link, a removed one takes its link along.
 module:
 	$(if $(KDIR),,$(error no kernel headers found: run scripts/setup, or give KDIR=))
-	@for d in $$(cd kmod && find . -type d); do mkdir -p build/kmod/$$d && find build/kmod/$$d -maxdepth 1 -xtype l -delete && \
-		find kmod/$$d -maxdepth 1 -type f -exec ln -srft build/kmod/$$d {} + || exit 1; done
-	@ln -sfn ../include build/include
-	@echo $(KDIR) >build/kdir
-	+$(MAKE) -C $(KDIR) M=$(CURDIR)/build/kmod W=$(or $(W),1) HWV_WERROR=y modules
-	@cp -u build/kmod/hwv.ko build/hwv.ko
+	@for d in $$(cd kmod && find . -type d); do mkdir -p $(OUT)/kmod/$$d && find $(OUT)/kmod/$$d -maxdepth 1 -xtype l -delete && \
+		find kmod/$$d -maxdepth 1 -type f -exec ln -srft $(OUT)/kmod/$$d {} + || exit 1; done
+	@ln -srfn include $(OUT)/include
+	@echo $(KDIR) >$(OUT)/kdir
+	+@$(MAKE) --no-print-directory -C $(KDIR) M=$(abspath $(OUT))/kmod W=$(or $(W),1) HWV_WERROR=y modules
+	@cp -u $(OUT)/kmod/hwv.ko $(OUT)/hwv.ko
 
 hwvctl:
-	+$(MAKE) -C userspace
+	+@$(MAKE) --no-print-directory -C userspace
 
 tests: hwvctl
-	+$(MAKE) -C tests
+	+@$(MAKE) --no-print-directory -C tests
 
 demo bench: setup
 	scripts/$@
