@@ -3,7 +3,7 @@
 # init of L1. Speaks with the bed on virtio-serial ports: 1 control, 2 and 3 COMMAND's stdout and stderr, 4 its stdin;
 # hvc0 is its terminal with --tty. On control, lines to the bed: `ready`, `started`, `problem TEXT`, `exit STATUS`;
 # from the bed: `job BYTES`, then a shell script that sets BED_* and the positional parameters. With --count the job
-# is /bed/job and nothing comes from outside.
+# is /bed/job and nothing comes from outside. While COMMAND runs, `dump` asks where it is, answered `dumped`.
 export PATH=/bed/bin
 
 mount_own() {
@@ -55,6 +55,20 @@ mount_host() {
     if [ -n "$BED_SHARE" ]; then mount --bind "/bed/host$BED_SHARE" /share; fi
 }
 
+# Shows on the console where COMMAND and the processors are, when the bed asks.
+answer() {
+    while read -r word; do
+        if [ "$word" != dump ]; then continue; fi
+        for p in $(cat /bed/cgroup/command/cgroup.procs); do
+            echo "process $p ($(tr '\0' ' ' </proc/$p/cmdline)) is in:"
+            cat /proc/$p/task/*/stack
+        done >/dev/ttyS0
+        echo w >/proc/sysrq-trigger
+        if [ "$(nproc)" -gt 1 ]; then echo l >/proc/sysrq-trigger; fi
+        echo dumped >&3
+    done <&3
+}
+
 # What makes the run a failure whatever COMMAND says.
 problem() {
     echo "problem $*" >&3
@@ -71,6 +85,8 @@ prepare() {
     if [ -n "$BED_NO_KVM" ]; then rmmod kvm_amd kvm; fi
     # From here on the console has every kernel message, so that the log of a run is whole even after a panic.
     dmesg -n 8
+    # The bed sends an NMI to a kernel that does not answer: it shall show where it is.
+    echo 1 >/proc/sys/kernel/unknown_nmi_panic
     if [ -n "$BED_LOAD" ]; then insmod /opt/hwv/hwv.ko || problem "hwv.ko does not load"; fi
 }
 
@@ -93,7 +109,11 @@ become_command() {
     shift
     set -- "$program" "$@"
     case "$BED_STDIN" in
-        tty) stty rows "$BED_ROWS" cols "$BED_COLS" </dev/hvc0; exec setsid -c "$@" </dev/hvc0 >/dev/hvc0 2>&1 ;;
+        tty)
+            exec </dev/hvc0 >/dev/hvc0 2>&1
+            stty rows "$BED_ROWS" cols "$BED_COLS"
+            exec setsid -c "$@"
+            ;;
         pipe) exec setsid "$@" </dev/vport0p4 >/bed/out 2>/bed/err ;;
         *) exec setsid "$@" </dev/null >/bed/out 2>/bed/err ;;
     esac
@@ -103,13 +123,16 @@ become_command() {
 run_command() {
     if [ "$BED_STDIN" != tty ]; then
         cat /bed/out >/dev/vport0p2 &
+        pumps=$!
         cat /bed/err >/dev/vport0p3 &
+        pumps="$pumps $!"
     fi
+    if [ -z "$BED_SEALED" ]; then answer & fi
     echo started >&3
     (become_command "$@")
     status=$?
     echo 1 >/bed/cgroup/command/cgroup.kill
-    wait
+    if [ -n "$pumps" ]; then wait $pumps; fi
     while grep -q 'populated 1' /bed/cgroup/command/cgroup.events; do usleep 1000; done
 }
 

@@ -61,9 +61,9 @@ def payload(options, base):
             put(archive, f"opt/hwv/{name}", BUILD / name)
     put_command(archive, options)
     if options.share:
-        archive.tree("share", options.share)
-        for path in Path(options.share).rglob("*"):
-            put_libraries(archive, path)
+        put(archive, "share", options.share)
+    for path in options.put:
+        put(archive, str(path.absolute()), path)
     return base.read_bytes() + archive.pack()
 
 
@@ -79,8 +79,16 @@ def put_command(archive, options):
 
 
 def put(archive, inside, path):
-    archive.file(inside, path)
-    put_libraries(archive, path)
+    """A file or a directory, and the libraries that the programs in it need."""
+    if path.is_dir():
+        archive.tree(inside, path)
+        for below in sorted(path.rglob("*")):
+            put_libraries(archive, below)
+    elif path.is_file():
+        archive.file(inside, path)
+        put_libraries(archive, path)
+    else:
+        raise BedError(f"{path} does not exist")
 
 
 def put_libraries(archive, path):

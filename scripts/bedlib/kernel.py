@@ -3,6 +3,7 @@
 
 import lzma
 import re
+import shutil
 import struct
 import subprocess
 import zlib
@@ -55,14 +56,29 @@ def fetch(flavour, version=None):
 
 
 def unpack(package, directory):
-    got = subprocess.run(["apt-get", "download", package], cwd=directory, text=True,
-                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    archives = list(directory.glob("*.deb"))
-    if got.returncode or len(archives) != 1:
-        raise BedError(f"cannot download {package}; is it in the archive, and are the lists fresh "
-                       f"(apt-get update)? apt-get said:\n{got.stdout.strip()}")
-    subprocess.run(["dpkg-deb", "-x", archives[0], directory], check=True)
-    archives[0].unlink()
+    archive = download(package, directory, [])
+    if not archive:
+        archive = download(package, directory, fresh_lists(directory / "apt"))
+    if not archive:
+        raise BedError(f"cannot download {package}: the archive does not have it, or cannot be reached")
+    subprocess.run(["dpkg-deb", "-x", archive, directory], check=True)
+    archive.unlink()
+    shutil.rmtree(directory / "apt", ignore_errors=True)
+
+
+def download(package, directory, apt_options):
+    """The package's file, or None."""
+    subprocess.run(["apt-get", *apt_options, "download", package], cwd=directory,
+                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return next(directory.glob("*.deb"), None)
+
+
+def fresh_lists(directory):
+    """Options for package lists of our own: the system's may be absent or stale, and are not ours to change."""
+    (directory / "lists" / "partial").mkdir(parents=True)
+    options = ["-o", f"Dir::State::Lists={directory / 'lists'}", "-o", f"Dir::Cache={directory}"]
+    subprocess.run(["apt-get", *options, "update"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return options
 
 
 def extract_elf(image):

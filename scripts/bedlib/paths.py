@@ -6,6 +6,7 @@ import fcntl
 import os
 import shutil
 import tempfile
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,3 +46,16 @@ def cached(name, make):
         finally:
             shutil.rmtree(work, ignore_errors=True)
     return final
+
+
+def forget_old(name, days=3):
+    """Removes the entries below CACHE/name that nobody has used for so long."""
+    for entry in (CACHE / name).glob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - entry.stat().st_mtime > days * 86400:
+                shutil.rmtree(entry, ignore_errors=True)
+
+
+def mark_used(entry):
+    with contextlib.suppress(OSError):
+        os.utime(entry)

@@ -10,7 +10,7 @@ import socket
 import subprocess
 
 from bedlib import session
-from bedlib.paths import BedError, cached
+from bedlib.paths import BedError, cached, forget_old, mark_used
 from bedlib.qmp import Qmp
 
 BINARY = "qemu-system-x86_64"
@@ -115,17 +115,22 @@ def saved_state(options, kernel, initrd):
     version = subprocess.run([BINARY, "--version"], text=True, stdout=subprocess.PIPE, check=True).stdout.splitlines()[0]
     arguments = base_arguments(options, kernel, initrd)
     key = hashlib.sha256(repr((version, CHANNELS, arguments)).encode()).hexdigest()[:16]
-    return cached(f"state/{key}", lambda d: save_state(options, arguments, d))
+    state = cached(f"state/{key}", lambda d: save_state(options, arguments, d))
+    mark_used(state)
+    return state
 
 
 def save_state(options, arguments, directory):
     """Memory goes to a file that later runs map privately; QEMU then saves only what is not memory."""
+    forget_old("state")
     machine = Machine([*arguments, *memory_arguments(options, directory / "ram", "on"),
                        *console_arguments(directory / "console.log")], directory)
     try:
         machine.start()
         if not session.wait_ready(machine, timeout=120):
-            raise BedError("L1 does not come up\n" + session.tail(directory / "console.log") + machine.error_text())
+            console = directory / "console.log"
+            said = console.read_text(errors="replace").splitlines()[-20:] if console.exists() else []
+            raise BedError("\n".join(["L1 does not come up", *said, machine.error_text()]))
         share_memory(machine.qmp)
         machine.qmp.migrate(f"exec:cat > {shlex.quote(str(directory / 'state'))}")
     finally:

@@ -8,17 +8,13 @@ import sys
 import threading
 import time
 
-SPLAT = re.compile(r"BUG: |WARNING: |Oops|general protection fault|RCU.*stall|rcu.*detected stall|refcount_t:|"
-                   r"kernel BUG at|INFO: task .* blocked|Kernel panic|soft lockup|hard LOCKUP|UBSAN:|"
-                   r"sleeping function called|scheduling while atomic|unchecked MSR access")
+from bedlib.paths import BedError
+
+SPLAT = re.compile(
+    r"BUG: |kernel BUG at|WARNING: |Oops|general protection fault|Kernel panic|UBSAN:|refcount_t:|"
+    r"rcu.*detected.*stall|soft lockup|hard LOCKUP|task .* blocked for more than|scheduling while atomic|"
+    r"sleeping function called|unchecked MSR access|Bad page state")
 STATUS_SPLAT, STATUS_TIMEOUT, STATUS_BED = 123, 124, 125
-
-
-def tail(path, lines=20):
-    try:
-        return "".join(path.read_text(errors="replace").splitlines(keepends=True)[-lines:])
-    except FileNotFoundError:
-        return ""
 
 
 def write_all(fd, data):
@@ -29,13 +25,20 @@ def write_all(fd, data):
         pass
 
 
+def receive(sock):
+    try:
+        return sock.recv(262144)
+    except ConnectionResetError:
+        return b""
+
+
 def wait_ready(machine, timeout):
     """True when init says that it is ready for a job."""
     control = machine.channels["control"]
     control.settimeout(timeout)
     seen = b""
     try:
-        while data := control.recv(4096):
+        while data := receive(control):
             seen += data
             if b"ready\n" in seen:
                 return True
@@ -45,7 +48,7 @@ def wait_ready(machine, timeout):
 
 
 class Session:
-    """One run of COMMAND: passes output on, collects what init says, until the emulator has ended or time is up."""
+    """One run of COMMAND: passes output on, collects what init says, until the emulator ends or time is up."""
 
     def __init__(self, machine, log, timeout):
         self.machine = machine
@@ -53,10 +56,18 @@ class Session:
         self.deadline = time.monotonic() + timeout if timeout else None
         self.heard = b""
         self.timed_out = False
-        self.log_start = 0
+        self.marks = {}
+        self.selector = selectors.DefaultSelector()
+
+    def tell(self, data):
+        """To init; when there is none any more, the missing answer shows it."""
+        try:
+            self.machine.channels["control"].sendall(data)
+        except OSError:
+            pass
 
     def send_job(self, job):
-        self.machine.channels["control"].sendall(b"job %d\n" % len(job) + job)
+        self.tell(b"job %d\n" % len(job) + job)
 
     def feed(self, fd, channel):
         """Passes fd on to a channel until its end; a thread, for regular files cannot be waited for."""
@@ -72,82 +83,103 @@ class Session:
 
         threading.Thread(target=copy, daemon=True).start()
 
-    def pump(self):
+    def run(self):
         sinks = {"control": self.hear, "out": lambda d: write_all(1, d), "err": lambda d: write_all(2, d),
                  "tty": lambda d: write_all(1, d)}
-        with selectors.DefaultSelector() as selector:
-            for name, sock in self.machine.channels.items():
-                if name in sinks:
-                    selector.register(sock, selectors.EVENT_READ, (sock, sinks[name]))
-            qmp = self.machine.qmp
-            selector.register(qmp.sock, selectors.EVENT_READ, (qmp, None))
-            while selector.get_map() and not self.timed_out:
-                self.pump_once(selector)
-        self.machine.process.wait() if not self.timed_out else self.end_hang()
-
-    def pump_once(self, selector):
-        left = None if self.deadline is None else self.deadline - time.monotonic()
-        if left is not None and left <= 0:
+        for name, sock in self.machine.channels.items():
+            if name in sinks:
+                self.selector.register(sock, selectors.EVENT_READ, (sock, sinks[name]))
+        qmp = self.machine.qmp
+        self.selector.register(qmp.sock, selectors.EVENT_READ, (qmp, None))
+        self.pump(lambda: False, self.deadline)
+        if self.selector.get_map():
             self.timed_out = True
-            return
-        for key, _ in selector.select(left):
-            source, sink = key.data
-            if sink is None:
-                more = source.drain()
-            else:
-                data = receive(source)
-                sink(data)
-                more = bool(data)
-            if not more:
-                selector.unregister(key.fileobj)
+            self.end_hang()
+        self.machine.process.wait()
+
+    def pump(self, done, deadline):
+        """Serves the channels until the emulator has closed them all, or done() holds, or the deadline is over."""
+        while self.selector.get_map() and not done():
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                return
+            for key, _ in self.selector.select(left):
+                self.serve(key)
+
+    def serve(self, key):
+        source, sink = key.data
+        if sink is None:
+            more = source.drain()
+        else:
+            data = receive(source)
+            sink(data)
+            more = bool(data)
+        if not more:
+            self.selector.unregister(key.fileobj)
 
     def hear(self, data):
-        if not self.heard and data and self.log.exists():
-            self.log_start = self.log.stat().st_size
         self.heard += data
+        for word in ["ready", "started", "exit"]:
+            if word not in self.marks and self.lines(word):
+                self.marks[word] = self.log.stat().st_size if self.log.exists() else 0
 
     def end_hang(self):
-        """An NMI makes a hanging kernel show where it is; the registers go to the log as well."""
-        try:
-            self.machine.qmp.sock.settimeout(5)
-            registers = self.machine.qmp.human("info registers -a")
-            with open(self.log, "a") as log:
-                log.write(f"bed: time is up; registers:\n{registers}\n")
-        except Exception as error:
-            print(f"bed: the emulator does not answer: {error}", file=sys.stderr)
+        """Has a hanging L1 show where it is: by its init, and if that hangs too, by an NMI, which makes it panic."""
+        self.tell(b"dump\n")
+        self.pump(lambda: self.lines("dumped"), time.monotonic() + 3)
+        if not self.lines("dumped"):
+            try:
+                self.machine.qmp.sock.settimeout(3)
+                registers = self.machine.qmp.human("info registers -a")
+                self.log.with_suffix(".registers").write_text(registers)
+                self.machine.qmp.execute("inject-nmi")
+                self.pump(lambda: False, time.monotonic() + 3)
+            except (OSError, BedError) as error:
+                print(f"bed: the emulator does not answer: {error}", file=sys.stderr)
         self.machine.end()
 
     def lines(self, word):
-        text = self.heard.decode(errors="replace")
+        """What init has said after this word, one entry for each line."""
+        text = self.heard[:self.heard.rfind(b"\n") + 1].decode(errors="replace")
         return [line[len(word) + 1:] for line in text.splitlines() if line.split(" ")[0] == word]
 
-    def messages(self):
-        """L1's kernel messages since it was given its job."""
+    def messages(self, last=None):
+        """L1's kernel messages from the time it was given its job, to the end or to the mark `last`."""
         if not self.log.exists():
             return ""
-        return self.log.read_bytes()[self.log_start:].decode(errors="replace").replace("\r", "")
+        data = self.log.read_bytes()[self.marks.get("ready", 0):self.marks.get(last)]
+        return data.decode(errors="replace").replace("\r", "")
+
+    def excerpt(self):
+        """The messages to show on failure: from the first complaint on, else the last before the way down."""
+        lines = self.messages().splitlines()
+        first = next((n for n, line in enumerate(lines) if SPLAT.search(line)), None)
+        if first is not None:
+            return lines[first:first + 50]
+        return self.messages("exit").splitlines()[-50 if self.timed_out else -20:]
 
     def verdict(self):
-        """The exit status of the bed, and why, if it is not COMMAND's own."""
-        said = self.lines("exit")
-        splat = SPLAT.search(self.messages())
-        problems = self.lines("problem")
+        """The exit status of the bed, and why."""
+        text = self.messages()
+        said, problems, splat = self.lines("exit"), self.lines("problem"), SPLAT.search(text)
+        end = self.machine.qmp.shutdown_reason()
         if self.timed_out:
             return STATUS_TIMEOUT, "time is up"
         if not said:
-            return STATUS_BED, f"L1 died ({self.machine.qmp.shutdown_reason() or 'the emulator ended'})"
+            return STATUS_BED, death(text, end)
         status = int(said[0])
         if problems:
             return status or STATUS_SPLAT, "; ".join(problems)
         if splat:
-            return status or STATUS_SPLAT, f"L1's kernel complained: {splat.group(0)}"
-        if self.machine.qmp.shutdown_reason() != "guest-shutdown":
-            return status or STATUS_BED, f"L1 did not go down cleanly ({self.machine.qmp.shutdown_reason()})"
-        return status, None
+            return status or STATUS_SPLAT, f"L1's kernel complained: {splat.group(0).strip()}"
+        if end != "guest-shutdown":
+            return status or STATUS_BED, f"after COMMAND, {death(text, end)}"
+        return status, f"COMMAND ended with status {status}"
 
 
-def receive(sock):
-    try:
-        return sock.recv(262144)
-    except ConnectionResetError:
-        return b""
+def death(text, end):
+    if "Kernel panic" in text:
+        return "L1 panicked"
+    if end == "guest-reset":
+        return "L1 was reset: a triple fault, or COMMAND rebooted it"
+    return "L1 was powered off" if end else "the emulator ended by itself"
