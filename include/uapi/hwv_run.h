@@ -5,7 +5,8 @@
  * Three areas. `exit`: only the kernel writes, it never reads it back. `reply`: only the user writes; the kernel copies it once
  * at the start of HWV_RUN and HWV_SYNC_REGS. `regs`: groups; the kernel fills those in reply.wanted (and those that the exit
  * itself needs, see regs.valid), and at the next HWV_RUN takes over those in reply.dirty, each as a whole and validated: a value that
- * the CPU would refuse gives EINVAL and changes nothing. All other memory of the page is reserved and zero.
+ * the CPU would refuse gives EINVAL and changes nothing. Taking over HWV_REGS_GPR says that the user has completed the
+ * instruction that exited, or wants it executed (again): reply.data is then not used. All other memory of the page is reserved and zero.
  */
 #ifndef HWV_RUN_H
 #define HWV_RUN_H
@@ -66,10 +67,7 @@ struct hwv_event_state {
 	__u8 nmi_blocked;     /* between NMI and IRET */
 	__u8 shadow;          /* HWV_SHADOW_* */
 	__u8 mp_state;        /* enum hwv_mp_state */
-	__u8 sipi_vector;
-	__u8 extint_pending;
-	__u8 extint_vector;
-	__u8 reserved;
+	__u8 reserved[4];
 };
 #define HWV_SHADOW_STI 1
 #define HWV_SHADOW_MOV_SS 2

@@ -77,7 +77,8 @@ concept Backend = requires(B b, const B c, Gprs &gprs, const typename B::RawExit
     // events
     { b.inject(event) };                                 // at the next entry; type NONE takes it back
     { c.injecting() } -> std::same_as<Event>;
-    { b.want_interrupt_window(on) };                     // exit as soon as an external interrupt could be taken
+    { b.want_interrupt_window(on, std::uint8_t{}) };     // exit as soon as an interrupt of that priority class (vector / 16;
+                                                         // 16: whatever the TPR says) could be taken
     { b.want_nmi_window(on) };                           // ... an NMI
     { c.shadow() } -> std::same_as<std::uint8_t>;        // HWV_SHADOW_*
     { b.set_shadow(std::uint8_t{}) };
