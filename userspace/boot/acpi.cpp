@@ -26,13 +26,14 @@ std::uint8_t checksum(ByteView bytes) {
     return static_cast<std::uint8_t>(0x100 - (sum & 0xff));
 }
 
-// Generic Address Structure in system I/O space.
+// Generic Address Structure in system I/O space. The access size is 1, 2, 3 for 1, 2, 4 bytes; larger
+// blocks (GPE) are accessed by bytes.
 void put_io_address(Bytes &table, std::uint64_t at, std::uint16_t port, unsigned bytes) {
     constexpr std::uint8_t system_io = 1;
     put(table, at, system_io);
     put(table, at + 1, static_cast<std::uint8_t>(bytes * 8));
     put(table, at + 2, std::uint8_t{0});
-    put(table, at + 3, static_cast<std::uint8_t>(bytes == 4 ? 3 : bytes)); // access size as 1, 2, 3
+    put(table, at + 3, static_cast<std::uint8_t>(bytes == 4 ? 3 : bytes == 2 ? 2 : 1));
     put(table, at + 4, std::uint64_t{port});
 }
 
@@ -58,6 +59,11 @@ void put_full_hardware(Bytes &table, const AcpiConfig &config) {
     put(table, 89, std::uint8_t{2}); // PM1_CNT_LEN
     put_io_address(table, 148, config.pm1_event, 4);
     put_io_address(table, 172, config.pm1_control, 2);
+    if (config.gpe0 != 0) {
+        put(table, 80, std::uint32_t{config.gpe0});
+        put(table, 92, config.gpe0_length);
+        put_io_address(table, 220, config.gpe0, config.gpe0_length);
+    }
     if (config.pm_timer == 0) return;
     put(table, 76, std::uint32_t{config.pm_timer});
     put(table, 91, std::uint8_t{4}); // PM_TMR_LEN
@@ -65,10 +71,10 @@ void put_full_hardware(Bytes &table, const AcpiConfig &config) {
 }
 
 std::uint32_t fadt_flags(const AcpiConfig &config) {
-    const auto common = fadt_wbinvd | fadt_proc_c1 | fadt_power_button_none |
-                        fadt_sleep_button_none | fadt_reset_register;
-    return common | (config.hardware_reduced ? fadt_hardware_reduced
-                                             : fadt_rtc_wake_none | fadt_timer_32bit);
+    const auto common = fadt_wbinvd | fadt_proc_c1 | fadt_sleep_button_none | fadt_reset_register;
+    if (config.hardware_reduced) return common | fadt_power_button_none | fadt_hardware_reduced;
+    return common | fadt_rtc_wake_none | (config.power_button ? 0 : fadt_power_button_none) |
+           (config.pm_timer_32_bit ? fadt_timer_32bit : 0);
 }
 
 std::uint16_t fadt_boot_architecture(const AcpiConfig &config) {
@@ -161,6 +167,38 @@ Bytes seal_table(const char (&signature)[5], std::uint8_t revision, const Bytes 
     return table;
 }
 
+AcpiConfig acpi_config(const machine::MachineDescription &pc, std::uint32_t vcpus) {
+    AcpiConfig config;
+    config.apic_ids.resize(vcpus);
+    std::iota(config.apic_ids.begin(), config.apic_ids.end(), 0U);
+    config.io_apic_id = pc.ioapic.id;
+    config.io_apic_base = static_cast<std::uint32_t>(pc.ioapic.base);
+    config.pit_on_gsi2 = pc.legacy && pc.timer_gsi == 2;
+    config.legacy_pics = pc.legacy;
+    config.hardware_reduced = !pc.legacy;
+    config.uarts.clear();
+    for (const auto &serial : pc.serial)
+        if (serial) config.uarts.push_back({serial->port, serial->irq});
+    config.rtc = pc.rtc;
+    config.rtc_century = pc.rtc_century;
+    config.i8042 = pc.i8042;
+    config.keyboard = pc.keyboard;
+    config.panic_port = pc.panic_port.value_or(0);
+    config.pm1_event = pc.pm.pm1_event;
+    config.pm1_control = pc.pm.pm1_control;
+    config.pm_timer = pc.pm.timer;
+    config.pm_timer_32_bit = pc.pm.timer_32_bit;
+    config.gpe0 = pc.legacy ? pc.pm.gpe0 : std::uint16_t{0};
+    config.gpe0_length = pc.pm.gpe0_length;
+    config.sleep_control = pc.pm.sleep_control;
+    config.sleep_status = pc.pm.sleep_status;
+    config.s5_type = pc.pm.s5_sleep_type;
+    config.sci_irq = pc.sci_irq;
+    config.reset_port = pc.reset.port;
+    config.reset_value = pc.reset.value;
+    return config;
+}
+
 Bytes build_fadt(const AcpiConfig &config, std::uint64_t facs, std::uint64_t dsdt) {
     constexpr std::uint64_t fadt_bytes = 276; // revision 6
     Bytes table(fadt_bytes);
@@ -172,9 +210,9 @@ Bytes build_fadt(const AcpiConfig &config, std::uint64_t facs, std::uint64_t dsd
         put_io_address(table, 256, config.sleep_status, 1);
     }
     put(table, 40, static_cast<std::uint32_t>(dsdt));
-    put(table, 96, std::uint16_t{0xfff});                // P_LVL2_LAT above 100: no C2
-    put(table, 98, std::uint16_t{0xfff});                // P_LVL3_LAT above 1000: no C3
-    if (config.rtc) put(table, 108, std::uint8_t{0x32}); // CMOS index of the century
+    put(table, 96, std::uint16_t{0xfff}); // P_LVL2_LAT above 100: no C2
+    put(table, 98, std::uint16_t{0xfff}); // P_LVL3_LAT above 1000: no C3
+    if (config.rtc) put(table, 108, config.rtc_century);
     put(table, 109, fadt_boot_architecture(config));
     put(table, 112, fadt_flags(config));
     put_io_address(table, 116, config.reset_port, 1);

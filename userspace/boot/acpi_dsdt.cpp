@@ -90,7 +90,7 @@ Code processor(std::size_t uid) {
 
 Bytes build_dsdt(const AcpiConfig &config) {
     Code devices = legacy_devices(config);
-    if (config.pvpanic) devices += pvpanic_device();
+    if (config.panic_port != 0) devices += pvpanic_device(config.panic_port);
     for (std::size_t i = 0; i < config.virtio.size(); ++i)
         devices += virtio_device(config.virtio[i], i);
     if (config.pci) devices += pci_bridge(*config.pci);

@@ -69,7 +69,8 @@ boot::AcpiConfig full_config() {
     boot::AcpiConfig config;
     config.apic_ids = {0, 1, 300};
     config.uarts = {{0x3f8, 4}, {0x2f8, 3}};
-    config.i8042 = config.pvpanic = true;
+    config.i8042 = config.keyboard = true;
+    config.panic_port = 0x505;
     config.virtio = {{0xd000'0000, 0x1000, 20}};
     config.pci.emplace();
     config.pci->memory64_first = 0x80'0000'0000;
@@ -133,6 +134,29 @@ TEST(Acpi, HardwareReducedHasNoPmBlocks) {
     EXPECT_EQ(get<std::uint64_t>(fadt, 260), config.sleep_status);
 }
 
+TEST(Acpi, FollowsTheMachinesDescription) {
+    machine::MachineDescription pc;
+    pc.ioapic = {0xfec0'0000, 3, 0, 24};
+    pc.pm = {0x700, 0x704, 0x708, false, 0x720, 8, 0x710, 0x711, 6};
+    pc.reset = {0x64, 0xfe};
+    pc.serial[1] = {0x2f8, 3};
+    const auto config = boot::acpi_config(pc, 3);
+    EXPECT_EQ(config.apic_ids, (std::vector<std::uint32_t>{0, 1, 2}));
+    ASSERT_EQ(config.uarts.size(), 1U);
+    EXPECT_EQ(config.uarts[0].port, 0x2f8);
+    const auto fadt = boot::build_fadt(config, 0, 0x1000);
+    EXPECT_EQ(get<std::uint32_t>(fadt, 56), 0x700U);
+    EXPECT_EQ(get<std::uint32_t>(fadt, 64), 0x704U);
+    EXPECT_EQ(get<std::uint32_t>(fadt, 76), 0x708U);
+    EXPECT_EQ(get<std::uint32_t>(fadt, 80), 0x720U);
+    EXPECT_EQ(get<std::uint8_t>(fadt, 92), 8);
+    EXPECT_EQ(get<std::uint64_t>(fadt, 120), 0x64U);
+    EXPECT_EQ(get<std::uint8_t>(fadt, 128), 0xfe);
+    EXPECT_EQ(get<std::uint32_t>(fadt, 112) & 1 << 8, 0U) << "the timer has 24 bits";
+    pc.legacy = false;
+    EXPECT_TRUE(boot::acpi_config(pc, 1).hardware_reduced);
+}
+
 TEST(Acpi, DoesNotWriteWhereNoRamIs) {
     Ram ram({{0, 0xa'0000}, {mib, mib}});
     EXPECT_TRUE(says(error_of([&] { boot::write_acpi(*ram, {}); }), "ACPI tables need"));
@@ -190,6 +214,8 @@ TEST_F(Iasl, AcceptsTheMadt) {
 
 TEST_F(Iasl, AcceptsTheFadt) {
     boot::AcpiConfig config;
+    config.gpe0 = 0x620;
+    config.gpe0_length = 8;
     for (const bool reduced : {false, true}) {
         config.hardware_reduced = reduced;
         const auto text = disassemble(boot::build_fadt(config, 0xe'0080, 0xe'0100));
