@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * compat.h - everything that differs between the kernels that hwv builds for (6.1, 6.12, 7.2). The other files of this room
+ * read as for one kernel. HWV_HAVE_* come from Kbuild, which looks into the kernel's headers.
+ */
+#ifndef HWV_COMPAT_H
+#define HWV_COMPAT_H
+
+#include <linux/eventfd.h>
+#include <linux/hrtimer.h>
+#include <linux/kvm_host.h>
+#include <linux/mm.h>
+#include <linux/sched.h>
+#include <linux/syscore_ops.h>
+#include <linux/version.h>
+#include <asm/cpufeature.h>
+#include <asm/nospec-branch.h>
+#include <asm/reboot.h>
+
+/* guest_state_enter_irqoff(), guest_timing_enter_irqoff() are in kvm_host.h; entry work moved house in 6.18. */
+#if __has_include(<linux/entry-virt.h>)
+#include <linux/entry-virt.h>
+#else
+#include <linux/entry-kvm.h>
+#endif
+
+static inline void hwv_eventfd_signal(struct eventfd_ctx *event)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 8, 0)
+	eventfd_signal(event);
+#else
+	eventfd_signal(event, 1);
+#endif
+}
+
+static inline void hwv_hrtimer_setup(struct hrtimer *timer,
+				     enum hrtimer_restart (*callback)(struct hrtimer *))
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 13, 0)
+	hrtimer_setup(timer, callback, CLOCK_MONOTONIC, HRTIMER_MODE_REL_HARD);
+#else
+	hrtimer_init(timer, CLOCK_MONOTONIC, HRTIMER_MODE_REL_HARD);
+	timer->function = callback;
+#endif
+}
+
+static inline void hwv_vm_flags_set(struct vm_area_struct *vma, unsigned long flags)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 3, 0)
+	vm_flags_set(vma, flags);
+#else
+	vma->vm_flags |= flags;
+#endif
+}
+
+/* The thread that leaves the CPU still wants it. From 6.12 on a sleeping thread may stay on the run queue for a while. */
+static inline bool hwv_task_preempted(void)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0)
+	return task_is_runnable(current);
+#else
+	return current->on_rq;
+#endif
+}
+
+/* IBPB on a switch between guests is the kernel's choice (spectre_v2_user=); 6.15 renamed the feature bit. */
+static inline bool hwv_wants_ibpb(void)
+{
+#ifdef X86_FEATURE_USE_IBPB
+	return boot_cpu_has(X86_FEATURE_USE_IBPB);
+#else
+	return boot_cpu_has(X86_FEATURE_IBPB);
+#endif
+}
+
+static inline bool hwv_wants_ibpb_on_exit(void)
+{
+#ifdef X86_FEATURE_IBPB_ON_VMEXIT
+	return boot_cpu_has(X86_FEATURE_IBPB_ON_VMEXIT);
+#else
+	return boot_cpu_has(X86_FEATURE_ENTRY_IBPB);
+#endif
+}
+
+/* VMSCAPE: the next return to user of this CPU issues an IBPB. */
+static __always_inline void hwv_ibpb_exit_to_user(void)
+{
+#ifdef X86_FEATURE_IBPB_EXIT_TO_USER
+	if (cpu_feature_enabled(X86_FEATURE_IBPB_EXIT_TO_USER))
+		this_cpu_write(x86_ibpb_exit_to_user, true);
+#endif
+}
+
+/*
+ * Up to 6.17 the helper that serves pending work tells a KVM vCPU about a signal: it gets one that nobody looks at, because
+ * all else that the helper does (task work, rseq, memcg throttling) is not exported piece by piece.
+ */
+static inline int hwv_xfer_handle_work(void)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 18, 0)
+	return xfer_to_guest_mode_handle_work();
+#else
+	static struct kvm_run nobody_run;
+	static struct kvm_vcpu nobody = { .run = &nobody_run };
+
+	return xfer_to_guest_mode_handle_work(&nobody);
+#endif
+}
+
+/* ---- suspend and resume of the last CPU: HWV_SYSCORE(name, suspend, resume) defines what the two functions take ---- */
+
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 19, 0)
+#define HWV_SYSCORE(name, on_suspend, on_resume)                                                   \
+	static int name##_suspend(void *unused)                                                    \
+	{                                                                                          \
+		return on_suspend();                                                               \
+	}                                                                                          \
+	static void name##_resume(void *unused)                                                    \
+	{                                                                                          \
+		on_resume();                                                                       \
+	}                                                                                          \
+	static const struct syscore_ops name##_ops = { .suspend = name##_suspend,                  \
+						       .resume = name##_resume };                  \
+	static struct syscore name = { .ops = &name##_ops }
+#define hwv_syscore_register(name) register_syscore(name)
+#define hwv_syscore_unregister(name) unregister_syscore(name)
+#else
+#define HWV_SYSCORE(name, on_suspend, on_resume)                                                   \
+	static struct syscore_ops name = { .suspend = on_suspend, .resume = on_resume }
+#define hwv_syscore_register(name) register_syscore_ops(name)
+#define hwv_syscore_unregister(name) unregister_syscore_ops(name)
+#endif
+
+/*
+ * Crash: the kernel has one slot for who switches virtualization off on a CPU that is shot down. On 6.1 only kvm_intel takes it,
+ * so that on AMD it is free. Later kvm_amd takes it as well, and would find it occupied with a warning: there hwv leaves
+ * EFER.SVME set, which no later kernel minds (SVM holds back INIT only while GIF is 0, and GIF is 0 only around VMRUN).
+ */
+#if defined(HWV_HAVE_EMERGENCY_CALLBACK) && LINUX_VERSION_CODE < KERNEL_VERSION(6, 6, 0)
+static inline void hwv_emergency_register(cpu_emergency_virt_cb *callback)
+{
+	if (boot_cpu_has(X86_FEATURE_SVM))
+		cpu_emergency_register_virt_callback(callback);
+}
+
+static inline void hwv_emergency_unregister(cpu_emergency_virt_cb *callback)
+{
+	if (boot_cpu_has(X86_FEATURE_SVM))
+		cpu_emergency_unregister_virt_callback(callback);
+}
+#else
+static inline void hwv_emergency_register(void (*callback)(void))
+{
+}
+
+static inline void hwv_emergency_unregister(void (*callback)(void))
+{
+}
+#endif
+
+#endif

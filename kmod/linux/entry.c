@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Door 1, around a guest entry: accounting of time and RCU, the FPU, the host's debug registers. All with irqs off. */
+#include <linux/hw_breakpoint.h>
+#include <asm/debugreg.h>
+#include <asm/fpu/api.h>
+#include "compat.h"
+#include "glue.h"
+
+noinstr void hwv_host_guest_enter(void)
+{
+	guest_state_enter_irqoff();
+}
+
+noinstr void hwv_host_guest_exit(void)
+{
+	hwv_ibpb_exit_to_user();
+	guest_state_exit_irqoff();
+}
+
+void hwv_host_timing_enter(void)
+{
+	guest_timing_enter_irqoff();
+}
+
+void hwv_host_timing_exit(void)
+{
+	guest_timing_exit_irqoff();
+}
+
+void hwv_host_fpu_ensure(void)
+{
+	if (test_thread_flag(TIF_NEED_FPU_LOAD))
+		switch_fpu_return();
+}
+
+void hwv_host_debug_restore(void)
+{
+	if (hw_breakpoint_active())
+		hw_breakpoint_restore();
+}

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Door 1, what does not change after load: the host's CPU as the kernel sees it, and the mitigations that it chose. */
+#include <linux/mem_encrypt.h>
+#include <linux/mm.h>
+#include <asm/fpu/xcr.h>
+#include <asm/nospec-branch.h>
+#include <asm/processor.h>
+#include <asm/vmx.h>
+#include "compat.h"
+#include "glue.h"
+
+/* State components that guests may switch on: those whose host state the kernel swaps with the guest's FPU. PKRU is not one. */
+#define HWV_XCR0_OFFERED                                                                           \
+	(XFEATURE_MASK_FP | XFEATURE_MASK_SSE | XFEATURE_MASK_YMM | XFEATURE_MASK_AVX512)
+#define HWV_XSAVE_LEGACY (512 + 64) /* FXSAVE area and header */
+
+static struct hwv_host_facts facts;
+
+const struct hwv_host_facts *hwv_host_facts(void)
+{
+	return &facts;
+}
+
+/* Intel SDM, "CPUID: Processor Extended State Enumeration": leaf 0DH, sub-leaf n: size in EAX, offset in EBX. */
+static u32 xsave_bytes(u64 xcr0)
+{
+	u32 bytes = HWV_XSAVE_LEGACY, size, offset, ecx, edx;
+	unsigned int component;
+
+	for (component = 2; component < 63; component++) {
+		if (!(xcr0 & BIT_ULL(component)))
+			continue;
+		cpuid_count(0xd, component, &size, &offset, &ecx, &edx);
+		bytes = max(bytes, offset + size);
+	}
+	return bytes;
+}
+
+static u32 speculation(void)
+{
+	u32 flags = 0;
+
+	if (hwv_wants_ibpb())
+		flags |= HWV_SPEC_IBPB;
+	if (boot_cpu_has(X86_FEATURE_MSR_SPEC_CTRL))
+		flags |= HWV_SPEC_CTRL;
+	if (boot_cpu_has(X86_FEATURE_V_SPEC_CTRL))
+		flags |= HWV_SPEC_VIRT_SPEC_CTRL;
+	if (boot_cpu_has(X86_FEATURE_SSBD))
+		flags |= HWV_SPEC_SSBD;
+	if (boot_cpu_has(X86_FEATURE_STIBP))
+		flags |= HWV_SPEC_STIBP;
+	if (boot_cpu_has_bug(X86_BUG_L1TF) && l1tf_vmx_mitigation != VMENTER_L1D_FLUSH_NEVER)
+		flags |= HWV_SPEC_L1D_FLUSH;
+	if (hwv_wants_ibpb_on_exit())
+		flags |= HWV_SPEC_IBPB_ON_EXIT;
+	return flags;
+}
+
+void hwv_facts_init(void)
+{
+	facts.sme_mask = sme_me_mask;
+	facts.phys_bits = boot_cpu_data.x86_phys_bits;
+	facts.direct_map = PAGE_OFFSET;
+	facts.huge_1g = boot_cpu_has(X86_FEATURE_GBPAGES);
+	facts.nx_split = boot_cpu_has_bug(X86_BUG_ITLB_MULTIHIT);
+	facts.speculation = speculation();
+	if (boot_cpu_has(X86_FEATURE_MSR_SPEC_CTRL))
+		facts.spec_ctrl = x86_spec_ctrl_base;
+	if (boot_cpu_has(X86_FEATURE_OSXSAVE)) {
+		facts.xcr0 = xgetbv(XCR_XFEATURE_ENABLED_MASK);
+		facts.xcr0_guest = facts.xcr0 & HWV_XCR0_OFFERED;
+	}
+	facts.xsave_bytes = xsave_bytes(facts.xcr0_guest);
+}

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* glue.h - what the files of this room share: the two objects behind the fds, and who offers what to whom. */
+#ifndef HWV_GLUE_H
+#define HWV_GLUE_H
+
+#include <linux/fs.h>
+#include <linux/hashtable.h>
+#include <linux/hrtimer.h>
+#include <linux/kref.h>
+#include <linux/list.h>
+#include <linux/mm_types.h>
+#include <linux/mmu_notifier.h>
+#include <linux/mutex.h>
+#include <linux/preempt.h>
+#include <linux/rcuwait.h>
+#include <linux/spinlock.h>
+#include <asm/fpu/types.h>
+
+#include "core.h"
+#include "host.h"
+
+#ifdef pr_fmt
+#undef pr_fmt
+#endif
+#define pr_fmt(fmt) "hwv: " fmt
+
+/* A secondary MMU's view of the owner's: an answer of the page tables counts while no invalidation crossed it. */
+struct hwv_invalidation {
+	spinlock_t lock; /* inside the core's memory lock */
+	u64 sequence;    /* ended ones */
+	u32 active;
+	unsigned long start; /* hull of the active ones */
+	unsigned long end;
+};
+
+/* eventfds of a VM: see irqfd.c, ioeventfd.c */
+struct hwv_events {
+	struct mutex lock;     /* serializes assign and deassign */
+	spinlock_t irqfd_lock; /* irqfds; inside an eventfd's wait queue lock, irqs off */
+	struct list_head irqfds;
+	u32 irqfd_count;
+	u32 resample_count;
+	u32 ioevent_count;
+	DECLARE_HASHTABLE(ioevents, 6);
+};
+
+struct hwv_host_vm {
+	struct kref refs; /* VM file, vCPU files */
+	struct mm_struct *mm; /* the owner's; mm_count is held, mm_users is not */
+	struct hwv_core_vm *core;
+	struct mmu_notifier notifier;
+	struct hwv_invalidation invalidation;
+	struct hwv_events events;
+	struct mutex lock; /* vcpus */
+	struct hwv_host_vcpu *vcpus[HWV_MAX_VCPUS];
+};
+
+struct hwv_host_vcpu {
+	struct hwv_host_vm *vm;
+	struct hwv_core_vcpu *core;
+	struct mutex lock; /* every ioctl but HWV_RUN holds it; HWV_RUN only to set `running` */
+	bool running;      /* a thread is inside HWV_RUN */
+	struct preempt_notifier preempt;
+	struct hrtimer timer;
+	struct rcuwait wait;
+	u32 poll_ns; /* how long a wait spins before it sleeps */
+	struct fpu_guest fpu;
+	struct page *run_page;
+};
+
+/* One request: what it is called with is a copy of the caller's structure, cut or filled up to the kernel's size. */
+struct hwv_ioctl {
+	unsigned int request;
+	long (*call)(void *object, void *argument);
+	bool owner; /* only from the address space that created the VM */
+};
+
+/* ioctl.c */
+long hwv_ioctl(const struct hwv_ioctl *table, size_t entries, void *object, struct mm_struct *owner,
+	       unsigned int request, unsigned long argument);
+
+/* cpu.c */
+int hwv_cpus_init(void);
+void hwv_cpus_exit(void);
+int hwv_cpus_get(void); /* first: turns SVM/VMX on everywhere */
+void hwv_cpus_put(void);
+
+/* facts.c */
+void hwv_facts_init(void);
+
+/* vm.c, vcpu.c */
+long hwv_vm_create(void *unused, void *argument);
+void hwv_vm_put(struct hwv_host_vm *vm);
+long hwv_vcpu_create(void *vm, void *argument);
+void hwv_vcpu_free(struct hwv_host_vcpu *vcpu);
+void hwv_vcpu_load(struct hwv_host_vcpu *vcpu);
+void hwv_vcpu_unload(struct hwv_host_vcpu *vcpu);
+
+/* vcpu_ioctl.c */
+extern const struct file_operations hwv_vcpu_fops;
+
+/* thread.c */
+void hwv_thread_init(struct hwv_host_vcpu *vcpu);
+
+/* notifier.c */
+int hwv_notifier_start(struct hwv_host_vm *vm);
+void hwv_notifier_stop(struct hwv_host_vm *vm);
+
+/* fpu.c */
+int hwv_fpu_init(struct hwv_host_vcpu *vcpu);
+void hwv_fpu_free(struct hwv_host_vcpu *vcpu);
+int hwv_fpu_xsave(struct hwv_host_vcpu *vcpu, const struct hwv_xsave *request);
+
+/* irqfd.c, ioeventfd.c */
+int hwv_irqfd_module_init(void);
+void hwv_irqfd_module_exit(void);
+void hwv_events_init(struct hwv_host_vm *vm);
+void hwv_events_release(struct hwv_host_vm *vm);
+void hwv_ioeventfds_release(struct hwv_host_vm *vm);
+long hwv_irqfd(void *vm, void *argument);
+long hwv_ioeventfd(void *vm, void *argument);
+
+#endif

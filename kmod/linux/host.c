@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Door 1, the plain services: log, memory, lock, this CPU, time. */
+#include <linux/bug.h>
+#include <linux/interrupt.h>
+#include <linux/ktime.h>
+#include <linux/mm.h>
+#include <linux/printk.h>
+#include <linux/ratelimit.h>
+#include <linux/sched.h>
+#include <linux/slab.h>
+#include <linux/smp.h>
+#include <linux/timekeeping.h>
+#include <asm/io.h>
+#include <asm/tsc.h>
+#include "glue.h"
+
+void hwv_host_log(const char *format, __u64 a, __u64 b)
+{
+	static DEFINE_RATELIMIT_STATE(limit, 5 * HZ, 10);
+	char line[160];
+
+	if (!__ratelimit(&limit))
+		return;
+	snprintf(line, sizeof(line), format, a, b);
+	pr_info("%s\n", line);
+}
+
+void hwv_host_bug(void)
+{
+	BUG();
+}
+
+/* ---- memory ---- */
+
+#define HWV_GFP (GFP_KERNEL_ACCOUNT | __GFP_ZERO | __GFP_NOWARN)
+
+void *hwv_host_alloc(__u64 bytes)
+{
+	if (bytes > INT_MAX)
+		return NULL;
+	return kvmalloc(bytes, HWV_GFP);
+}
+
+void hwv_host_free(void *memory)
+{
+	kvfree(memory);
+}
+
+int hwv_host_pages_alloc(__u32 order, struct hwv_host_page *out)
+{
+	struct page *page = alloc_pages(HWV_GFP, order);
+
+	if (!page)
+		return -ENOMEM;
+	out->va = page_address(page);
+	out->pa = page_to_phys(page);
+	return 0;
+}
+
+void hwv_host_pages_free(const struct hwv_host_page *page, __u32 order)
+{
+	__free_pages(virt_to_page(page->va), order);
+}
+
+/* ---- lock ---- */
+
+void hwv_host_lock_init(struct hwv_host_lock *lock)
+{
+	BUILD_BUG_ON(sizeof(spinlock_t) > sizeof(*lock));
+	spin_lock_init((spinlock_t *)lock);
+}
+
+void hwv_host_lock_take(struct hwv_host_lock *lock)
+{
+	spin_lock((spinlock_t *)lock);
+}
+
+void hwv_host_lock_release(struct hwv_host_lock *lock)
+{
+	spin_unlock((spinlock_t *)lock);
+}
+
+/* ---- this CPU ---- */
+
+__u32 hwv_host_cpu(void)
+{
+	return raw_smp_processor_id();
+}
+
+__u32 hwv_host_cpu_count(void)
+{
+	return nr_cpu_ids;
+}
+
+void hwv_host_preempt_disable(void)
+{
+	preempt_disable();
+}
+
+void hwv_host_preempt_enable(void)
+{
+	preempt_enable();
+}
+
+void hwv_host_irq_disable(void)
+{
+	local_irq_disable();
+}
+
+void hwv_host_irq_enable(void)
+{
+	local_irq_enable();
+}
+
+void hwv_host_cpu_kick(__u32 cpu)
+{
+	smp_send_reschedule(cpu);
+}
+
+static void arrived(void *unused)
+{
+}
+
+void hwv_host_cpu_kick_wait(__u32 cpu)
+{
+	/* A CPU that went offline meanwhile runs no guest: its error is the answer, too. */
+	smp_call_function_single(cpu, arrived, NULL, 1);
+}
+
+/* ---- time ---- */
+
+__u64 hwv_host_boot_ns(void)
+{
+	return ktime_get_boottime_ns();
+}
+
+__u64 hwv_host_wall_ns(void)
+{
+	return ktime_get_real_ns();
+}
+
+__u32 hwv_host_tsc_khz(void)
+{
+	return tsc_khz;
+}
+
+__u64 hwv_host_steal_ns(void)
+{
+	return current->sched_info.run_delay;
+}

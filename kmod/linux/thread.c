@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Door 1, the vCPU's thread: pending work, waiting and waking, the timer. */
+#include <linux/moduleparam.h>
+#include <linux/sched.h>
+#include <linux/sched/signal.h>
+#include "compat.h"
+#include "glue.h"
+
+/* A timer that its own callback arms again must leave the CPU time for something else. */
+#define HWV_TIMER_FLOOR_NS 20000
+#define HWV_POLL_FIRST_NS 10000
+
+static unsigned int halt_poll = 50000;
+module_param_named(halt_poll_ns, halt_poll, uint, 0644);
+MODULE_PARM_DESC(halt_poll_ns, "longest time in ns that a halted vCPU spins before it sleeps; 0: never");
+
+int hwv_host_work_pending(void)
+{
+	return xfer_to_guest_mode_work_pending();
+}
+
+int hwv_host_handle_work(void)
+{
+	return hwv_xfer_handle_work();
+}
+
+/* ---- waiting ---- */
+
+/* True: the wait is over. Spins only where nobody else wants the CPU. */
+static bool poll(struct hwv_host_vcpu *vcpu)
+{
+	u64 end;
+
+	if (!vcpu->poll_ns)
+		return hwv_core_vcpu_runnable(vcpu->core);
+	end = ktime_get_ns() + vcpu->poll_ns;
+	do {
+		if (hwv_core_vcpu_runnable(vcpu->core))
+			return true;
+		cpu_relax();
+	} while (!need_resched() && !signal_pending(current) && ktime_get_ns() < end);
+	return false;
+}
+
+/* Spinning pays where waits are short: twice as long after a wait that it would have caught, not at all after a long one. */
+static void adapt(struct hwv_host_vcpu *vcpu, u64 waited)
+{
+	u32 most = READ_ONCE(halt_poll);
+
+	if (waited > most)
+		vcpu->poll_ns = 0;
+	else
+		vcpu->poll_ns = min(most, max_t(u32, 2 * vcpu->poll_ns, HWV_POLL_FIRST_NS));
+}
+
+static int sleep_until_runnable(struct hwv_host_vcpu *vcpu)
+{
+	int err = 0;
+
+	prepare_to_rcuwait(&vcpu->wait);
+	for (;;) {
+		/* The barrier in it pairs with rcuwait_wake_up(): no wake-up between the question and sleep is lost. */
+		set_current_state(TASK_INTERRUPTIBLE);
+		if (hwv_core_vcpu_runnable(vcpu->core))
+			break;
+		if (signal_pending(current)) {
+			err = -EINTR;
+			break;
+		}
+		schedule();
+	}
+	finish_rcuwait(&vcpu->wait);
+	return err;
+}
+
+int hwv_host_vcpu_block(struct hwv_host_vcpu *vcpu)
+{
+	u64 start = ktime_get_ns();
+	int err;
+
+	if (poll(vcpu))
+		return 0;
+	do {
+		err = sleep_until_runnable(vcpu);
+		/* Task work of others looks like a signal, too: it is served here, and the wait goes on. */
+		if (err)
+			err = hwv_host_handle_work();
+	} while (!err && !hwv_core_vcpu_runnable(vcpu->core));
+	adapt(vcpu, ktime_get_ns() - start);
+	return err;
+}
+
+void hwv_host_vcpu_wake(struct hwv_host_vcpu *vcpu)
+{
+	rcuwait_wake_up(&vcpu->wait);
+}
+
+/* ---- timer ---- */
+
+static enum hrtimer_restart expired(struct hrtimer *timer)
+{
+	struct hwv_host_vcpu *vcpu = container_of(timer, struct hwv_host_vcpu, timer);
+
+	hwv_core_vcpu_timer(vcpu->core);
+	return HRTIMER_NORESTART;
+}
+
+void hwv_host_timer_start(struct hwv_host_vcpu *vcpu, __u64 ns)
+{
+	if (hrtimer_callback_running(&vcpu->timer))
+		ns = max_t(u64, ns, HWV_TIMER_FLOOR_NS);
+	ns = min_t(u64, ns, KTIME_MAX);
+	hrtimer_start(&vcpu->timer, ns_to_ktime(ns), HRTIMER_MODE_REL_HARD);
+}
+
+void hwv_host_timer_cancel(struct hwv_host_vcpu *vcpu)
+{
+	hrtimer_cancel(&vcpu->timer);
+}
+
+void hwv_thread_init(struct hwv_host_vcpu *vcpu)
+{
+	rcuwait_init(&vcpu->wait);
+	hwv_hrtimer_setup(&vcpu->timer, expired);
+}

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Door 1, reads and writes of the owner's memory. The caller is the owner's thread, so that a user address means the owner's. */
+#include <linux/sched.h>
+#include <linux/uaccess.h>
+#include "glue.h"
+
+int hwv_host_user_read(void *to, __u64 hva, __u32 bytes)
+{
+	return copy_from_user(to, u64_to_user_ptr(hva), bytes) ? -EFAULT : 0;
+}
+
+int hwv_host_user_write(__u64 hva, const void *from, __u32 bytes)
+{
+	return copy_to_user(u64_to_user_ptr(hva), from, bytes) ? -EFAULT : 0;
+}
+
+int hwv_host_user_read_atomic(void *to, __u64 hva, __u32 bytes)
+{
+	const void __user *user = u64_to_user_ptr(hva);
+	unsigned long left;
+
+	if (!access_ok(user, bytes))
+		return -EFAULT;
+	pagefault_disable();
+	left = __copy_from_user_inatomic(to, user, bytes);
+	pagefault_enable();
+	return left ? -EFAULT : 0;
+}
+
+int hwv_host_user_write_atomic(__u64 hva, const void *from, __u32 bytes)
+{
+	void __user *user = u64_to_user_ptr(hva);
+	unsigned long left;
+
+	if (!access_ok(user, bytes))
+		return -EFAULT;
+	pagefault_disable();
+	left = __copy_to_user_inatomic(user, from, bytes);
+	pagefault_enable();
+	return left ? -EFAULT : 0;
+}
+
+int hwv_host_user_cmpxchg64(__u64 hva, __u64 *expected, __u64 desired)
+{
+	u64 __user *user = u64_to_user_ptr(hva);
+	bool exchanged;
+
+	if (!IS_ALIGNED(hva, sizeof(u64)) || !user_access_begin(user, sizeof(u64)))
+		return -EFAULT;
+	exchanged = unsafe_try_cmpxchg_user(user, expected, desired, fault);
+	user_access_end();
+	return exchanged;
+fault:
+	user_access_end();
+	return -EFAULT;
+}

@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The vCPU's requests and its run page. HWV_RUN owns the vCPU by `running`; every other request that needs it holds the
+ * mutex, and is refused rather than kept waiting while the vCPU runs.
+ */
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+#include "compat.h"
+#include "glue.h"
+
+static int vcpu_lock(struct hwv_host_vcpu *vcpu)
+{
+	if (mutex_lock_killable(&vcpu->lock))
+		return -EINTR;
+	if (!smp_load_acquire(&vcpu->running)) /* pairs with run(): its last stores are seen */
+		return 0;
+	mutex_unlock(&vcpu->lock);
+	return -EBUSY;
+}
+
+static void vcpu_unlock(struct hwv_host_vcpu *vcpu)
+{
+	mutex_unlock(&vcpu->lock);
+}
+
+static long run(struct hwv_host_vcpu *vcpu)
+{
+	int err;
+
+	if (current->mm != vcpu->vm->mm)
+		return -EIO;
+	err = vcpu_lock(vcpu);
+	if (err)
+		return err;
+	vcpu->running = true;
+	vcpu_unlock(vcpu);
+	hwv_vcpu_load(vcpu);
+	err = hwv_core_vcpu_run(vcpu->core);
+	hwv_vcpu_unload(vcpu);
+	smp_store_release(&vcpu->running, false); /* pairs with vcpu_lock() */
+	return err;
+}
+
+static long sync_regs(void *object, void *unused)
+{
+	struct hwv_host_vcpu *vcpu = object;
+	int err = vcpu_lock(vcpu);
+
+	if (err)
+		return err;
+	hwv_vcpu_load(vcpu);
+	err = hwv_core_vcpu_sync(vcpu->core);
+	hwv_vcpu_unload(vcpu);
+	vcpu_unlock(vcpu);
+	return err;
+}
+
+static long kick(void *object, void *unused)
+{
+	struct hwv_host_vcpu *vcpu = object;
+
+	hwv_core_vcpu_kick(vcpu->core);
+	return 0;
+}
+
+static long set_cpuid(void *object, void *argument)
+{
+	struct hwv_host_vcpu *vcpu = object;
+	const struct hwv_cpuid_table *request = argument;
+	struct hwv_cpuid_entry *entries;
+	int err;
+
+	if (request->reserved)
+		return -EINVAL;
+	if (request->count > HWV_MAX_CPUID)
+		return -E2BIG;
+	entries = memdup_user(u64_to_user_ptr(request->entries), request->count * sizeof(*entries));
+	if (IS_ERR(entries))
+		return PTR_ERR(entries);
+	err = vcpu_lock(vcpu);
+	if (!err) {
+		err = hwv_core_vcpu_set_cpuid(vcpu->core, entries, request->count);
+		vcpu_unlock(vcpu);
+	}
+	kfree(entries);
+	return err;
+}
+
+static int check_msr_entries(const struct hwv_msr_entry *entries, u32 count)
+{
+	u32 i;
+
+	for (i = 0; i < count; i++)
+		if (entries[i].reserved)
+			return -EINVAL;
+	return 0;
+}
+
+/* How many were done before the first that is refused. */
+static long msrs_loaded(struct hwv_host_vcpu *vcpu, struct hwv_msr_entry *entries,
+			const struct hwv_msrs *request)
+{
+	u32 done;
+
+	hwv_vcpu_load(vcpu);
+	for (done = 0; done < request->count; done++)
+		if (hwv_core_vcpu_msr(vcpu->core, &entries[done], request->flags & HWV_MSRS_SET))
+			break;
+	hwv_vcpu_unload(vcpu);
+	return done;
+}
+
+static long msrs(void *object, void *argument)
+{
+	struct hwv_host_vcpu *vcpu = object;
+	const struct hwv_msrs *request = argument;
+	struct hwv_msr_entry *entries;
+	void __user *user = u64_to_user_ptr(request->entries);
+	long done;
+
+	if (request->flags & ~HWV_MSRS_SET)
+		return -EINVAL;
+	if (request->count > HWV_MAX_MSRS)
+		return -E2BIG;
+	entries = memdup_user(user, request->count * sizeof(*entries));
+	if (IS_ERR(entries))
+		return PTR_ERR(entries);
+	done = check_msr_entries(entries, request->count);
+	if (!done)
+		done = vcpu_lock(vcpu);
+	if (!done) {
+		done = msrs_loaded(vcpu, entries, request);
+		vcpu_unlock(vcpu);
+	}
+	if (done > 0 && !(request->flags & HWV_MSRS_SET) &&
+	    copy_to_user(user, entries, done * sizeof(*entries)))
+		done = -EFAULT;
+	kfree(entries);
+	return done;
+}
+
+static long xsave(void *object, void *argument)
+{
+	struct hwv_host_vcpu *vcpu = object;
+	int err = vcpu_lock(vcpu);
+
+	if (err)
+		return err;
+	err = hwv_fpu_xsave(vcpu, argument);
+	vcpu_unlock(vcpu);
+	return err;
+}
+
+static long apic_reg(void *object, void *argument)
+{
+	struct hwv_host_vcpu *vcpu = object;
+	int err = vcpu_lock(vcpu);
+
+	if (err)
+		return err;
+	err = hwv_core_vcpu_apic_reg(vcpu->core, argument);
+	vcpu_unlock(vcpu);
+	return err;
+}
+
+static long interrupt(void *object, void *argument)
+{
+	struct hwv_host_vcpu *vcpu = object;
+
+	return hwv_core_vcpu_interrupt(vcpu->core, argument);
+}
+
+/* A snapshot, also while the vCPU runs: nobody else is kept waiting for it. */
+static long stats(void *object, void *argument)
+{
+	struct hwv_host_vcpu *vcpu = object;
+	struct hwv_stats *request = argument;
+	u32 room = min_t(u32, request->reasons, HWV_EXIT_CPU_REASONS);
+	struct hwv_exit_stats *exits;
+	int err = 0;
+
+	if (request->reserved)
+		return -EINVAL;
+	exits = kvcalloc(HWV_EXIT_CPU_REASONS, sizeof(*exits), GFP_KERNEL_ACCOUNT);
+	if (!exits)
+		return -ENOMEM;
+	hwv_core_vcpu_stats(vcpu->core, exits, &request->time, &request->entries);
+	request->reasons = HWV_EXIT_CPU_REASONS;
+	if (copy_to_user(u64_to_user_ptr(request->exits), exits, room * sizeof(*exits)))
+		err = -EFAULT;
+	kvfree(exits);
+	return err;
+}
+
+static const struct hwv_ioctl vcpu_ioctls[] = {
+	{ HWV_SYNC_REGS, sync_regs, true },
+	{ HWV_KICK, kick, false },
+	{ HWV_SET_CPUID, set_cpuid, true },
+	{ HWV_MSRS, msrs, true },
+	{ HWV_XSAVE, xsave, true },
+	{ HWV_APIC_REG, apic_reg, true },
+	{ HWV_INTERRUPT, interrupt, false },
+	{ HWV_STATS, stats, false },
+};
+
+static long vcpu_ioctl(struct file *file, unsigned int request, unsigned long argument)
+{
+	struct hwv_host_vcpu *vcpu = file->private_data;
+
+	/* The one that counts, ahead of the table. */
+	if (request == HWV_RUN)
+		return argument ? -EINVAL : run(vcpu);
+	return hwv_ioctl(vcpu_ioctls, ARRAY_SIZE(vcpu_ioctls), vcpu, vcpu->vm->mm, request, argument);
+}
+
+/* The run page: one page, shared, for the owner alone. Not for children: they would hold the VM without being able to use it. */
+static int vcpu_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	struct hwv_host_vcpu *vcpu = file->private_data;
+
+	if (current->mm != vcpu->vm->mm)
+		return -EIO;
+	if (vma->vm_pgoff || vma->vm_end - vma->vm_start != HWV_RUN_PAGE_SIZE)
+		return -EINVAL;
+	if (!(vma->vm_flags & VM_SHARED) || (vma->vm_flags & VM_EXEC))
+		return -EINVAL;
+	hwv_vm_flags_set(vma, VM_DONTCOPY | VM_DONTEXPAND);
+	return vm_insert_page(vma, vma->vm_start, vcpu->run_page);
+}
+
+static int vcpu_file_release(struct inode *inode, struct file *file)
+{
+	struct hwv_host_vcpu *vcpu = file->private_data;
+	struct hwv_host_vm *vm = vcpu->vm;
+
+	if (!vcpu->core) /* never became part of the VM: see vcpu_publish() */
+		hwv_vcpu_free(vcpu);
+	hwv_vm_put(vm);
+	return 0;
+}
+
+const struct file_operations hwv_vcpu_fops = {
+	.owner = THIS_MODULE,
+	.release = vcpu_file_release,
+	.unlocked_ioctl = vcpu_ioctl,
+	.compat_ioctl = compat_ptr_ioctl,
+	.mmap = vcpu_mmap,
+	.llseek = noop_llseek,
+};
