@@ -31,6 +31,7 @@ tests: hwvctl
 	+@$(MAKE) --no-print-directory -C tests
 
 demo bench: setup
+	+@$(MAKE) --no-print-directory all
 	scripts/$@
 check: setup
 	scripts/check $(if $(ONLY),--only '$(ONLY)') $(if $(BED),--bed $(BED)) $(foreach k,$(KERNELS),--kernel $k)
@@ -41,7 +42,7 @@ lint sloc check-mutants:
 
 install: all
 	scripts/install
-dkms:
+dkms: hwvctl
 	scripts/install --dkms
 clean:
 	rm -rf build
