@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // apic_regs.cpp - the register file of the local APIC, as a page (xAPIC) and as MSRs (x2APIC).
 // Manual: Intel SDM vol. 3, "The Local APIC Block Diagram" (register map), "x2APIC Register Address Space".
+#include <initializer_list>
 #include "cpu/apic.hpp"
 
 namespace hwv::cpu {
