@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// command.hpp - the subcommands: each is one file, and one row of the table in main.cpp.
+#pragma once
+#include <string>
+#include <vector>
+
+namespace hwvctl {
+
+using Arguments = std::vector<std::string>; // what follows the subcommand's name
+
+int run_command(const Arguments &arguments);
+int doctor_command(const Arguments &arguments);
+
+// Exit statuses of hwvctl; `hwvctl run --help` tells them.
+namespace status {
+inline constexpr int powered_off = 0, host_error = 1, usage = 2, reset = 3, panic = 4, triple_fault = 5, guest_error = 6, quit = 7,
+                     debug_exit = 128; // plus the value written to the debug-exit port
+}
+
+// The user's own mistake: printed as one line with a pointer to --help; exit status 2.
+struct UsageError {
+    std::string message;
+};
+
+} // namespace hwvctl

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// guest.hpp - a VM with its memory, its PC and the thread that runs its vCPU, until one of them says that it is over.
+#pragma once
+#include <atomic>
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+#include "boot/guest_memory.hpp"
+#include "hwv/system.hpp"
+#include "hwvctl/run_options.hpp"
+#include "machine/machine.hpp"
+
+namespace hwvctl {
+
+// How a guest ended: hwvctl's exit status, and a line for the user (empty for an ordinary end).
+struct Ending {
+    int status = status::powered_off;
+    std::string message;
+};
+
+class Guest final : machine::MsiSink, machine::EoiSink, machine::ExtIntSink {
+  public:
+    // Everything that can fail fails here, with an exception, before the guest executes anything.
+    explicit Guest(const RunOptions &options);
+    ~Guest();
+
+    Ending run();         // until the end
+    void quit();          // from any thread: ends run() with status::quit
+    hwv::Stats stats() const { return vcpu_.stats(); }
+
+  private:
+    hwv::Mapping map_memory(const RunOptions &options);
+    boot::GuestMemory memory_view();
+    void load(const RunOptions &options);
+    void enter_at(const boot::Entry &entry);
+
+    // the vCPU's thread
+    void vcpu_thread();
+    bool serve();               // one exit; false: the guest is over
+    void serve_io();
+    bool serve_mmio();
+    bool serve_error();
+    void prepare_interrupt();   // what the PIC has for the vCPU
+    bool pic_reaches_vcpu() const;
+
+    void end(Ending ending);    // the first one counts
+    void power(machine::PowerEvent event);
+    void deliver(std::uint64_t address, std::uint32_t data) noexcept override;
+    void level_vectors(const machine::VectorBitmap &vectors) noexcept override;
+    void raise(bool level) noexcept override;
+
+    hwv::System system_;
+    hwv::Vm vm_;
+    hwv::Vcpu vcpu_;
+    std::vector<boot::GpaRange> layout_;
+    hwv::Mapping ram_;
+    std::unique_ptr<machine::Machine> machine_;
+
+    std::mutex end_lock_;
+    std::condition_variable ended_;
+    bool over_ = false;
+    Ending ending_;
+    std::atomic<bool> stop_{false};
+};
+
+} // namespace hwvctl

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// hwvctl - launches guests under hwv and looks after them.
+#include <cstdio>
+#include <exception>
+#include "hwvctl/command.hpp"
+
+namespace {
+
+using namespace hwvctl;
+
+struct Command {
+    const char *name;
+    int (*run)(const Arguments &);
+    const char *summary;
+};
+
+constexpr Command commands[] = {
+    {"run", run_command, "launch a guest: a kernel image, its initrd, a serial console"},
+    {"doctor", doctor_command, "say, line by line, whether this machine can run hwv, and what to do if not"},
+};
+
+void print_help(std::FILE *out) {
+    std::fputs("hwvctl - launch guests under the hwv hypervisor and watch their exits\n\n"
+               "usage: hwvctl COMMAND [OPTIONS]\n\ncommands:\n",
+               out);
+    for (const Command &c : commands) std::fprintf(out, "  %-8s %s\n", c.name, c.summary);
+    std::fputs("\nhwvctl COMMAND --help explains a command and shows examples. A first guest:\n"
+               "  hwvctl run --kernel /boot/vmlinuz --initrd initrd.cpio --append 'console=ttyS0' --stats\n",
+               out);
+}
+
+int dispatch(const std::string &name, const Arguments &arguments) {
+    for (const Command &c : commands)
+        if (name == c.name) return c.run(arguments);
+    throw UsageError{"there is no command '" + name + "'"};
+}
+
+} // namespace
+
+int main(int argc, char **argv) {
+    if (argc < 2) {
+        print_help(stderr);
+        return status::usage;
+    }
+    const std::string name = argv[1];
+    if (name == "--help" || name == "-h" || name == "help") {
+        print_help(stdout);
+        return 0;
+    }
+    try {
+        return dispatch(name, Arguments(argv + 2, argv + argc));
+    } catch (const UsageError &e) {
+        std::fprintf(stderr, "hwvctl: %s (see hwvctl %s--help)\n", e.message.c_str(), name == "run" || name == "doctor" ? (name + " ").c_str() : "");
+        return status::usage;
+    } catch (const std::exception &e) {
+        std::fprintf(stderr, "hwvctl: %s\n", e.what());
+        return status::host_error;
+    }
+}

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "hwvctl/run_options.hpp"
+#include <boost/program_options.hpp>
+#include <charconv>
+#include <iostream>
+#include "hwv.h"
+
+namespace hwvctl {
+namespace {
+
+namespace po = boost::program_options;
+
+constexpr std::uint64_t page = 4096, smallest = 1ull << 20, largest = 1ull << 40;
+
+constexpr const char *examples = R"(
+FILE is recognised by its content: a Linux bzImage, a PVH or multiboot-1 ELF; --flat takes any file as it is.
+
+examples:
+  hwvctl run --kernel /boot/vmlinuz --initrd initrd.cpio --append "console=ttyS0 quiet" --mem 512M
+  hwvctl run --kernel kernel.elf --module "config.bin first" --append "a b" --serial file:log
+  hwvctl run --kernel boot.bin --flat 0x7c00,real --serial pty
+
+On a terminal, Ctrl-A x ends the guest, Ctrl-A h lists the other keys.
+
+exit status:
+  0 the guest powered off          4 the guest's kernel panicked (pvpanic)
+  1 hwv or the host failed         5 triple fault
+  2 wrong usage                    6 the guest cannot go on (see the message)
+  3 the guest asked for a reset    7 ended by Ctrl-A x or a signal
+  128 + N  the guest wrote N (below 128) to the debug-exit port 0xf4
+)";
+
+po::options_description description() {
+    po::options_description d{"hwvctl run - launch a guest\n\noptions", 100};
+    auto add = d.add_options();
+    add("kernel", po::value<std::string>()->value_name("FILE"), "the image to start (required)");
+    add("initrd", po::value<std::string>()->value_name("FILE"), "initial ram disk of a Linux kernel");
+    add("module", po::value<std::vector<std::string>>()->value_name("\"FILE [ARGS]\"")->composing(), "a multiboot or PVH module; may be repeated");
+    add("append", po::value<std::string>()->value_name("TEXT"), "the kernel's command line");
+    add("flat", po::value<std::string>()->value_name("ADDR[,MODE]"), "load the file at ADDR and start there; MODE is real (default), prot or long");
+    add("mem", po::value<std::string>()->default_value("256M")->value_name("SIZE"), "guest memory, 1M to 1024G; suffixes K M G");
+    add("name", po::value<std::string>()->value_name("NAME"), "what observers call the VM (at most 31 bytes)");
+    add("serial", po::value<std::string>()->default_value("stdio")->value_name("WHERE"), "COM1: stdio, null, pty, unix:PATH, file:PATH or a path");
+    add("debugcon", po::value<std::string>()->value_name("FILE"), "write what the guest sends to ports 0xe9 and 0x402 to FILE (- is stderr)");
+    add("no-legacy", "a minimal machine: no PIC, PIT, i8042; hardware-reduced ACPI");
+    add("no-hugepages", "do not ask the host for 2 MiB pages");
+    add("stats", "print a table of exits when the guest has ended");
+    add("json", "print the exits as JSON instead of a table");
+    add("help,h", "this text");
+    return d;
+}
+
+std::string text(const po::variables_map &values, const char *name) {
+    return values.count(name) ? values[name].as<std::string>() : std::string{};
+}
+
+po::variables_map parse(const po::options_description &options, const Arguments &arguments) {
+    po::variables_map values;
+    try {
+        po::store(po::command_line_parser(arguments).options(options).positional({}).run(), values);
+    } catch (const po::error &e) {
+        throw UsageError{e.what()};
+    }
+    return values;
+}
+
+} // namespace
+
+std::uint64_t parse_size(const std::string &text) {
+    std::uint64_t value = 0;
+    const char *end = text.data() + text.size();
+    const auto [rest, error] = std::from_chars(text.data(), end, value);
+    unsigned shift = 0;
+    const char suffix = rest == end ? ' ' : static_cast<char>(std::toupper(static_cast<unsigned char>(*rest)));
+    if (suffix == 'K') shift = 10;
+    else if (suffix == 'M') shift = 20;
+    else if (suffix == 'G') shift = 30;
+    const bool bad_tail = rest != end && (shift == 0 || rest + 1 != end);
+    if (error != std::errc{} || bad_tail || value > largest >> shift)
+        throw UsageError{"'" + text + "' is no size: a number with K, M or G, at most 1024G"};
+    return value << shift;
+}
+
+std::optional<RunOptions> parse_run(const Arguments &arguments) {
+    const po::options_description options = description();
+    const po::variables_map values = parse(options, arguments);
+    if (values.count("help")) {
+        std::cout << options << examples;
+        return std::nullopt;
+    }
+    RunOptions out;
+    out.boot.kernel = text(values, "kernel");
+    if (out.boot.kernel.empty()) throw UsageError{"--kernel FILE is missing"};
+    out.boot.initrd = text(values, "initrd");
+    if (values.count("module")) out.boot.modules = values["module"].as<std::vector<std::string>>();
+    out.boot.command_line = text(values, "append");
+    if (values.count("flat")) out.boot.flat = boot::parse_flat(text(values, "flat"));
+    out.memory = parse_size(text(values, "mem"));
+    if (out.memory < smallest || out.memory % page) throw UsageError{"--mem wants a multiple of 4K from 1M up"};
+    out.name = text(values, "name");
+    if (out.name.size() >= HWV_NAME_LEN) throw UsageError{"--name: at most 31 bytes"};
+    out.serial = text(values, "serial");
+    out.debug_console = text(values, "debugcon");
+    out.legacy = !values.count("no-legacy");
+    out.huge_pages = !values.count("no-hugepages");
+    out.json = values.count("json");
+    out.stats = values.count("stats") || out.json;
+    return out;
+}
+
+} // namespace hwvctl

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// run_options.hpp - the command line of `hwvctl run`.
+#pragma once
+#include <cstdint>
+#include <optional>
+#include "boot/load.hpp"
+#include "hwvctl/command.hpp"
+
+namespace hwvctl {
+
+struct RunOptions {
+    boot::Request boot;            // kernel, initrd, modules, command line
+    std::uint64_t memory = 256ull << 20;
+    std::string name;
+    std::string serial = "stdio";
+    std::string debug_console;     // file for ports 0xe9 and 0x402; empty: none
+    bool legacy = true;
+    bool huge_pages = true;
+    bool stats = false;
+    bool json = false;
+};
+
+// nullopt: help was asked for and printed. Throws UsageError.
+std::optional<RunOptions> parse_run(const Arguments &arguments);
+
+// "256M", "1G", "65536K", "1048576": bytes. Throws UsageError.
+std::uint64_t parse_size(const std::string &text);
+
+} // namespace hwvctl
