@@ -13,16 +13,9 @@ endif
 
 all: module hwvctl
 
-# Kbuild writes its objects beside the sources; build/kmod is a mirror of kmod/ made of relative links. A changed source
-# is seen through its link, a removed one takes its link along.
 module:
 	$(if $(KDIR),,$(error no kernel headers found: run scripts/setup, or give KDIR=))
-	@for d in $$(cd kmod && find . -type d); do mkdir -p $(OUT)/kmod/$$d && find $(OUT)/kmod/$$d -maxdepth 1 -xtype l -delete && \
-		find kmod/$$d -maxdepth 1 -type f -exec ln -srft $(OUT)/kmod/$$d {} + || exit 1; done
-	@ln -srfn include $(OUT)/include
-	@echo $(KDIR) >$(OUT)/kdir
-	+@$(MAKE) --no-print-directory -C $(KDIR) M=$(abspath $(OUT))/kmod W=$(or $(W),1) HWV_WERROR=y modules
-	@cp -u $(OUT)/kmod/hwv.ko $(OUT)/hwv.ko
+	+@scripts/build-module $(KDIR) $(OUT) W=$(or $(W),1) HWV_WERROR=y $(if $(HWV_DEBUG),HWV_DEBUG=y)
 
 hwvctl:
 	+@$(MAKE) --no-print-directory -C userspace
