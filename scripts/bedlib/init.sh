@@ -42,7 +42,7 @@ receive_job() {
 
 # L1 gets the build machine's programs and libraries, read-only, and the source tree under its own name.
 mount_host() {
-    mount -t 9p -o trans=virtio,version=9p2000.L,msize=1048576,ro,cache=loose host /bed/host || return
+    mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,ro,cache=loose host /bed/host || return
     for d in bin sbin lib lib32 lib64 libx32 usr etc; do
         if [ -L /bed/host/$d ]; then
             ln -s "$(readlink /bed/host/$d)" /$d
@@ -75,6 +75,14 @@ problem() {
     broken=1
 }
 
+# From here on the console has every kernel message, so that the log of a run is whole even after a panic.
+begin_log() {
+    dmesg -n 8
+    echo "bed: L1 is up" >/dev/kmsg
+    # The bed sends an NMI to a kernel that does not answer: it shall show where it is.
+    echo 1 >/proc/sys/kernel/unknown_nmi_panic
+}
+
 prepare() {
     if [ -n "$BED_DATE" ]; then date -s "@$BED_DATE" >/dev/null; fi
     if [ -z "$BED_SEALED" ]; then mount_host || problem "cannot mount the build machine's files"; fi
@@ -83,10 +91,6 @@ prepare() {
     mkdir /bed/cgroup/command
     mkfifo /bed/out /bed/err
     if [ -n "$BED_NO_KVM" ]; then rmmod kvm_amd kvm; fi
-    # From here on the console has every kernel message, so that the log of a run is whole even after a panic.
-    dmesg -n 8
-    # The bed sends an NMI to a kernel that does not answer: it shall show where it is.
-    echo 1 >/proc/sys/kernel/unknown_nmi_panic
     if [ -n "$BED_LOAD" ]; then insmod /opt/hwv/hwv.ko || problem "hwv.ko does not load"; fi
 }
 
@@ -152,10 +156,12 @@ dmesg >/dev/ttyS0
 if [ ! -f /bed/job ]; then receive_job; fi
 . /bed/job
 status=125
+begin_log
 prepare
 if [ -z "$broken" ]; then
     run_command "$@"
     if [ -n "$BED_LOAD" ]; then unload; fi
 fi
+echo "bed: the end, status $status" >/dev/kmsg
 echo "exit $status" >&3
 poweroff -f

@@ -14,6 +14,7 @@ SPLAT = re.compile(
     r"BUG: |kernel BUG at|WARNING: |Oops|general protection fault|Kernel panic|UBSAN:|refcount_t:|"
     r"rcu.*detected.*stall|soft lockup|hard LOCKUP|task .* blocked for more than|scheduling while atomic|"
     r"sleeping function called|unchecked MSR access|Bad page state")
+LOG_BEGIN, LOG_END = "bed: L1 is up", "bed: the end"
 STATUS_SPLAT, STATUS_TIMEOUT, STATUS_BED = 123, 124, 125
 
 
@@ -56,7 +57,6 @@ class Session:
         self.deadline = time.monotonic() + timeout if timeout else None
         self.heard = b""
         self.timed_out = False
-        self.marks = {}
         self.selector = selectors.DefaultSelector()
 
     def tell(self, data):
@@ -119,9 +119,6 @@ class Session:
 
     def hear(self, data):
         self.heard += data
-        for word in ["ready", "started", "exit"]:
-            if word not in self.marks and self.lines(word):
-                self.marks[word] = self.log.stat().st_size if self.log.exists() else 0
 
     def end_hang(self):
         """Has a hanging L1 show where it is: by its init, and if that hangs too, by an NMI, which makes it panic."""
@@ -143,20 +140,22 @@ class Session:
         text = self.heard[:self.heard.rfind(b"\n") + 1].decode(errors="replace")
         return [line[len(word) + 1:] for line in text.splitlines() if line.split(" ")[0] == word]
 
-    def messages(self, last=None):
-        """L1's kernel messages from the time it was given its job, to the end or to the mark `last`."""
+    def messages(self):
+        """L1's kernel messages since it has been up."""
         if not self.log.exists():
             return ""
-        data = self.log.read_bytes()[self.marks.get("ready", 0):self.marks.get(last)]
-        return data.decode(errors="replace").replace("\r", "")
+        text = self.log.read_bytes().decode(errors="replace").replace("\r", "")
+        begin = max(text.find(LOG_BEGIN), 0)
+        return text[text.rfind("\n", 0, begin) + 1:]
 
     def excerpt(self):
         """The messages to show on failure: from the first complaint on, else the last before the way down."""
-        lines = self.messages().splitlines()
-        first = next((n for n, line in enumerate(lines) if SPLAT.search(line)), None)
-        if first is not None:
-            return lines[first:first + 50]
-        return self.messages("exit").splitlines()[-50 if self.timed_out else -20:]
+        text = self.messages()
+        if splat := SPLAT.search(text):
+            return text[text.rfind("\n", 0, splat.start()) + 1:].splitlines()[:50]
+        before, _, _ = text.partition(LOG_END)
+        lines = [line for line in before.splitlines() if not re.fullmatch(r"\[[ .\d]+\] (bed: .*)?", line)]
+        return lines[-50 if self.timed_out else -20:]
 
     def verdict(self):
         """The exit status of the bed, and why."""
