@@ -4,11 +4,28 @@
 #include <linux/kbuild.h>
 #include <linux/tracepoint.h>
 #include <linux/version.h>
+#include "hwv_run.h"
+
+#define GPR(name) DEFINE(HWV_GPR_##name, HWV_##name * sizeof(__u64)) /* of the array that the world switch fills */
 
 int main(void);
 int main(void)
 {
 	DEFINE(HWV_TP_KEY_OFF, offsetof(struct tracepoint, key));
 	DEFINE(HWV_KERNEL_VERSION, LINUX_VERSION_CODE);
+	GPR(RCX);
+	GPR(RDX);
+	GPR(RBX);
+	GPR(RBP);
+	GPR(RSI);
+	GPR(RDI);
+	GPR(R8);
+	GPR(R9);
+	GPR(R10);
+	GPR(R11);
+	GPR(R12);
+	GPR(R13);
+	GPR(R14);
+	GPR(R15);
 	return 0;
 }

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "svm/cpu.hpp"
+#include <new>
+#include "core/guest_state.hpp"
+#include "svm/arch.hpp"
+
+namespace hwv::svm {
+
+namespace {
+
+// No constructor of a global runs in a kernel module: all of this is constant-initialized.
+constinit Capabilities the_capabilities{};
+constinit PermissionMaps the_maps{};
+constinit Cpu *the_cpus = nullptr;
+
+} // namespace
+
+Status Cpu::prepare() {
+    if (!save_area_.va) TRY(from_errno(hwv_host_pages_alloc(0, &save_area_)));
+    if (!host_state_.va) TRY(from_errno(hwv_host_pages_alloc(0, &host_state_)));
+    return {};
+}
+
+void Cpu::release() {
+    if (save_area_.va) hwv_host_pages_free(&save_area_, 0);
+    if (host_state_.va) hwv_host_pages_free(&host_state_, 0);
+    save_area_ = host_state_ = {};
+}
+
+// APM "Enabling SVM". EFER.SVME is the one sign of ownership that hypervisors share: set means taken.
+Status Cpu::enable(const Capabilities &c) {
+    if (enabled_) return {};
+    if (!save_area_.va || !host_state_.va) return Error::no_memory;
+    const std::uint64_t efer_now = arch::rdmsr(msr::efer);
+    if (efer_now & efer::svme) return Error::busy;
+    if (!arch::wrmsr_safe(msr::efer, efer_now | efer::svme)) return Error::no_device;
+    arch::wrmsr(msr::vm_hsave_pa, phys_to_hw(save_area_.pa));
+    if (c.tsc_ratio) arch::wrmsr(msr::tsc_ratio, tsc_ratio_default);
+    first_asid_ = c.first_asid;
+    last_asid_ = c.last_asid;
+    next_asid_ = last_asid_ + 1; // the TLB may hold another owner's entries: the first ASID flushes
+    generation_++;
+    enabled_ = true;
+    return {};
+}
+
+// With the global interrupt flag clear neither NMI nor INIT would reach this CPU any more, and clearing SVME takes STGI away.
+void Cpu::disable() {
+    if (!enabled_) return;
+    enabled_ = false;
+    stgi();
+    arch::wrmsr_safe(msr::vm_hsave_pa, 0);
+    arch::wrmsr(msr::efer, arch::rdmsr(msr::efer) & ~efer::svme);
+}
+
+// APM "Address Space Identifier (ASID)", "TLB Control".
+TlbControl Cpu::assign(Asid &asid) {
+    TlbControl control = TlbControl::keep;
+    if (next_asid_ > last_asid_) {
+        generation_++;
+        next_asid_ = first_asid_;
+        control = TlbControl::flush_all;
+    }
+    asid = {generation_, next_asid_++};
+    return control;
+}
+
+Status start() {
+    the_capabilities = read_capabilities();
+    if (the_capabilities.unusable != HWV_USABLE) return {};
+    const std::uint32_t count = hwv_host_cpu_count();
+    void *memory = hwv_host_alloc(count * sizeof(Cpu));
+    if (!memory) return Error::no_memory;
+    Status maps = the_maps.create(the_capabilities);
+    if (!maps) {
+        hwv_host_free(memory);
+        return maps;
+    }
+    the_cpus = static_cast<Cpu *>(memory);
+    for (std::uint32_t i = 0; i < count; i++)
+        new (&the_cpus[i]) Cpu;
+    return {};
+}
+
+void stop() {
+    the_maps.destroy();
+    hwv_host_free(the_cpus);
+    the_cpus = nullptr;
+}
+
+const Capabilities &capabilities() { return the_capabilities; }
+const PermissionMaps &shared_maps() { return the_maps; }
+Cpu &cpu(std::uint32_t index) { return the_cpus[index]; }
+
+} // namespace hwv::svm

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// cpu.hpp - one physical CPU in hwv's service: SVM on and off, the pages that VMRUN and VMLOAD need, its address space
+// identifiers (ASIDs).
+#pragma once
+#include <cstdint>
+#include "core/result.hpp"
+#include "host.h"
+#include "svm/capabilities.hpp"
+#include "svm/maps.hpp"
+#include "svm/vmcb.hpp"
+
+namespace hwv::svm {
+
+// Every physical address that the CPU will read carries the host's encryption mask.
+inline std::uint64_t phys_to_hw(std::uint64_t pa) { return pa | hwv_host_facts()->sme_mask; }
+
+// Under which number, and until when, a vCPU's translations are in a CPU's TLB.
+struct Asid {
+    std::uint64_t generation = 0; // 0: of no CPU
+    std::uint32_t number = 0;
+};
+
+class Cpu {
+  public:
+    Status prepare(); // process context; idempotent
+    void release();   // after disable()
+    Status enable(const Capabilities &capabilities); // on the CPU, irqs off. Error::busy: somebody else has SVM on
+    void disable();   // on the CPU, irqs off; also while the machine crashes
+
+    // False: the vCPU needs a new ASID before it may enter.
+    bool owns(const Asid &asid) const { return asid.generation == generation_; }
+    // A number that nothing in this CPU's TLB carries, once the first entry did what is returned. Preemption off.
+    // Where KVM shares the CPU it hands out the same numbers: there every load would have to return flush_all.
+    TlbControl assign(Asid &asid);
+
+    std::uint64_t host_state_pa() const { return phys_to_hw(host_state_.pa); }
+    bool enabled() const { return enabled_; }
+
+  private:
+    hwv_host_page save_area_{};  // VM_HSAVE_PA: VMRUN's own
+    hwv_host_page host_state_{}; // the host's half that VMLOAD and VMSAVE move
+    std::uint64_t generation_ = 1; // counts flushes; never goes back, so that no vCPU's old ASID looks valid
+    std::uint32_t first_asid_ = 1, last_asid_ = 0, next_asid_ = 1;
+    bool enabled_ = false;
+};
+
+// ---- the module's half; results as Cpu's ----
+Status start(); // process context: reads the CPU, makes the shared maps. Succeeds without SVM
+void stop();
+const Capabilities &capabilities();
+const PermissionMaps &shared_maps();
+Cpu &cpu(std::uint32_t index);
+
+} // namespace hwv::svm

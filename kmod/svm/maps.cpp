@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "svm/maps.hpp"
+#include "svm/msr.hpp"
+
+namespace hwv::svm {
+
+namespace {
+
+void fill_ones(const hwv_host_page &page, std::uint32_t order) {
+    auto *words = static_cast<std::uint64_t *>(page.va);
+    for (std::uint32_t i = 0; i < (4096u << order) / 8; i++)
+        words[i] = ~0ull;
+}
+
+// In the VMCB, so that the CPU switches them; PAT is G_PAT with nested paging. Not EFER (the guest must not clear SVME), not
+// the TSC (the host's), not DEBUGCTL (switched only with LBR virtualization).
+constexpr std::uint32_t switched[] = {
+    msr::sysenter_cs, msr::sysenter_esp, msr::sysenter_eip, msr::star,    msr::lstar,          msr::cstar,
+    msr::sfmask,      msr::fs_base,      msr::gs_base,      msr::pat,     msr::kernel_gs_base,
+};
+
+} // namespace
+
+Status PermissionMaps::create(const Capabilities &capabilities) {
+    TRY(from_errno(hwv_host_pages_alloc(msr_order, &msr_)));
+    if (Status io = from_errno(hwv_host_pages_alloc(io_order, &io_)); !io) {
+        destroy();
+        return io;
+    }
+    fill_ones(msr_, msr_order);
+    fill_ones(io_, io_order);
+    for (std::uint32_t index : switched)
+        allow(index, true, true);
+    if (capabilities.tsc_aux) allow(msr::tsc_aux, true, false); // the CPU holds the guest's value while it is loaded
+    if (capabilities.v_spec_ctrl) allow(msr::spec_ctrl, true, true);
+    return {};
+}
+
+void PermissionMaps::destroy() {
+    if (msr_.va) hwv_host_pages_free(&msr_, msr_order);
+    if (io_.va) hwv_host_pages_free(&io_, io_order);
+    msr_ = io_ = {};
+}
+
+void PermissionMaps::allow(std::uint32_t index, bool read, bool write) {
+    const std::uint32_t bit = msr_bit(index);
+    if (bit == ~0u) return;
+    std::uint8_t &byte = static_cast<std::uint8_t *>(msr_.va)[bit / 8];
+    const unsigned denied = (read ? 0u : 1u) | (write ? 0u : 2u);
+    byte = (byte & ~(3u << bit % 8)) | denied << bit % 8;
+}
+
+} // namespace hwv::svm

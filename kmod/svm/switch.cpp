@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// switch.cpp - one entry: what is done around the world switch, irqs off. Nothing here is instrumented, and nothing calls
+// out of this file but the checker and enter.S. The common entry costs a test of work_; all else is behind it.
+#include "svm/arch.hpp"
+#include "svm/backend.hpp"
+#include "svm/checker.hpp"
+
+// enter.S. True: an SVM instruction faulted, the guest was not entered.
+extern "C" bool hwv_svm_switch(std::uint64_t *gprs, std::uint64_t vmcb, std::uint64_t host_state, std::uint32_t spec_ctrl);
+
+namespace hwv::svm {
+
+namespace {
+
+constexpr std::uint64_t dr6_idle = 0xffff'0ff0, dr6_single_step = 1u << 14, dr7_enabled = 0xff;
+#ifdef HWV_DEBUG
+constexpr std::uint32_t checked = 0; // always
+#else
+constexpr std::uint32_t checked = clean::cr | clean::dr | clean::np;
+#endif
+
+// Not every implementation writes the upper half.
+constexpr bool is_invalid(const RawExit &raw) { return static_cast<std::uint32_t>(raw.code) == number(ExitCode::invalid); }
+
+} // namespace
+
+// The CPU took what was queued for this entry, and knows the VMCB as it is now.
+[[gnu::always_inline]] inline void Backend::entered() {
+    vmcb_->control.tlb_control = TlbControl::keep;
+    vmcb_->control.event_inj = 0;
+    vmcb_->control.clean = clean::all;
+    event_.type = HWV_EVENT_NONE;
+}
+
+HWV_NOINSTR RawExit Backend::enter(Gprs &gprs) {
+    ControlArea &c = vmcb_->control;
+    SaveArea &s = vmcb_->save;
+    RawExit raw;
+    s.rax = gprs[HWV_RAX];
+    s.rsp = gprs[HWV_RSP];
+    if (!may_enter(raw)) [[unlikely]]
+        return raw;
+
+    const bool debug = (arch::read_dr<7>() & dr7_enabled) || (work_ & work_debug);
+    // Another thread of the process may have changed the LDT by an IPI since the host's half was stored.
+    if (arch::sldt() | host_ldt_) [[unlikely]]
+        store_host();
+    const bool faulted = debug ? switch_debug(gprs) : hwv_svm_switch(gprs, vmcb_pa_, host_state_pa_, spec_ctrl_);
+
+    gprs[HWV_RAX] = s.rax;
+    gprs[HWV_RSP] = s.rsp;
+    if (s.dr6 != dr6_idle) [[unlikely]]
+        arch::write_dr<6>(dr6_idle); // VMRUN switches it in, #VMEXIT leaves it
+    raw.code = c.exit_code;
+    raw.info1 = c.exit_info1;
+    raw.info2 = c.exit_info2;
+    raw.int_info = c.exit_int_info;
+    raw.rip = s.rip;
+    raw.next_rip = c.next_rip & next_rip_mask_;
+    raw.decode_assists = decode_assists_;
+    const bool rare = work_ || (raw.int_info & event::valid) || is_invalid(raw);
+    if (rare || faulted) [[unlikely]]
+        after_exit(raw, faulted);
+    else
+        entered();
+    return raw;
+}
+
+[[gnu::always_inline]] inline bool Backend::may_enter(RawExit &raw) {
+    const bool changed = !checked || (vmcb_->control.clean & checked) != checked;
+    if (changed) [[unlikely]]
+        raw.rule = static_cast<std::uint32_t>(svm::check(*vmcb_, address_bits_));
+    if (raw.rule || (work_ && !before_entry())) [[unlikely]] {
+        raw.code = number(raw.rule ? ExitCode::invalid : ExitCode::not_entered);
+        raw.rip = vmcb_->save.rip;
+        return false;
+    }
+    return true;
+}
+
+HWV_NOINSTR void Backend::store_host() {
+    vmsave(host_state_pa_);
+    host_ldt_ = arch::sldt();
+}
+
+HWV_NOINSTR bool Backend::before_entry() {
+    if (work_ & work_no_cpu) return false;
+    if (work_ & work_inject) begin_injection();
+    if (work_ & work_nmi) arm_step();
+    if (work_ & work_xcr0) arch::xsetbv(0, xcr0_);
+    return true;
+}
+
+HWV_NOINSTR void Backend::after_exit(RawExit &raw, bool faulted) {
+    if (work_ & work_xcr0) arch::xsetbv(0, host_xcr0_);
+    if (faulted || is_invalid(raw)) {
+        if (step_armed_) disarm_step();
+        vmcb_->control.clean = 0;
+        raw = {.code = number(faulted ? ExitCode::not_entered : ExitCode::invalid), .rip = vmcb_->save.rip,
+               .rule = static_cast<std::uint32_t>(svm::check(*vmcb_, address_bits_))};
+        return;
+    }
+    if (raw.int_info & event::valid) raw.own_event = raw.int_info == vmcb_->control.event_inj;
+    if (raw.own_event && event_.type == HWV_EVENT_SOFTWARE) {
+        raw.software_length = event_.length;
+        if (!next_rip_mask_) raw.rip = vmcb_->save.rip -= event_.length; // undelivered: as before the injection
+    }
+    set_work(work_inject, false);
+    entered();
+    if (work_ & work_nmi) after_nmi_work(raw);
+}
+
+// ---- debug registers: the guest's DR0-3 live here only from now until after the exit, the host's breakpoints rest ----
+
+HWV_NOINSTR bool Backend::switch_debug(Gprs &gprs) {
+    const std::uint64_t host_dr7 = arch::read_dr<7>();
+    const bool host_uses = host_dr7 & dr7_enabled, guest_uses = work_ & work_debug;
+    std::uint64_t host[4] = {};
+    if (host_uses) arch::write_dr<7>(0); // the guest's addresses must not hit here
+    if (host_uses && guest_uses) read_breakpoints(host);
+    if (guest_uses) write_breakpoints(dr_);
+    const bool faulted = hwv_svm_switch(gprs, vmcb_pa_, host_state_pa_, spec_ctrl_);
+    if (guest_uses) read_breakpoints(dr_);
+    if (host_uses && guest_uses) write_breakpoints(host);
+    if (host_uses) arch::write_dr<7>(host_dr7); // #VMEXIT switched them off
+    return faulted;
+}
+
+[[gnu::always_inline]] inline void Backend::read_breakpoints(std::uint64_t (&to)[4]) {
+    to[0] = arch::read_dr<0>();
+    to[1] = arch::read_dr<1>();
+    to[2] = arch::read_dr<2>();
+    to[3] = arch::read_dr<3>();
+}
+
+[[gnu::always_inline]] inline void Backend::write_breakpoints(const std::uint64_t (&from)[4]) {
+    arch::write_dr<0>(from[0]);
+    arch::write_dr<1>(from[1]);
+    arch::write_dr<2>(from[2]);
+    arch::write_dr<3>(from[3]);
+}
+
+// ---- injection of NMIs and software interrupts ---------------------------------------------------------------------
+
+// APM "Event Injection": the return address of a software interrupt is the next RIP, or without NRIPS simply RIP.
+HWV_NOINSTR void Backend::begin_injection() {
+    if (event_.type == HWV_EVENT_NMI) {
+        nmi_blocked_ = !vnmi_; // with vNMI the CPU sets its own mask
+        iret_seen_ = false;
+        update_nmi();
+    } else if (next_rip_mask_) {
+        vmcb_->control.next_rip = vmcb_->save.rip + event_.length;
+    } else {
+        vmcb_->save.rip += event_.length;
+    }
+}
+
+// ---- NMI blocking -------------------------------------------------------------------------------------------------
+// IRET ends it, and its intercept comes before it is executed. To learn of its end when an NMI waits, the guest steps over
+// it with TF set, and over an interrupt shadow likewise; the #DB is turned into a second report of the window. An IRET that
+// itself faults leaves TF in the image that the fault handler returns to: one #DB more than there should be.
+
+HWV_NOINSTR void Backend::arm_step() {
+    const bool before_iret = iret_seen_ && vmcb_->save.rip == iret_rip_;
+    const bool in_shadow = !nmi_blocked() && (vmcb_->control.int_state & int_state::shadow);
+    if (!nmi_wanted_ || (vmcb_->control.event_inj & event::valid) || (!before_iret && !in_shadow)) return;
+    step_armed_ = true;
+    step_tf_ = vmcb_->save.rflags & rflags::tf;
+    step_dr6_ = vmcb_->save.dr6;
+    vmcb_->save.rflags |= rflags::tf;
+}
+
+HWV_NOINSTR void Backend::disarm_step() {
+    step_armed_ = false;
+    if (!step_tf_) vmcb_->save.rflags &= ~rflags::tf;
+}
+
+HWV_NOINSTR void Backend::after_nmi_work(RawExit &raw) {
+    SaveArea &s = vmcb_->save;
+    const bool iret_done = iret_seen_ && s.rip != iret_rip_;
+    if (step_armed_) {
+        // only our step happened: nothing that the guest's own TF or breakpoints ask for
+        const bool stepped = raw.code == number(ExitCode::exception + vector::debug) && (s.dr6 & dr6_single_step) &&
+                             !((s.dr6 ^ step_dr6_) & 0xf) && !step_tf_;
+        if (iret_done)
+            step_armed_ = false; // IRET loaded the guest's own TF
+        else
+            disarm_step();
+        if (stepped) {
+            s.dr6 = step_dr6_;
+            touch(clean::dr);
+            raw = {.code = number(ExitCode::iret), .rip = s.rip};
+        }
+    } else if (raw.code == number(ExitCode::iret)) {
+        iret_seen_ = true;
+        iret_rip_ = s.rip;
+    }
+    if (iret_done) nmi_blocked_ = iret_seen_ = false;
+    update_nmi();
+}
+
+// IRET is intercepted as long as its coming must be known: always while blocked, with vNMI only for a window.
+HWV_NOINSTR void Backend::update_nmi() {
+    const bool blocked = nmi_blocked();
+    set_intercept(ExitCode::iret, blocked && !iret_seen_ && (nmi_wanted_ || !vnmi_));
+    set_work(work_nmi, blocked || nmi_wanted_);
+}
+
+HWV_NOINSTR bool Backend::nmi_blocked() const {
+    if (vnmi_) return vmcb_->control.int_ctl & int_ctl::v_nmi_mask;
+    return nmi_blocked_ && !(iret_seen_ && vmcb_->save.rip != iret_rip_);
+}
+
+HWV_NOINSTR void Backend::set_intercept(ExitCode code, bool on) {
+    Intercepts &i = vmcb_->control.intercepts;
+    if (i.has(code) == on) return;
+    i.set(code, on);
+    touch(clean::intercepts);
+}
+
+} // namespace hwv::svm
