@@ -9,7 +9,8 @@
 // The kernel's noinstr, spelled out for C++: around the guest nothing may be instrumented, because RCU does not watch and, in
 // the world switch, GS is the guest's.
 #define HWV_NOINSTR                                                                                \
-    [[gnu::section(".noinstr.text"), gnu::noinline, gnu::no_instrument_function, gnu::no_stack_protector]]
+    [[gnu::section(".noinstr.text"), gnu::noinline, gnu::no_instrument_function,                   \
+      gnu::no_stack_protector]]
 
 namespace hwv::arch {
 
@@ -19,7 +20,9 @@ struct CpuidLeaf {
 
 inline CpuidLeaf cpuid(std::uint32_t leaf, std::uint32_t subleaf = 0) {
     CpuidLeaf r;
-    asm volatile("cpuid" : "=a"(r.eax), "=b"(r.ebx), "=c"(r.ecx), "=d"(r.edx) : "a"(leaf), "c"(subleaf));
+    asm volatile("cpuid"
+                 : "=a"(r.eax), "=b"(r.ebx), "=c"(r.ecx), "=d"(r.edx)
+                 : "a"(leaf), "c"(subleaf));
     return r;
 }
 
@@ -30,7 +33,11 @@ inline CpuidLeaf cpuid(std::uint32_t leaf, std::uint32_t subleaf = 0) {
 }
 
 [[gnu::always_inline]] inline void wrmsr(std::uint32_t index, std::uint64_t value) {
-    asm volatile("wrmsr" : : "c"(index), "a"(static_cast<std::uint32_t>(value)), "d"(static_cast<std::uint32_t>(value >> 32)) : "memory");
+    asm volatile("wrmsr"
+                 :
+                 : "c"(index), "a"(static_cast<std::uint32_t>(value)),
+                   "d"(static_cast<std::uint32_t>(value >> 32))
+                 : "memory");
 }
 
 // Where the MSR may not exist: nullopt, false.
@@ -45,7 +52,8 @@ fault:
 inline bool wrmsr_safe(std::uint32_t index, std::uint64_t value) {
     asm goto("1: wrmsr\n" HWV_EXTABLE_1B_FAULT
              :
-             : "c"(index), "a"(static_cast<std::uint32_t>(value)), "d"(static_cast<std::uint32_t>(value >> 32))
+             : "c"(index), "a"(static_cast<std::uint32_t>(value)),
+               "d"(static_cast<std::uint32_t>(value >> 32))
              : "memory"
              : fault);
     return true;
@@ -54,7 +62,11 @@ fault:
 }
 
 [[gnu::always_inline]] inline void xsetbv(std::uint32_t index, std::uint64_t value) {
-    asm volatile("xsetbv" : : "c"(index), "a"(static_cast<std::uint32_t>(value)), "d"(static_cast<std::uint32_t>(value >> 32)) : "memory");
+    asm volatile("xsetbv"
+                 :
+                 : "c"(index), "a"(static_cast<std::uint32_t>(value)),
+                   "d"(static_cast<std::uint32_t>(value >> 32))
+                 : "memory");
 }
 
 // The selector of the local descriptor table.

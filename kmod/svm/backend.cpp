@@ -99,7 +99,8 @@ void Backend::load(const LoadContext &context) {
         asid_ = {};        // and so are ASIDs
     }
     if (!cpu_->owns(asid_)) assign_asid();
-    if (context.other_vm && (hwv_host_facts()->speculation & HWV_SPEC_IBPB)) arch::wrmsr(msr::pred_cmd, pred_cmd::ibpb);
+    if (context.other_vm && (hwv_host_facts()->speculation & HWV_SPEC_IBPB))
+        arch::wrmsr(msr::pred_cmd, pred_cmd::ibpb);
     if (!capabilities().tsc_aux) return;
     // KVM may have left its guest's value here until it returns to its user: what is restored is what was found.
     host_tsc_aux_ = arch::rdmsr(msr::tsc_aux);
@@ -108,7 +109,8 @@ void Backend::load(const LoadContext &context) {
 
 void Backend::put() {
     const bool in_service = !(work_ & work_no_cpu);
-    if (in_service && capabilities().tsc_aux && tsc_aux_ != host_tsc_aux_) arch::wrmsr(msr::tsc_aux, host_tsc_aux_);
+    if (in_service && capabilities().tsc_aux && tsc_aux_ != host_tsc_aux_)
+        arch::wrmsr(msr::tsc_aux, host_tsc_aux_);
     set_work(work_no_cpu, true);
     cpu_ = nullptr;
     // Breakpoints that are on stay real, else they would not hit.
@@ -172,7 +174,8 @@ void Backend::update_xcr0() { set_work(work_xcr0, (cr4_ & cr4::osxsave) && xcr0_
 
 VmcbSegment *Backend::segment_of(unsigned index) const {
     SaveArea &s = vmcb_->save;
-    VmcbSegment *const segments[HWV_SEGMENTS] = {&s.es, &s.cs, &s.ss, &s.ds, &s.fs, &s.gs, &s.ldtr, &s.tr};
+    VmcbSegment *const segments[HWV_SEGMENTS] = {&s.es, &s.cs, &s.ss,   &s.ds,
+                                                 &s.fs, &s.gs, &s.ldtr, &s.tr};
     return segments[index];
 }
 
@@ -182,7 +185,9 @@ Segment Backend::segment(unsigned index) const {
     if (!(attributes & segment::present)) attributes |= segment::unusable;
     // APM "Segment State in the VMCB": not every CPU keeps G, and the privilege is CPL, not SS.DPL.
     attributes = v.limit > 0xf'ffff ? attributes | segment::g : attributes & ~segment::g;
-    if (index == HWV_SS) attributes = (attributes & ~(3u << segment::dpl_shift)) | vmcb_->save.cpl << segment::dpl_shift;
+    if (index == HWV_SS)
+        attributes = (attributes & ~(3u << segment::dpl_shift)) | vmcb_->save.cpl
+                                                                      << segment::dpl_shift;
     if (index == HWV_TR) attributes |= 2; // loading made it busy
     return {v.base, v.limit, v.selector, attributes};
 }
@@ -237,18 +242,30 @@ void Backend::intercept_debug() {
 std::uint64_t *Backend::switched_msr(std::uint32_t index) const {
     SaveArea &s = vmcb_->save;
     switch (index) {
-    case msr::sysenter_cs: return &s.sysenter_cs;
-    case msr::sysenter_esp: return &s.sysenter_esp;
-    case msr::sysenter_eip: return &s.sysenter_eip;
-    case msr::star: return &s.star;
-    case msr::lstar: return &s.lstar;
-    case msr::cstar: return &s.cstar;
-    case msr::sfmask: return &s.sfmask;
-    case msr::fs_base: return &s.fs.base;
-    case msr::gs_base: return &s.gs.base;
-    case msr::kernel_gs_base: return &s.kernel_gs_base;
-    case msr::pat: return &s.g_pat;
-    default: return nullptr;
+    case msr::sysenter_cs:
+        return &s.sysenter_cs;
+    case msr::sysenter_esp:
+        return &s.sysenter_esp;
+    case msr::sysenter_eip:
+        return &s.sysenter_eip;
+    case msr::star:
+        return &s.star;
+    case msr::lstar:
+        return &s.lstar;
+    case msr::cstar:
+        return &s.cstar;
+    case msr::sfmask:
+        return &s.sfmask;
+    case msr::fs_base:
+        return &s.fs.base;
+    case msr::gs_base:
+        return &s.gs.base;
+    case msr::kernel_gs_base:
+        return &s.kernel_gs_base;
+    case msr::pat:
+        return &s.g_pat;
+    default:
+        return nullptr;
     }
 }
 
@@ -295,7 +312,8 @@ void Backend::want_interrupt_window(bool on, std::uint8_t priority) {
     std::uint64_t window = 0;
     if (on && !held) {
         const bool any = priority > 15;
-        window = int_ctl::v_irq | (any ? int_ctl::v_ign_tpr : std::uint64_t{priority} << int_ctl::v_prio_shift);
+        window = int_ctl::v_irq |
+                 (any ? int_ctl::v_ign_tpr : std::uint64_t{priority} << int_ctl::v_prio_shift);
     }
     set_int_ctl(int_ctl::v_irq | int_ctl::v_prio | int_ctl::v_ign_tpr, window);
 }

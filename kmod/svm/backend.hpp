@@ -54,7 +54,8 @@ class Backend {
     void set_tpr(std::uint8_t v) { set_int_ctl(int_ctl::v_tpr, v); }
     std::uint64_t efer() const { return vmcb_->save.efer & ~efer::svme; }
     void set_efer(std::uint64_t v) {
-        vmcb_->save.efer = v | efer::svme; // "Canonicalization and Consistency Checks": must be 1 in the guest
+        vmcb_->save.efer =
+            v | efer::svme; // "Canonicalization and Consistency Checks": must be 1 in the guest
         touch(clean::cr);
     }
     unsigned cpl() const { return vmcb_->save.cpl; }
@@ -77,7 +78,8 @@ class Backend {
     void want_nmi_window(bool on);
     std::uint8_t shadow() const {
         // one bit for both kinds: taken for the stricter
-        return vmcb_->control.int_state & int_state::shadow ? HWV_SHADOW_STI | HWV_SHADOW_MOV_SS : 0;
+        return vmcb_->control.int_state & int_state::shadow ? HWV_SHADOW_STI | HWV_SHADOW_MOV_SS
+                                                            : 0;
     }
     void set_shadow(std::uint8_t v) { vmcb_->control.int_state = v ? int_state::shadow : 0; }
     bool nmi_blocked() const;
@@ -98,11 +100,11 @@ class Backend {
 
     // What an entry has to do besides VMRUN: bits of work_.
     enum Work : std::uint32_t {
-        work_xcr0 = 1u << 0,     // the guest's XCR0 differs from the host's
-        work_debug = 1u << 1,    // the guest's DR0-3 go into the CPU
-        work_nmi = 1u << 2,      // NMIs are blocked, or a window is wanted
-        work_inject = 1u << 3,   // an NMI or a software interrupt is injected
-        work_no_cpu = 1u << 4,   // not loaded on a CPU in service
+        work_xcr0 = 1u << 0,   // the guest's XCR0 differs from the host's
+        work_debug = 1u << 1,  // the guest's DR0-3 go into the CPU
+        work_nmi = 1u << 2,    // NMIs are blocked, or a window is wanted
+        work_inject = 1u << 3, // an NMI or a software interrupt is injected
+        work_no_cpu = 1u << 4, // not loaded on a CPU in service
     };
 
     void touch(std::uint32_t groups) { vmcb_->control.clean &= ~groups; }
@@ -165,9 +167,9 @@ class Backend {
     // Blocking of NMIs where the CPU does not virtualize it (vNMI): from injection until IRET is done.
     bool nmi_blocked_ = false;
     bool nmi_wanted_ = false;
-    bool iret_seen_ = false;      // the CPU stood before the IRET at iret_rip_
-    bool step_armed_ = false;     // TF is ours, for one instruction
-    bool step_tf_ = false;        // the guest's TF meanwhile
+    bool iret_seen_ = false;  // the CPU stood before the IRET at iret_rip_
+    bool step_armed_ = false; // TF is ours, for one instruction
+    bool step_tf_ = false;    // the guest's TF meanwhile
     std::uint64_t iret_rip_ = 0;
     std::uint64_t step_dr6_ = 0; // and DR6 before it
 };

@@ -15,10 +15,12 @@ arch::CpuidLeaf leaf(std::uint32_t number) {
 
 bool bit(std::uint32_t word, unsigned n) { return word >> n & 1; }
 
-hwv_unusable unusable(bool svm, const arch::CpuidLeaf &features, const arch::CpuidLeaf &encryption) {
+hwv_unusable unusable(bool svm, const arch::CpuidLeaf &features,
+                      const arch::CpuidLeaf &encryption) {
     if (!svm) return HWV_UNUSABLE_NO_VIRT;
     // APM "Enabling SVM": with SVMDIS set EFER.SVME cannot be.
-    if (arch::rdmsr_safe(msr::vm_cr).value_or(vm_cr::svmdis) & vm_cr::svmdis) return HWV_UNUSABLE_LOCKED;
+    if (arch::rdmsr_safe(msr::vm_cr).value_or(vm_cr::svmdis) & vm_cr::svmdis)
+        return HWV_UNUSABLE_LOCKED;
     if (!bit(features.edx, 0)) return HWV_UNUSABLE_NO_NESTED_PAGING;
     // With SEV-SNP active in the host every page has an owner in the reverse map, which hwv does not keep.
     if (bit(encryption.eax, 4) && (arch::rdmsr_safe(msr::syscfg).value_or(0) & syscfg::snp_enable))
@@ -54,8 +56,10 @@ Capabilities read_capabilities() {
 }
 
 std::uint64_t features(const Capabilities &c) {
-    return (c.nrips ? HWV_FEATURE_NEXT_RIP : 0) | (c.decode_assists ? HWV_FEATURE_DECODE_ASSIST : 0) |
-           (c.flush_by_asid ? HWV_FEATURE_FLUSH_BY_ASID : 0) | (c.tsc_ratio ? HWV_FEATURE_TSC_SCALING : 0) |
+    return (c.nrips ? HWV_FEATURE_NEXT_RIP : 0) |
+           (c.decode_assists ? HWV_FEATURE_DECODE_ASSIST : 0) |
+           (c.flush_by_asid ? HWV_FEATURE_FLUSH_BY_ASID : 0) |
+           (c.tsc_ratio ? HWV_FEATURE_TSC_SCALING : 0) |
            (c.pause_filter ? HWV_FEATURE_PAUSE_FILTER : 0) | (c.vnmi ? HWV_FEATURE_VNMI : 0);
 }
 

@@ -19,7 +19,7 @@ struct Capabilities {
     bool vnmi = false;
     bool v_spec_ctrl = false;
     bool tsc_ratio = false;
-    bool tsc_aux = false;        // RDTSCP or RDPID: the MSR exists
+    bool tsc_aux = false;         // RDTSCP or RDPID: the MSR exists
     std::uint32_t first_asid = 1; // those below belong to encrypted guests
     std::uint32_t last_asid = 0;
     std::uint8_t phys_bits = 36;

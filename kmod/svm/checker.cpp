@@ -8,9 +8,11 @@ namespace hwv::svm {
 namespace {
 
 // Bits that no CPU has defined. What this CPU lacks is the core's business: it knows the guest's CPUID.
-constexpr std::uint64_t cr4_defined = 0xff'0fff | cr4::la57 | cr4::umip | cr4::pke | cr4::cet | 1ull << 24;
-constexpr std::uint64_t efer_defined = efer::sce | efer::lme | efer::lma | efer::nxe | efer::svme | efer::lmsle |
-                                       efer::ffxsr | efer::tce | 1u << 17 | 1u << 18 | 1u << 20 | 1u << 21;
+constexpr std::uint64_t cr4_defined =
+    0xff'0fff | cr4::la57 | cr4::umip | cr4::pke | cr4::cet | 1ull << 24;
+constexpr std::uint64_t efer_defined = efer::sce | efer::lme | efer::lma | efer::nxe | efer::svme |
+                                       efer::lmsle | efer::ffxsr | efer::tce | 1u << 17 | 1u << 18 |
+                                       1u << 20 | 1u << 21;
 
 [[gnu::always_inline]] inline Rule check_registers(const SaveArea &s, std::uint64_t address_bits) {
     if (!(s.efer & efer::svme)) return Rule::efer_svme_clear;

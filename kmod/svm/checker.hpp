@@ -50,7 +50,8 @@ constexpr Intercepts required_intercepts() {
     for (ExitCode code : {intr, nmi, smi, init, shutdown, ferr_freeze})
         i.set(code);
     // the host's ports, MSRs, counters, caches, power states
-    for (ExitCode code : {ioio, msr, rdpmc, rdpru, cpuid, hlt, invd, wbinvd, monitor, mwait, mwait_armed, xsetbv, rsm})
+    for (ExitCode code : {ioio, msr, rdpmc, rdpru, cpuid, hlt, invd, wbinvd, monitor, mwait,
+                          mwait_armed, xsetbv, rsm})
         i.set(code);
     // broadcasts to other CPUs' TLBs
     for (ExitCode code : {invlpgb, invlpgb_illegal, tlbsync, mcommit})

@@ -24,8 +24,9 @@ class Cpu {
   public:
     Status prepare(); // process context; idempotent
     void release();   // after disable()
-    Status enable(const Capabilities &capabilities); // on the CPU, irqs off. Error::busy: somebody else has SVM on
-    void disable();   // on the CPU, irqs off; also while the machine crashes
+    Status enable(const Capabilities
+                      &capabilities); // on the CPU, irqs off. Error::busy: somebody else has SVM on
+    void disable();                   // on the CPU, irqs off; also while the machine crashes
 
     // False: the vCPU needs a new ASID before it may enter.
     bool owns(const Asid &asid) const { return asid.generation == generation_; }
@@ -39,7 +40,8 @@ class Cpu {
   private:
     hwv_host_page save_area_{};  // VM_HSAVE_PA: VMRUN's own
     hwv_host_page host_state_{}; // the host's half that VMLOAD and VMSAVE move
-    std::uint64_t generation_ = 1; // counts flushes; never goes back, so that no vCPU's old ASID looks valid
+    std::uint64_t generation_ =
+        1; // counts flushes; never goes back, so that no vCPU's old ASID looks valid
     std::uint32_t first_asid_ = 1, last_asid_ = 0, next_asid_ = 1;
     bool enabled_ = false;
 };

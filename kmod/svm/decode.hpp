@@ -10,16 +10,16 @@ namespace hwv::svm {
 
 // What the VMCB said when the guest stopped.
 struct RawExit {
-    std::uint64_t code = 0;
-    std::uint64_t info1 = 0;
-    std::uint64_t info2 = 0;
-    std::uint64_t int_info = 0; // EXITINTINFO
-    std::uint64_t rip = 0;
-    std::uint64_t next_rip = 0; // 0: the CPU does not say
-    std::uint32_t rule = 0;     // ExitCode::invalid: what the checker found
-    bool decode_assists = false;
-    bool own_event = false;             // int_info is what this entry injected, not what the guest raised
-    std::uint8_t software_length = 0;   // own_event of type software: its instruction's length
+    std::uint64_t code;
+    std::uint64_t info1;
+    std::uint64_t info2;
+    std::uint64_t int_info; // EXITINTINFO
+    std::uint64_t rip;
+    std::uint64_t next_rip; // 0: the CPU does not say
+    std::uint32_t rule;     // ExitCode::invalid: what the checker found
+    bool decode_assists;
+    bool own_event;               // int_info is what this entry injected, not what the guest raised
+    std::uint8_t software_length; // own_event of type software: its instruction's length
 };
 
 // EVENTINJ, EXITINTINFO <-> Event.
@@ -27,10 +27,17 @@ constexpr Event to_event(std::uint64_t word) {
     if (!(word & event::valid)) return {}; // the other bits may be left from before
     Event e{HWV_EVENT_INTERRUPT, static_cast<std::uint8_t>(word & event::vector)};
     switch ((word & event::type) >> event::type_shift) {
-    case event::interrupt: return e;
-    case event::nmi: e.type = HWV_EVENT_NMI; return e;
-    case event::software: e.type = HWV_EVENT_SOFTWARE; return e;
-    default: e.type = HWV_EVENT_EXCEPTION; break;
+    case event::interrupt:
+        return e;
+    case event::nmi:
+        e.type = HWV_EVENT_NMI;
+        return e;
+    case event::software:
+        e.type = HWV_EVENT_SOFTWARE;
+        return e;
+    default:
+        e.type = HWV_EVENT_EXCEPTION;
+        break;
     }
     e.has_error_code = word & event::has_error_code;
     e.error_code = e.has_error_code ? word >> event::error_code_shift : 0;
@@ -38,10 +45,14 @@ constexpr Event to_event(std::uint64_t word) {
 }
 
 constexpr std::uint64_t from_event(const Event &e) {
-    constexpr std::uint8_t types[] = {0, event::interrupt, event::nmi, event::exception, event::software};
+    constexpr std::uint8_t types[] = {0, event::interrupt, event::nmi, event::exception,
+                                      event::software};
     if (!e) return 0;
-    std::uint64_t word = e.vector | static_cast<std::uint64_t>(types[e.type]) << event::type_shift | event::valid;
-    if (e.has_error_code) word |= event::has_error_code | static_cast<std::uint64_t>(e.error_code) << event::error_code_shift;
+    std::uint64_t word =
+        e.vector | static_cast<std::uint64_t>(types[e.type]) << event::type_shift | event::valid;
+    if (e.has_error_code)
+        word |= event::has_error_code | static_cast<std::uint64_t>(e.error_code)
+                                            << event::error_code_shift;
     return word;
 }
 
@@ -132,16 +143,18 @@ constexpr RegisterAccess decode_register(const RawExit &raw, ExitCode code) {
 }
 
 constexpr ExceptionInfo decode_exception(const RawExit &raw, std::uint8_t v) {
-    const bool code = v == vector::double_fault || v == vector::alignment_check || v == vector::control_protection ||
+    const bool code = v == vector::double_fault || v == vector::alignment_check ||
+                      v == vector::control_protection ||
                       (v >= vector::invalid_tss && v <= vector::page_fault);
-    return {v, code, code ? static_cast<std::uint32_t>(raw.info1) : 0, v == vector::page_fault ? raw.info2 : 0, 0};
+    return {v, code, code ? static_cast<std::uint32_t>(raw.info1) : 0,
+            v == vector::page_fault ? raw.info2 : 0, 0};
 }
 
 // APM "Task Switch Intercept".
 constexpr TaskSwitch decode_task_switch(const RawExit &raw) {
     const bool code = raw.info2 >> 44 & 1;
-    return {static_cast<std::uint16_t>(raw.info1), (raw.info2 >> 36 & 1) != 0, (raw.info2 >> 38 & 1) != 0, code,
-            code ? static_cast<std::uint32_t>(raw.info2) : 0};
+    return {static_cast<std::uint16_t>(raw.info1), (raw.info2 >> 36 & 1) != 0,
+            (raw.info2 >> 38 & 1) != 0, code, code ? static_cast<std::uint32_t>(raw.info2) : 0};
 }
 
 constexpr std::uint8_t length(std::uint64_t rip, std::uint64_t next) {
@@ -155,7 +168,8 @@ constexpr Event delivering(const RawExit &raw) {
     Event e = to_event(raw.int_info);
     if (raw.own_event)
         e.length = raw.software_length;
-    else if (e.type == HWV_EVENT_EXCEPTION && (e.vector == vector::breakpoint || e.vector == vector::overflow))
+    else if (e.type == HWV_EVENT_EXCEPTION &&
+             (e.vector == vector::breakpoint || e.vector == vector::overflow))
         e = {HWV_EVENT_SOFTWARE, e.vector};
     return e;
 }
@@ -192,11 +206,20 @@ constexpr Exit decode(const RawExit &raw) {
         break;
     case HWV_EXIT_CR_READ:
     case HWV_EXIT_CR_WRITE:
-    case HWV_EXIT_DR_ACCESS: exit.reg = detail::decode_register(raw, code); break;
-    case HWV_EXIT_EXCEPTION: exit.exception = detail::decode_exception(raw, number(code) & 31); break;
-    case HWV_EXIT_TASK_SWITCH: exit.task = detail::decode_task_switch(raw); break;
-    case HWV_EXIT_INVLPG: exit.linear = raw.decode_assists ? raw.info1 : 0; break;
-    default: break;
+    case HWV_EXIT_DR_ACCESS:
+        exit.reg = detail::decode_register(raw, code);
+        break;
+    case HWV_EXIT_EXCEPTION:
+        exit.exception = detail::decode_exception(raw, number(code) & 31);
+        break;
+    case HWV_EXIT_TASK_SWITCH:
+        exit.task = detail::decode_task_switch(raw);
+        break;
+    case HWV_EXIT_INVLPG:
+        exit.linear = raw.decode_assists ? raw.info1 : 0;
+        break;
+    default:
+        break;
     }
     return exit;
 }
@@ -205,7 +228,8 @@ static_assert(decode({.code = 0x72, .rip = 0x1000, .next_rip = 0x1002}).length =
 static_assert(decode({.code = 0x7c, .info1 = 1}).reason == HWV_EXIT_MSR_WRITE);
 static_assert(decode({.code = 0xffff'ffff}).reason == HWV_EXIT_INVALID_STATE);
 static_assert(decode({.code = ~0ull}).reason == HWV_EXIT_INVALID_STATE);
-static_assert(decode({.code = 0x400, .info1 = 1ull << 33 | 6, .info2 = 0xfee00000}).fault.in_table_walk);
+static_assert(
+    decode({.code = 0x400, .info1 = 1ull << 33 | 6, .info2 = 0xfee00000}).fault.in_table_walk);
 static_assert(!decode({.code = 0x60, .int_info = 0x030e}).delivering);
 
 } // namespace hwv::svm

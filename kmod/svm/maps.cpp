@@ -15,8 +15,9 @@ void fill_ones(const hwv_host_page &page, std::uint32_t order) {
 // In the VMCB, so that the CPU switches them; PAT is G_PAT with nested paging. Not EFER (the guest must not clear SVME), not
 // the TSC (the host's), not DEBUGCTL (switched only with LBR virtualization).
 constexpr std::uint32_t switched[] = {
-    msr::sysenter_cs, msr::sysenter_esp, msr::sysenter_eip, msr::star,    msr::lstar,          msr::cstar,
-    msr::sfmask,      msr::fs_base,      msr::gs_base,      msr::pat,     msr::kernel_gs_base,
+    msr::sysenter_cs, msr::sysenter_esp, msr::sysenter_eip,   msr::star,
+    msr::lstar,       msr::cstar,        msr::sfmask,         msr::fs_base,
+    msr::gs_base,     msr::pat,          msr::kernel_gs_base,
 };
 
 } // namespace
@@ -31,7 +32,8 @@ Status PermissionMaps::create(const Capabilities &capabilities) {
     fill_ones(io_, io_order);
     for (std::uint32_t index : switched)
         allow(index, true, true);
-    if (capabilities.tsc_aux) allow(msr::tsc_aux, true, false); // the CPU holds the guest's value while it is loaded
+    if (capabilities.tsc_aux)
+        allow(msr::tsc_aux, true, false); // the CPU holds the guest's value while it is loaded
     if (capabilities.v_spec_ctrl) allow(msr::spec_ctrl, true, true);
     return {};
 }

@@ -14,10 +14,14 @@ namespace hwv::svm {
 constexpr std::uint32_t msr_bit(std::uint32_t index) {
     const std::uint32_t low = index & 0x1fff;
     switch (index & ~0x1fffu) {
-    case 0: return low * 2;
-    case 0xc000'0000: return 0x4000 + low * 2;
-    case 0xc001'0000: return 0x8000 + low * 2;
-    default: return ~0u;
+    case 0:
+        return low * 2;
+    case 0xc000'0000:
+        return 0x4000 + low * 2;
+    case 0xc001'0000:
+        return 0x8000 + low * 2;
+    default:
+        return ~0u;
     }
 }
 static_assert(msr_bit(0xc001'1fff) == 0xbffe && msr_bit(0x4b56'4d00) == ~0u);

@@ -6,7 +6,8 @@
 #include "svm/checker.hpp"
 
 // enter.S. True: an SVM instruction faulted, the guest was not entered.
-extern "C" bool hwv_svm_switch(std::uint64_t *gprs, std::uint64_t vmcb, std::uint64_t host_state, std::uint32_t spec_ctrl);
+extern "C" bool hwv_svm_switch(std::uint64_t *gprs, std::uint64_t vmcb, std::uint64_t host_state,
+                               std::uint32_t spec_ctrl);
 
 namespace hwv::svm {
 
@@ -20,7 +21,9 @@ constexpr std::uint32_t checked = clean::cr | clean::dr | clean::np;
 #endif
 
 // Not every implementation writes the upper half.
-constexpr bool is_invalid(const RawExit &raw) { return static_cast<std::uint32_t>(raw.code) == number(ExitCode::invalid); }
+constexpr bool is_invalid(const RawExit &raw) {
+    return static_cast<std::uint32_t>(raw.code) == number(ExitCode::invalid);
+}
 
 } // namespace
 
@@ -35,7 +38,11 @@ constexpr bool is_invalid(const RawExit &raw) { return static_cast<std::uint32_t
 HWV_NOINSTR RawExit Backend::enter(Gprs &gprs) {
     ControlArea &c = vmcb_->control;
     SaveArea &s = vmcb_->save;
-    RawExit raw;
+    RawExit raw; // every field is written below: zeroing it first would cost as much again
+    raw.rule = 0;
+    raw.decode_assists = decode_assists_;
+    raw.own_event = false;
+    raw.software_length = 0;
     s.rax = gprs[HWV_RAX];
     s.rsp = gprs[HWV_RSP];
     if (!may_enter(raw)) [[unlikely]]
@@ -45,7 +52,8 @@ HWV_NOINSTR RawExit Backend::enter(Gprs &gprs) {
     // Another thread of the process may have changed the LDT by an IPI since the host's half was stored.
     if (arch::sldt() | host_ldt_) [[unlikely]]
         store_host();
-    const bool faulted = debug ? switch_debug(gprs) : hwv_svm_switch(gprs, vmcb_pa_, host_state_pa_, spec_ctrl_);
+    const bool faulted =
+        debug ? switch_debug(gprs) : hwv_svm_switch(gprs, vmcb_pa_, host_state_pa_, spec_ctrl_);
 
     gprs[HWV_RAX] = s.rax;
     gprs[HWV_RSP] = s.rsp;
@@ -57,7 +65,6 @@ HWV_NOINSTR RawExit Backend::enter(Gprs &gprs) {
     raw.int_info = c.exit_int_info;
     raw.rip = s.rip;
     raw.next_rip = c.next_rip & next_rip_mask_;
-    raw.decode_assists = decode_assists_;
     const bool rare = work_ || (raw.int_info & event::valid) || is_invalid(raw);
     if (rare || faulted) [[unlikely]]
         after_exit(raw, faulted);
@@ -71,8 +78,9 @@ HWV_NOINSTR RawExit Backend::enter(Gprs &gprs) {
     if (changed) [[unlikely]]
         raw.rule = static_cast<std::uint32_t>(svm::check(*vmcb_, address_bits_));
     if (raw.rule || (work_ && !before_entry())) [[unlikely]] {
-        raw.code = number(raw.rule ? ExitCode::invalid : ExitCode::not_entered);
-        raw.rip = vmcb_->save.rip;
+        raw = {.code = number(raw.rule ? ExitCode::invalid : ExitCode::not_entered),
+               .rip = vmcb_->save.rip,
+               .rule = raw.rule};
         return false;
     }
     return true;
@@ -96,14 +104,16 @@ HWV_NOINSTR void Backend::after_exit(RawExit &raw, bool faulted) {
     if (faulted || is_invalid(raw)) {
         if (step_armed_) disarm_step();
         vmcb_->control.clean = 0;
-        raw = {.code = number(faulted ? ExitCode::not_entered : ExitCode::invalid), .rip = vmcb_->save.rip,
+        raw = {.code = number(faulted ? ExitCode::not_entered : ExitCode::invalid),
+               .rip = vmcb_->save.rip,
                .rule = static_cast<std::uint32_t>(svm::check(*vmcb_, address_bits_))};
         return;
     }
     if (raw.int_info & event::valid) raw.own_event = raw.int_info == vmcb_->control.event_inj;
     if (raw.own_event && event_.type == HWV_EVENT_SOFTWARE) {
         raw.software_length = event_.length;
-        if (!next_rip_mask_) raw.rip = vmcb_->save.rip -= event_.length; // undelivered: as before the injection
+        if (!next_rip_mask_)
+            raw.rip = vmcb_->save.rip -= event_.length; // undelivered: as before the injection
     }
     set_work(work_inject, false);
     entered();
@@ -163,7 +173,8 @@ HWV_NOINSTR void Backend::begin_injection() {
 HWV_NOINSTR void Backend::arm_step() {
     const bool before_iret = iret_seen_ && vmcb_->save.rip == iret_rip_;
     const bool in_shadow = !nmi_blocked() && (vmcb_->control.int_state & int_state::shadow);
-    if (!nmi_wanted_ || (vmcb_->control.event_inj & event::valid) || (!before_iret && !in_shadow)) return;
+    if (!nmi_wanted_ || (vmcb_->control.event_inj & event::valid) || (!before_iret && !in_shadow))
+        return;
     step_armed_ = true;
     step_tf_ = vmcb_->save.rflags & rflags::tf;
     step_dr6_ = vmcb_->save.dr6;
@@ -180,8 +191,8 @@ HWV_NOINSTR void Backend::after_nmi_work(RawExit &raw) {
     const bool iret_done = iret_seen_ && s.rip != iret_rip_;
     if (step_armed_) {
         // only our step happened: nothing that the guest's own TF or breakpoints ask for
-        const bool stepped = raw.code == number(ExitCode::exception + vector::debug) && (s.dr6 & dr6_single_step) &&
-                             !((s.dr6 ^ step_dr6_) & 0xf) && !step_tf_;
+        const bool stepped = raw.code == number(ExitCode::exception + vector::debug) &&
+                             (s.dr6 & dr6_single_step) && !((s.dr6 ^ step_dr6_) & 0xf) && !step_tf_;
         if (iret_done)
             step_armed_ = false; // IRET loaded the guest's own TF
         else

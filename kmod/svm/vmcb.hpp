@@ -1,58 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// vmcb.hpp - the virtual machine control block. AMD APM vol. 2, appendix "Layout of VMCB", "SVM Intercept Exit Codes".
+// vmcb.hpp - the virtual machine control block. AMD APM vol. 2, appendix "Layout of VMCB".
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include "svm/exit_code.hpp"
 
 namespace hwv::svm {
-
-// An intercept has the number of its exit code: bit n of the intercept vector makes the CPU exit with code n.
-enum class ExitCode : std::uint32_t {
-    cr_read = 0x00, // + register
-    cr_write = 0x10,
-    dr_read = 0x20,
-    dr_write = 0x30,
-    exception = 0x40, // + vector
-    intr = 0x60, nmi, smi, init, vintr, cr0_sel_write, idtr_read, gdtr_read, ldtr_read, tr_read, idtr_write, gdtr_write,
-    ldtr_write, tr_write, rdtsc, rdpmc, pushf, popf, cpuid, rsm, iret, swint, invd, pause, hlt, invlpg, invlpga, ioio, msr,
-    task_switch, ferr_freeze, shutdown,
-    vmrun = 0x80, vmmcall, vmload, vmsave, stgi, clgi, skinit, rdtscp, icebp, wbinvd, monitor, mwait, mwait_armed, xsetbv,
-    rdpru, efer_write_trap,
-    cr_write_trap = 0x90, // + register
-    invlpgb = 0xa0, invlpgb_illegal, invpcid, mcommit, tlbsync, buslock, idle_hlt,
-    npf = 0x400,
-    avic_incomplete_ipi, avic_noaccel, vmgexit,
-    not_entered = 0xf000'0000, // of the codes reserved to the host's software: an SVM instruction of the world switch faulted
-    invalid = 0xffff'ffff,     // -1 in all 64 bits; not every implementation writes the upper half
-};
-
-constexpr std::uint32_t number(ExitCode code) { return static_cast<std::uint32_t>(code); }
-constexpr ExitCode operator+(ExitCode code, unsigned n) { return static_cast<ExitCode>(number(code) + n); }
-
-// The intercept vector: one bit for each exit code below 0xc0.
-struct Intercepts {
-    std::uint32_t words[6];
-
-    constexpr bool has(ExitCode code) const { return words[number(code) / 32] >> number(code) % 32 & 1; }
-    constexpr void set(ExitCode code, bool on = true) {
-        const std::uint32_t bit = 1u << number(code) % 32;
-        std::uint32_t &word = words[number(code) / 32];
-        word = on ? word | bit : word & ~bit;
-    }
-};
 
 // Groups of fields that the CPU may keep from one VMRUN to the next; APM "VMCB Clean Bits".
 namespace clean {
 inline constexpr std::uint32_t intercepts = 1u << 0, // also TSC offset, pause filter
-                               maps = 1u << 1, asid = 1u << 2,
-                               int_ctl = 1u << 3, np = 1u << 4, // nCR3, G_PAT
-                               cr = 1u << 5, dr = 1u << 6,      // cr: also EFER
-                               dt = 1u << 7, segments = 1u << 8, cr2 = 1u << 9, lbr = 1u << 10, all = 0x7ff;
+    maps = 1u << 1, asid = 1u << 2, int_ctl = 1u << 3, np = 1u << 4, // nCR3, G_PAT
+    cr = 1u << 5, dr = 1u << 6,                                      // cr: also EFER
+    dt = 1u << 7, segments = 1u << 8, cr2 = 1u << 9, lbr = 1u << 10, all = 0x7ff;
 }
 
 namespace int_ctl {
-inline constexpr std::uint64_t v_tpr = 0xf, v_irq = 1u << 8, v_nmi_pending = 1u << 11, v_nmi_mask = 1u << 12,
-                               v_prio_shift = 16, v_prio = 0xfu << v_prio_shift, v_ign_tpr = 1u << 20,
+inline constexpr std::uint64_t v_tpr = 0xf, v_irq = 1u << 8, v_nmi_pending = 1u << 11,
+                               v_nmi_mask = 1u << 12, v_prio_shift = 16,
+                               v_prio = 0xfu << v_prio_shift, v_ign_tpr = 1u << 20,
                                v_intr_masking = 1u << 24, v_nmi_enable = 1u << 26;
 }
 
@@ -64,10 +30,10 @@ enum class TlbControl : std::uint8_t { keep = 0, flush_all = 1, flush_asid = 3 }
 
 // EVENTINJ and EXITINTINFO; APM "Event Injection".
 namespace event {
-inline constexpr std::uint64_t vector = 0xff, type_shift = 8, type = 7u << type_shift, has_error_code = 1u << 11,
-                               valid = 1u << 31, error_code_shift = 32;
+inline constexpr std::uint64_t vector = 0xff, type_shift = 8, type = 7u << type_shift,
+                               has_error_code = 1u << 11, valid = 1u << 31, error_code_shift = 32;
 enum Type : std::uint8_t { interrupt = 0, nmi = 2, exception = 3, software = 4 };
-}
+} // namespace event
 
 namespace nested_ctl {
 inline constexpr std::uint64_t enable = 1u << 0;
