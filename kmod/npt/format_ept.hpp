@@ -44,7 +44,7 @@ class EptFormat {
         return written(entry) || (entry & was_dirty);
     }
     constexpr bool written(std::uint64_t entry) const {
-        return entry & (caps_.accessed_dirty ? d : w);
+        return entry & (caps_.accessed_dirty ? d : d | w);
     }
     constexpr bool tracks_access() const { return caps_.accessed_dirty; }
 
@@ -61,12 +61,13 @@ class EptFormat {
     constexpr std::uint64_t make_leaf(const Leaf &leaf) const {
         std::uint64_t entry = hw_.to_hw(leaf.pfn << page_shift) | memory_type_wb | ipat;
         entry |= leaf.level == Level::page_4k ? 0 : ps;
-        if (leaf.dirty) entry |= caps_.accessed_dirty ? d : was_dirty;
+        entry |= leaf.dirty ? d : 0;
         return with_perms(with_accessed(entry, leaf.accessed), leaf.perms);
     }
-    // Without dirty bits a leaf that stops being writable may have been written.
+    // Without dirty bits a leaf that stops being writable may have been written; the
+    // hardware then ignores d.
     constexpr std::uint64_t with_perms(std::uint64_t entry, Perms perms) const {
-        if (!caps_.accessed_dirty && (entry & w)) entry |= was_dirty;
+        if (!caps_.accessed_dirty && (entry & w)) entry |= d;
         entry &= ~(r | w | x);
         return entry | (perms.read ? r : 0) | (perms.write ? w : 0) | (perms.exec ? x : 0);
     }
@@ -103,7 +104,7 @@ inline constexpr Leaf exec_only{0, 0x400, Level::page_4k, {false, false, true}};
 static_assert(full.make_table(0x1234'5000) == 0x1234'5007);
 static_assert(full.make_leaf(rwx) == 0x1234'5077);
 static_assert(full.make_leaf(ro_2m) == 0x0040'03f1);
-static_assert(old.make_leaf(ro_2m) == 0x0040'08f1);
+static_assert(old.make_leaf(ro_2m) == 0x0040'02f1);
 static_assert(full.cleaned(full.make_leaf(ro_2m)) == 0x0040'09f1);
 static_assert(full.part(full.make_leaf(ro_2m), 1, 511) == 0x005f'f371);
 static_assert(full.root_pointer(0x5000, 4) == 0x505e);

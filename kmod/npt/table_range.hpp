@@ -119,17 +119,17 @@ bool Table<F, M>::clear_young(GfnRange range, Gather<M> &gather, V &&removed) {
     return young;
 }
 
-// Whether the leaf was written; if it is to start anew, it is made clean. Without dirty bits only
-// write protection can tell.
+// Whether the leaf was written; if it is to start anew, it is made clean. Without dirty bits in
+// hardware only write protection can tell.
 template <Format F, Memory M>
 bool Table<F, M>::harvest_leaf(const Slot &slot, bool clear, DirtyBy by, Gather<M> &gather) {
     const bool by_bit = by == DirtyBy::dirty_bit && format_.tracks_access();
     const auto written = [&](std::uint64_t entry) {
-        return by_bit ? format_.written(entry) : format_.perms(entry).write;
+        return format_.written(entry) || (!by_bit && format_.perms(entry).write);
     };
     const auto clean = [&](std::uint64_t entry) {
-        return by_bit ? format_.cleaned(entry)
-                      : format_.with_perms(entry, format_.perms(entry) & perms_no_write);
+        const Perms keep = by_bit ? perms_all : perms_no_write;
+        return format_.cleaned(format_.with_perms(entry, format_.perms(entry) & keep));
     };
     if (!written(memory_.load(slot.entry))) return false;
     if (clear) {

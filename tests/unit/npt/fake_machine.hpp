@@ -2,19 +2,17 @@
 // Physical memory that sees every write of the engine, and a processor that walks it.
 #pragma once
 
-#include "npt/format_ept.hpp"
-#include "npt/format_npt.hpp"
+#include "hw_formats.hpp"
 #include "npt/table.hpp"
 
 #include <gtest/gtest.h>
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <vector>
 
 namespace npt_test {
-
-using namespace hwv::npt;
 
 // Page frames at addresses that are no pointers. What the engine writes goes into `data` and `shadow`;
 // a write past the Memory policy would show as a difference between the two.
@@ -55,6 +53,7 @@ class FakeMachine {
         }
         frames_.push_back(std::make_unique<Frame>());
         frames_.back()->pa = base + (frames_.size() - 1) * page_size;
+        by_data_[frames_.back()->data.data()] = frames_.back().get();
         return reuse(*frames_.back());
     }
 
@@ -92,15 +91,15 @@ class FakeMachine {
     }
 
     Frame &owner(const std::uint64_t *entry) const {
-        for (const auto &frame : frames_) {
-            if (entry >= frame->data.data() && entry < frame->data.data() + frame->data.size())
-                return *frame;
-        }
+        const auto frame = by_data_.upper_bound(entry);
+        if (frame != by_data_.begin() && entry - std::prev(frame)->first < 512)
+            return *std::prev(frame)->second;
         ADD_FAILURE() << "access outside any page";
         return *frames_.front();
     }
 
     std::vector<std::unique_ptr<Frame>> frames_;
+    std::map<const std::uint64_t *, Frame *> by_data_;
 };
 
 // The engine's Memory policy over it.
@@ -151,89 +150,6 @@ struct FakeSource {
     }
 };
 
-// An entry as the manuals describe it, told apart from the engine's own opinion.
-struct HwEntry {
-    bool present = false;
-    bool leaf = false;
-    std::uint64_t pa = 0;
-    Perms perms{};
-    bool legal = true;
-};
-
-constexpr std::uint64_t field(std::uint64_t value, unsigned high, unsigned low) {
-    return (value >> low) & ((2ull << (high - low)) - 1);
-}
-
-struct NptKind {
-    using Format = NptFormat;
-    static constexpr std::uint64_t mask = 0;
-    static constexpr unsigned depth = 4;
-    static constexpr bool tracks = true;
-    static constexpr std::uint64_t accessed = 1 << 5, dirty = 1 << 6;
-    static Format format() { return Format{}; }
-
-    static HwEntry decode_with(std::uint64_t e, unsigned level, std::uint64_t c_bit) {
-        HwEntry out;
-        out.present = field(e, 0, 0);
-        out.leaf = level == 1 || field(e, 7, 7);
-        out.perms = {out.present, bool(field(e, 1, 1)), !field(e, 63, 63)};
-        out.pa = (field(e, 51, 12) << 12) & ~c_bit;
-        const bool user = field(e, 2, 2);
-        const bool write_back = field(e, 4, 3) == 0 && (level > 1 || field(e, 7, 7) == 0);
-        const unsigned low = 12 + 9 * (level - 1);
-        const bool base_clean = !out.leaf || level == 1 || field(e & ~c_bit, low - 1, 12) == 0;
-        const bool size_legal = !field(e, 7, 7) || level <= 3;
-        out.legal = user && write_back && base_clean && size_legal && (e & c_bit) == c_bit &&
-                    field(e, 62, 52) == 0;
-        return out;
-    }
-    static HwEntry decode(std::uint64_t e, unsigned level) { return decode_with(e, level, mask); }
-};
-
-struct NptSmeKind : NptKind {
-    static constexpr std::uint64_t mask = 1ull << 47;
-    static constexpr unsigned depth = 5;
-    static Format format() { return Format{mask}; }
-    static HwEntry decode(std::uint64_t e, unsigned level) { return decode_with(e, level, mask); }
-};
-
-struct EptKind {
-    using Format = EptFormat;
-    static constexpr std::uint64_t mask = 0;
-    static constexpr unsigned depth = 4;
-    static constexpr bool tracks = true;
-    static constexpr std::uint64_t accessed = 1 << 8, dirty = 1 << 9;
-    static Format format() { return Format{{.execute_only = true, .accessed_dirty = true}}; }
-
-    static HwEntry decode_with(std::uint64_t e, unsigned level, bool execute_only) {
-        HwEntry out;
-        out.present = field(e, 2, 0);
-        out.leaf = level == 1 || field(e, 7, 7);
-        out.perms = {bool(field(e, 0, 0)), bool(field(e, 1, 1)), bool(field(e, 2, 2))};
-        out.pa = field(e, 51, 12) << 12;
-        const unsigned low = 12 + 9 * (level - 1);
-        const bool table_legal = field(e, 7, 3) == 0;
-        const bool leaf_legal = field(e, 5, 3) == 6 && level <= 3 &&
-                                field(e, 7, 7) == (level > 1) &&
-                                (level == 1 || field(e, low - 1, 12) == 0);
-        const bool perms_legal = out.perms.read || (!out.perms.write && execute_only);
-        out.legal = perms_legal && (out.leaf ? leaf_legal : table_legal) && field(e, 63, 52) == 0;
-        return out;
-    }
-    static HwEntry decode(std::uint64_t e, unsigned level) { return decode_with(e, level, true); }
-};
-
-// Before Haswell: no accessed and dirty bits, no execute-only.
-struct EptOldKind : EptKind {
-    static constexpr bool tracks = false;
-    static Format format() { return Format{}; }
-    static HwEntry decode(std::uint64_t e, unsigned level) { return decode_with(e, level, false); }
-};
-
-struct EptDeepKind : EptKind {
-    static constexpr unsigned depth = 5;
-};
-
 // What a walk of the hardware ends at.
 struct HwLeaf {
     std::uint64_t *entry = nullptr;
@@ -242,9 +158,10 @@ struct HwLeaf {
     Perms perms{};
 };
 
-template <typename Kind>
+// From the table of this level on; `pass` sees each table below it on the way.
+template <typename Kind, typename Pass>
 std::optional<HwLeaf> hardware_walk(FakeMachine &machine, std::uint64_t table_pa, unsigned level,
-                                    std::uint64_t gfn) {
+                                    std::uint64_t gfn, Pass pass) {
     Perms perms = perms_all;
     for (;; --level) {
         std::uint64_t *entry = machine.at(table_pa) + ((gfn >> (9 * (level - 1))) & 511);
@@ -257,6 +174,7 @@ std::optional<HwLeaf> hardware_walk(FakeMachine &machine, std::uint64_t table_pa
             return HwLeaf{entry, level, (seen.pa >> 12) + offset, perms};
         }
         table_pa = seen.pa;
+        pass(table_pa, level - 1);
     }
 }
 
@@ -282,7 +200,8 @@ struct Fixture {
     }
     std::uint64_t root() const { return root_pa<Kind>(table.root_pointer()); }
     std::optional<HwLeaf> hw(std::uint64_t gfn) {
-        return hardware_walk<Kind>(machine, root(), Kind::depth, gfn);
+        return hardware_walk<Kind>(machine, root(), Kind::depth, gfn,
+                                   [](std::uint64_t, unsigned) {});
     }
     MapResult map(Leaf leaf) { return table.map(leaf, source, gather, collect()); }
     void unmap(GfnRange range, Empty empty = Empty::keep) {

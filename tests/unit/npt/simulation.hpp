@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// The engine changes a table while a processor uses it: between any two of the engine's accesses the
+// processor may walk, from the root or from a table it has cached, set accessed and dirty bits, and
+// keep the translation. Checked are all that the engine promises:
+//   - at each write, every probed frame is mapped as before the operation or as after it;
+//   - no accessed or dirty bit gets lost;
+//   - without a flush request no cached translation or table is stale; no page is freed before;
+//   - the statistics are true and no page is lost.
+#pragma once
+
+#include "fake_machine.hpp"
+
+#include <map>
+#include <random>
+#include <set>
+
+namespace npt_test {
+
+struct Seen {
+    bool present = false;
+    std::uint64_t pfn = 0;
+    Perms perms{};
+
+    friend bool operator==(const Seen &, const Seen &) = default;
+};
+
+template <typename Kind>
+class Simulation {
+  public:
+    explicit Simulation(std::uint32_t seed) : random(seed) {
+        for (const std::uint64_t last : {std::uint64_t{1} << 27, f.table.gfn_end() - 512})
+            probes.insert(probes.end(), {last, last + 511});
+        f.machine.after_write = [this](std::uint64_t pa) { record(pa); };
+        f.machine.before_access = [this] {
+            if (running && pick(activity) == 0) processor_acts();
+        };
+    }
+
+    std::uint64_t pick(std::uint64_t below) { return random() % below; }
+    std::uint64_t probe() { return probes[pick(probes.size())]; }
+
+    using Picture = std::vector<Seen>;
+    Picture picture() {
+        Picture out;
+        on_paths = {f.root()};
+        const auto note = [this](std::uint64_t pa, unsigned) { on_paths.insert(pa); };
+        for (const std::uint64_t gfn : probes) {
+            const auto leaf = hardware_walk<Kind>(f.machine, f.root(), Kind::depth, gfn, note);
+            out.push_back(leaf ? Seen{true, leaf->pfn, leaf->perms} : Seen{});
+        }
+        return out;
+    }
+
+    // Runs one operation under observation.
+    template <typename Operation>
+    void observe(Operation operation) {
+        before = picture();
+        states.clear();
+        written_meanwhile.clear();
+        running = true;
+        operation();
+        running = false;
+        after = picture();
+        check_states();
+        check_caches();
+        if (pick(4) == 0) check_table();
+    }
+
+    void flush() {
+        f.flush();
+        translations.clear();
+        cached_tables.clear();
+    }
+
+    auto removed() {
+        return [this](const Leaf &leaf) {
+            running = false; // the checks are no part of what is watched
+            check_removed(leaf);
+            running = true;
+        };
+    }
+
+    bool carries_dirty(std::uint64_t gfn, std::uint64_t pfn) {
+        const auto leaf = f.table.walk(gfn);
+        return leaf && leaf->dirty && leaf->pfn + (gfn - leaf->gfn) == pfn;
+    }
+
+    // Each page that was written and not reported must still say so.
+    void check_nothing_lost() {
+        for (const auto &[gfn, pfn] : dirty_truth)
+            EXPECT_TRUE(carries_dirty(gfn, pfn)) << "dirty bit lost at " << gfn;
+    }
+
+    struct Translation {
+        std::uint64_t pfn;
+        Perms perms;
+        bool dirty;
+    };
+
+    Fixture<Kind> f;
+    std::mt19937 random;
+    std::vector<std::uint64_t> probes{0,     1,      100,    511,    512,    513,    1023,   1024,
+                                      51200, 262143, 262144, 262145, 262655, 262656, 1 << 20};
+    Picture before, after;
+    std::vector<Picture> states;
+    unsigned activity = 8; // the processor acts before one in so many accesses
+    std::map<std::uint64_t, std::uint64_t> dirty_truth; // gfn -> pfn, until reported
+    std::set<std::uint64_t> log_truth;                  // gfns written since the last harvest
+    std::set<std::uint64_t> young_truth;                // gfns accessed since the last clearing
+    std::set<std::uint64_t> written_meanwhile;
+
+  private:
+    // A write to a page on none of the paths changes no picture.
+    void record(std::uint64_t pa) {
+        if (!running || !on_paths.contains(pa)) return;
+        Picture now = picture();
+        if (states.empty() || states.back() != now) states.push_back(std::move(now));
+    }
+
+    void processor_acts() {
+        const std::uint64_t gfn = probe();
+        std::uint64_t table = f.root();
+        unsigned level = Kind::depth;
+        if (!cached_tables.empty() && pick(2)) {
+            const auto &cached = cached_tables[pick(cached_tables.size())];
+            if (cached.gfn >> (9 * cached.level) == gfn >> (9 * cached.level)) {
+                table = cached.pa;
+                level = cached.level;
+            }
+        }
+        const auto leaf = hardware_walk<Kind>(f.machine, table, level, gfn,
+                                              [&](std::uint64_t pa, unsigned below) {
+                                                  if (cached_tables.size() < 64)
+                                                      cached_tables.push_back({gfn, below, pa});
+                                              });
+        if (leaf) access(gfn, *leaf, leaf->perms.write && pick(2));
+    }
+
+    void access(std::uint64_t gfn, const HwLeaf &leaf, bool write) {
+        const std::uint64_t bits = Kind::accessed | (write ? Kind::dirty : 0);
+        if (Kind::tracks) f.machine.write(leaf.entry, f.machine.read(leaf.entry) | bits);
+        translations[gfn] = {leaf.pfn, leaf.perms, write};
+        young_truth.insert(gfn);
+        if (!write) return;
+        dirty_truth[gfn] = leaf.pfn;
+        log_truth.insert(gfn);
+        written_meanwhile.insert(gfn);
+    }
+
+    void check_states() {
+        for (const Picture &state : states) {
+            for (std::size_t i = 0; i < probes.size(); ++i)
+                EXPECT_TRUE(state[i] == before[i] || state[i] == after[i])
+                    << "neither old nor new at " << probes[i];
+        }
+    }
+
+    void check_caches() {
+        if (f.gather.flush_needed) return;
+        EXPECT_EQ(f.gather.freed.size(), 0u);
+        for (const auto &[gfn, cached] : translations) {
+            const auto leaf = f.hw(gfn);
+            ASSERT_TRUE(leaf) << "stale translation of " << gfn;
+            EXPECT_EQ(leaf->pfn, cached.pfn);
+            EXPECT_TRUE(cached.perms.within(leaf->perms));
+            if (Kind::tracks && cached.dirty) {
+                EXPECT_TRUE(*leaf->entry & Kind::dirty) << "its next write would not be seen";
+            }
+        }
+    }
+
+    void check_removed(const Leaf &leaf) {
+        const std::uint64_t end = leaf.gfn + pages(leaf.level);
+        for (auto it = dirty_truth.lower_bound(leaf.gfn);
+             it != dirty_truth.end() && it->first < end;) {
+            const auto [gfn, pfn] = *it;
+            const bool same = pfn == leaf.pfn + (gfn - leaf.gfn);
+            if (same && !leaf.dirty) {
+                EXPECT_TRUE(carries_dirty(gfn, pfn)) << "dirty bit lost at " << gfn;
+            }
+            it = same && leaf.dirty ? dirty_truth.erase(it) : std::next(it);
+        }
+        // The caller logs and ages what it is told of.
+        if (leaf.dirty)
+            log_truth.erase(log_truth.lower_bound(leaf.gfn), log_truth.lower_bound(end));
+        if (leaf.accessed)
+            young_truth.erase(young_truth.lower_bound(leaf.gfn), young_truth.lower_bound(end));
+    }
+
+    void count(std::uint64_t pa, unsigned level, Stats &stats) {
+        ++stats.table_pages;
+        std::uint64_t *table = f.machine.at(pa);
+        for (unsigned i = 0; i < 512; ++i) {
+            const HwEntry entry = Kind::decode(table[i], level);
+            if (entry.present && entry.leaf) ++stats.leaves[level - 1];
+            if (entry.present && !entry.leaf) count(entry.pa, level - 1, stats);
+            EXPECT_TRUE(entry.present || table[i] == 0);
+        }
+    }
+
+    void check_table() {
+        Stats stats;
+        count(f.root(), Kind::depth, stats);
+        EXPECT_EQ(f.table.stats(), stats);
+        EXPECT_EQ(stats.table_pages + f.gather.freed.size(), f.machine.used());
+        f.machine.expect_only_policy_writes();
+    }
+
+    struct CachedTable {
+        std::uint64_t gfn;
+        unsigned level;
+        std::uint64_t pa;
+    };
+
+    bool running = false;
+    std::set<std::uint64_t> on_paths; // table pages that the last picture's walks went through
+    std::map<std::uint64_t, Translation> translations;
+    std::vector<CachedTable> cached_tables;
+};
+
+} // namespace npt_test
