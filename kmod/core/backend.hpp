@@ -38,7 +38,8 @@ concept Backend = requires(B b, const B c, Gprs &gprs, const typename B::RawExit
     { b.load(LoadContext{}) };
     { b.put() };
 
-    // one entry; irqs off on entry and on return; NMIs taken, host state whole. Injects what inject() queued.
+    // one entry; irqs off on entry and on return; NMIs taken, host state whole. Injects what inject() queued. Calls
+    // hwv_host_guest_enter() and hwv_host_guest_exit() around it.
     { b.enter(gprs) } -> std::same_as<typename B::RawExit>;
     { B::decode(raw) } -> std::same_as<Exit>;            // pure, constexpr
     { c.instruction_bytes(raw) } -> std::same_as<const std::uint8_t *>; // [0] = count, then bytes; nullptr: the CPU does not say

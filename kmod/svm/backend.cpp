@@ -14,7 +14,7 @@ Status Backend::init() {
     TRY(from_errno(hwv_host_pages_alloc(0, &page_)));
     vmcb_ = static_cast<Vmcb *>(page_.va);
     vmcb_pa_ = phys_to_hw(page_.pa);
-    const Capabilities &can = capabilities();
+    const Capabilities &can = Cpus::capabilities();
     next_rip_mask_ = can.nrips ? ~0ull : 0;
     decode_assists_ = can.decode_assists;
     vnmi_ = can.vnmi;
@@ -49,7 +49,7 @@ void Backend::reset() {
 // The intercepts of every guest. See checker.cpp for those that may never be missing.
 void Backend::reset_control() {
     ControlArea &c = vmcb_->control;
-    const Capabilities &can = capabilities();
+    const Capabilities &can = Cpus::capabilities();
     c.intercepts = required_intercepts();
     c.intercepts.set(ExitCode::vintr); // V_IRQ is only ever set to learn of the window
     c.intercepts.set(ExitCode::cr0_sel_write);
@@ -59,8 +59,8 @@ void Backend::reset_control() {
         c.pause_count = 3000;
         c.pause_threshold = can.pause_threshold ? 128 : 0;
     }
-    c.io_map = phys_to_hw(shared_maps().io_pa());
-    c.msr_map = phys_to_hw(shared_maps().msr_pa());
+    c.io_map = phys_to_hw(Cpus::maps().io_pa());
+    c.msr_map = phys_to_hw(Cpus::maps().msr_pa());
     c.int_ctl = int_ctl::v_intr_masking | (vnmi_ ? int_ctl::v_nmi_enable : 0);
     c.int_state = 0;
     c.event_inj = 0;
@@ -88,7 +88,7 @@ void Backend::reset_save() {
 // ---- residency ---------------------------------------------------------------------------------
 
 void Backend::load(const LoadContext &context) {
-    cpu_ = &svm::cpu(context.cpu);
+    cpu_ = &Cpus::at(context.cpu);
     const bool in_service = cpu_->enabled() && vmsave(cpu_->host_state_pa());
     set_work(work_no_cpu, !in_service);
     if (!in_service) return;
@@ -101,7 +101,7 @@ void Backend::load(const LoadContext &context) {
     if (!cpu_->owns(asid_)) assign_asid();
     if (context.other_vm && (hwv_host_facts()->speculation & HWV_SPEC_IBPB))
         arch::wrmsr(msr::pred_cmd, pred_cmd::ibpb);
-    if (!capabilities().tsc_aux) return;
+    if (!Cpus::capabilities().tsc_aux) return;
     // KVM may have left its guest's value here until it returns to its user: what is restored is what was found.
     host_tsc_aux_ = arch::rdmsr(msr::tsc_aux);
     if (tsc_aux_ != host_tsc_aux_) arch::wrmsr(msr::tsc_aux, tsc_aux_);
@@ -109,7 +109,7 @@ void Backend::load(const LoadContext &context) {
 
 void Backend::put() {
     const bool in_service = !(work_ & work_no_cpu);
-    if (in_service && capabilities().tsc_aux && tsc_aux_ != host_tsc_aux_)
+    if (in_service && Cpus::capabilities().tsc_aux && tsc_aux_ != host_tsc_aux_)
         arch::wrmsr(msr::tsc_aux, host_tsc_aux_);
     set_work(work_no_cpu, true);
     cpu_ = nullptr;
@@ -127,7 +127,7 @@ void Backend::assign_asid() {
 void Backend::flush_translations() {
     if (work_ & work_no_cpu)
         asid_ = {}; // the next load() assigns another
-    else if (!capabilities().flush_by_asid)
+    else if (!Cpus::capabilities().flush_by_asid)
         assign_asid();
     else if (vmcb_->control.tlb_control == TlbControl::keep)
         vmcb_->control.tlb_control = TlbControl::flush_asid;
@@ -272,9 +272,9 @@ std::uint64_t *Backend::switched_msr(std::uint32_t index) const {
 std::optional<std::uint64_t> Backend::msr(std::uint32_t index) const {
     if (const std::uint64_t *value = switched_msr(index)) return *value;
     const std::uint32_t speculation = hwv_host_facts()->speculation;
-    if (index == msr::spec_ctrl && capabilities().v_spec_ctrl) return vmcb_->save.spec_ctrl;
+    if (index == msr::spec_ctrl && Cpus::capabilities().v_spec_ctrl) return vmcb_->save.spec_ctrl;
     if (index == msr::spec_ctrl && (speculation & HWV_SPEC_CTRL)) return spec_ctrl_;
-    if (index == msr::tsc_aux && capabilities().tsc_aux) return tsc_aux_;
+    if (index == msr::tsc_aux && Cpus::capabilities().tsc_aux) return tsc_aux_;
     return std::nullopt;
 }
 
@@ -286,7 +286,7 @@ bool Backend::set_msr(std::uint32_t index, std::uint64_t v) {
     } else if (index == msr::tsc_aux) {
         tsc_aux_ = v;
         if (!(work_ & work_no_cpu)) arch::wrmsr(msr::tsc_aux, v);
-    } else if (capabilities().v_spec_ctrl) {
+    } else if (Cpus::capabilities().v_spec_ctrl) {
         vmcb_->save.spec_ctrl = v;
     } else {
         spec_ctrl_ = v;

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "svm/checker.hpp"
-#include "core/arch.hpp"
 #include "core/guest_state.hpp"
 
 namespace hwv::svm {
@@ -70,7 +69,7 @@ constexpr std::uint64_t efer_defined = efer::sce | efer::lme | efer::lma | efer:
 
 } // namespace
 
-HWV_NOINSTR Rule check(const Vmcb &vmcb, std::uint64_t address_bits) {
+Rule check(const Vmcb &vmcb, std::uint64_t address_bits) {
     if (const Rule rule = check_registers(vmcb.save, address_bits); rule != Rule::none) return rule;
     if (const Rule rule = check_control(vmcb, address_bits); rule != Rule::none) return rule;
     return check_host(vmcb);

@@ -46,11 +46,19 @@ class Cpu {
     bool enabled_ = false;
 };
 
-// ---- the module's half; results as Cpu's ----
-Status start(); // process context: reads the CPU, makes the shared maps. Succeeds without SVM
-void stop();
-const Capabilities &capabilities();
-const PermissionMaps &shared_maps();
-Cpu &cpu(std::uint32_t index);
+// All CPUs, as the core's selection of a vendor wants them. prepare() to stop(): process context, one caller at a time.
+struct Cpus {
+    static hwv_unusable unusable() { return capabilities().unusable; }
+    static std::uint64_t features() { return svm::features(capabilities()); }
+    static Status prepare(std::uint32_t cpu); // allocates; idempotent
+    static void release(std::uint32_t cpu);
+    static Status enable(); // this CPU, irqs off
+    static void disable();  // this CPU, irqs off; also while the machine crashes
+    static void stop();     // at module exit: frees what the CPUs share
+
+    static const Capabilities &capabilities(); // of the boot CPU, read at the first call
+    static const PermissionMaps &maps();       // after the first prepare()
+    static Cpu &at(std::uint32_t cpu);         // likewise
+};
 
 } // namespace hwv::svm

@@ -189,6 +189,7 @@ constexpr Exit decode(const RawExit &raw) {
         return exit;
     }
     if (number(code) >= detail::reasons.size()) {
+        if (code == ExitCode::invalid) exit.raw_info[0] = raw.rule;
         exit.reason = code == ExitCode::invalid       ? HWV_EXIT_INVALID_STATE
                       : code == ExitCode::not_entered ? HWV_EXIT_NONE
                                                       : HWV_EXIT_UNKNOWN;

@@ -109,10 +109,6 @@ SYM_FUNC_START(hwv_svm_switch)
 	/* Retbleed, SRSO: the guest's branch history; may clobber RAX, RCX, RDX. */
 	UNTRAIN_RET
 	ALTERNATIVE "", "call entry_ibpb", X86_FEATURE_IBPB_ON_VMEXIT
-	/* VMSCAPE: the process must not run with the guest's branch predictions either. */
-	ALTERNATIVE "jmp .Libpb_done", "", X86_FEATURE_IBPB_EXIT_TO_USER
-	movb $1, PER_CPU_VAR(x86_ibpb_exit_to_user)
-.Libpb_done:
 	stgi
 	popq %rax
 .Lreturn:

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// switch.cpp - one entry: what is done around the world switch, irqs off. Nothing here is instrumented, and nothing calls
-// out of this file but the checker and enter.S. The common entry costs a test of work_; all else is behind it.
+// switch.cpp - one entry: what is done around the world switch, irqs off. From guest_enter to guest_exit nothing may be
+// instrumented, because RCU does not watch. The common entry costs a test of work_; all else is behind it.
 #include "svm/arch.hpp"
 #include "svm/backend.hpp"
 #include "svm/checker.hpp"
@@ -52,8 +52,10 @@ HWV_NOINSTR RawExit Backend::enter(Gprs &gprs) {
     // Another thread of the process may have changed the LDT by an IPI since the host's half was stored.
     if (arch::sldt() | host_ldt_) [[unlikely]]
         store_host();
+    hwv_host_guest_enter();
     const bool faulted =
         debug ? switch_debug(gprs) : hwv_svm_switch(gprs, vmcb_pa_, host_state_pa_, spec_ctrl_);
+    hwv_host_guest_exit();
 
     gprs[HWV_RAX] = s.rax;
     gprs[HWV_RSP] = s.rsp;
@@ -86,12 +88,12 @@ HWV_NOINSTR RawExit Backend::enter(Gprs &gprs) {
     return true;
 }
 
-HWV_NOINSTR void Backend::store_host() {
+void Backend::store_host() {
     vmsave(host_state_pa_);
     host_ldt_ = arch::sldt();
 }
 
-HWV_NOINSTR bool Backend::before_entry() {
+bool Backend::before_entry() {
     if (work_ & work_no_cpu) return false;
     if (work_ & work_inject) begin_injection();
     if (work_ & work_nmi) arm_step();
@@ -99,7 +101,7 @@ HWV_NOINSTR bool Backend::before_entry() {
     return true;
 }
 
-HWV_NOINSTR void Backend::after_exit(RawExit &raw, bool faulted) {
+void Backend::after_exit(RawExit &raw, bool faulted) {
     if (work_ & work_xcr0) arch::xsetbv(0, host_xcr0_);
     if (faulted || is_invalid(raw)) {
         if (step_armed_) disarm_step();
@@ -153,7 +155,7 @@ HWV_NOINSTR bool Backend::switch_debug(Gprs &gprs) {
 // ---- injection of NMIs and software interrupts ---------------------------------------------------------------------
 
 // APM "Event Injection": the return address of a software interrupt is the next RIP, or without NRIPS simply RIP.
-HWV_NOINSTR void Backend::begin_injection() {
+void Backend::begin_injection() {
     if (event_.type == HWV_EVENT_NMI) {
         nmi_blocked_ = !vnmi_; // with vNMI the CPU sets its own mask
         iret_seen_ = false;
@@ -170,7 +172,7 @@ HWV_NOINSTR void Backend::begin_injection() {
 // it with TF set, and over an interrupt shadow likewise; the #DB is turned into a second report of the window. An IRET that
 // itself faults leaves TF in the image that the fault handler returns to: one #DB more than there should be.
 
-HWV_NOINSTR void Backend::arm_step() {
+void Backend::arm_step() {
     const bool before_iret = iret_seen_ && vmcb_->save.rip == iret_rip_;
     const bool in_shadow = !nmi_blocked() && (vmcb_->control.int_state & int_state::shadow);
     if (!nmi_wanted_ || (vmcb_->control.event_inj & event::valid) || (!before_iret && !in_shadow))
@@ -181,12 +183,12 @@ HWV_NOINSTR void Backend::arm_step() {
     vmcb_->save.rflags |= rflags::tf;
 }
 
-HWV_NOINSTR void Backend::disarm_step() {
+void Backend::disarm_step() {
     step_armed_ = false;
     if (!step_tf_) vmcb_->save.rflags &= ~rflags::tf;
 }
 
-HWV_NOINSTR void Backend::after_nmi_work(RawExit &raw) {
+void Backend::after_nmi_work(RawExit &raw) {
     SaveArea &s = vmcb_->save;
     const bool iret_done = iret_seen_ && s.rip != iret_rip_;
     if (step_armed_) {
@@ -211,18 +213,18 @@ HWV_NOINSTR void Backend::after_nmi_work(RawExit &raw) {
 }
 
 // IRET is intercepted as long as its coming must be known: always while blocked, with vNMI only for a window.
-HWV_NOINSTR void Backend::update_nmi() {
+void Backend::update_nmi() {
     const bool blocked = nmi_blocked();
     set_intercept(ExitCode::iret, blocked && !iret_seen_ && (nmi_wanted_ || !vnmi_));
     set_work(work_nmi, blocked || nmi_wanted_);
 }
 
-HWV_NOINSTR bool Backend::nmi_blocked() const {
+bool Backend::nmi_blocked() const {
     if (vnmi_) return vmcb_->control.int_ctl & int_ctl::v_nmi_mask;
     return nmi_blocked_ && !(iret_seen_ && vmcb_->save.rip != iret_rip_);
 }
 
-HWV_NOINSTR void Backend::set_intercept(ExitCode code, bool on) {
+void Backend::set_intercept(ExitCode code, bool on) {
     Intercepts &i = vmcb_->control.intercepts;
     if (i.has(code) == on) return;
     i.set(code, on);
