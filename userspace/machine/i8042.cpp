@@ -100,41 +100,47 @@ void I8042::set_output_port(std::uint8_t value) noexcept {
 
 void I8042::command(std::uint8_t value) noexcept {
     pending_command_ = 0;
-    if (value >= read_ram && value < read_ram + 32) {
+    switch (value >> 4) {
+    case read_ram >> 4:
+    case (read_ram >> 4) + 1:
         reply(ram_[value & 31]);
-        return;
-    }
-    if (value >= write_ram && value < write_ram + 32) {
+        break;
+    case write_ram >> 4:
+    case (write_ram >> 4) + 1:
         pending_command_ = value;
-        return;
-    }
-    // "Pulse Output Port": bits 0-3, low, name the lines; line 0 is the processor's reset.
-    if (value >= pulse) {
+        break;
+    case pulse >> 4:
+        // "Pulse Output Port": bits 0-3, low, name the lines; line 0 is the processor's reset.
         if ((value & 1) == 0) power_({.kind = PowerEvent::Kind::reset});
-        return;
+        break;
+    default:
+        single_command(value);
+        break;
     }
+}
+
+void I8042::single_command(std::uint8_t value) noexcept {
+    const auto command_byte = [this](std::uint8_t bits, bool on) {
+        ram_[0] = static_cast<std::uint8_t>(on ? ram_[0] | bits : ram_[0] & ~bits);
+    };
     switch (value) {
     case disable_aux:
-        ram_[0] |= byte_aux_off;
-        break;
     case enable_aux:
-        ram_[0] &= static_cast<std::uint8_t>(~byte_aux_off);
+        command_byte(byte_aux_off, value == disable_aux);
+        break;
+    case disable_keyboard:
+    case enable_keyboard:
+        command_byte(byte_keyboard_off, value == disable_keyboard);
+        break;
+    case self_test:
+        command_byte(byte_system, true);
+        reply(0x55);
         break;
     case test_aux: // clock line stuck low: nothing is plugged in
         reply(0x01);
         break;
-    case self_test:
-        ram_[0] |= byte_system;
-        reply(0x55);
-        break;
     case test_keyboard:
         reply(0x00);
-        break;
-    case disable_keyboard:
-        ram_[0] |= byte_keyboard_off;
-        break;
-    case enable_keyboard:
-        ram_[0] &= static_cast<std::uint8_t>(~byte_keyboard_off);
         break;
     case read_input_port: // keyboard not locked
         reply(0x80);

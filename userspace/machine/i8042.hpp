@@ -28,6 +28,7 @@ class I8042 final : public Device {
     bool queue(std::uint8_t value) noexcept;
     void refill() noexcept;
     void command(std::uint8_t value) noexcept;
+    void single_command(std::uint8_t value) noexcept;
     void parameter(std::uint8_t value) noexcept;
     void to_keyboard(std::uint8_t value) noexcept;
     void set_output_port(std::uint8_t value) noexcept;

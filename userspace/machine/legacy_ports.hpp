@@ -76,8 +76,8 @@ class DebugConsole final : public Device {
     DebugSink sink_;
 };
 
-// Port 0x80 keeps the last POST code; 0x81-0x8f the DMA page registers, of which Linux uses 0x80's
-// write as a delay and 0xed alike.
+// Port 0x80 keeps the last POST code. Writes to it, or to 0xed, are also how systems wait a
+// microsecond.
 class PostCode final : public Device {
   public:
     [[nodiscard]] bool attach(PortBus &bus);

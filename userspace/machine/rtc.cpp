@@ -275,8 +275,7 @@ void Rtc::write_control(std::uint8_t index, std::uint8_t value) noexcept {
     }
     if (was_frozen && !frozen()) {
         // "Divider Control": the first update comes half a second after the reset.
-        if (!was_dividing)
-            phase_ += second_ns / 2 - guest_phase();
+        if (!was_dividing) phase_ += second_ns / 2 - guest_phase();
         phase_ = (phase_ + second_ns) % second_ns;
         adopt_time();
     }

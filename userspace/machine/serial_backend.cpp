@@ -6,6 +6,8 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <system_error>
 #include <unistd.h>
 
@@ -57,6 +59,8 @@ void StreamBackend::open(int input, int output, std::function<void()> hang_up) {
     output_ = output;
     hang_up_ = std::move(hang_up);
     plain_file_ = false;
+    struct stat about {};
+    socket_ = fstat(output, &about) == 0 && S_ISSOCK(about.st_mode);
     listen();
 }
 
@@ -69,6 +73,8 @@ void StreamBackend::close() noexcept {
     input_ = -1;
     output_ = -1;
     second_ = Fd();
+    // What the guest could not send to this peer is lost with it, like everything until the next one.
+    if (std::exchange(starved_, false) && port_ != nullptr) port_->transmit_ready();
 }
 
 void StreamBackend::connect(SerialPort *port) noexcept {
@@ -122,11 +128,14 @@ bool StreamBackend::pull() noexcept {
 
 std::size_t StreamBackend::transmit(std::span<const std::uint8_t> bytes) noexcept {
     if (output_ < 0) return bytes.size();
+    // The port is here and need not be called; doing so from inside its own call would repeat output.
+    starved_ = false;
     if (buffered_ == buffer_.size()) flush();
     std::size_t count = std::min(bytes.size(), buffer_.size() - buffered_);
     std::copy_n(bytes.begin(), count, buffer_.begin() + static_cast<std::ptrdiff_t>(buffered_));
     buffered_ += count;
     if (count < bytes.size() && blocked_ == Blocked::lose) count = bytes.size();
+    starved_ = count < bytes.size();
     if (output_watch_ == 0 && !flush_timer_.armed() && buffered_ > 0)
         flush_timer_.arm(loop_.timers().clock().now() + flush_delay_ns);
     return count;
@@ -139,11 +148,13 @@ bool StreamBackend::writable() const noexcept {
 }
 
 void StreamBackend::flush() noexcept {
-    const bool was_full = buffered_ == buffer_.size();
     while (buffered_ > 0 && output_ >= 0 && writable()) {
         // A pipe that polls as writable takes this much without blocking, a terminal less.
         constexpr std::size_t piece = 256;
-        const ssize_t done = write(output_, buffer_.data(), std::min(piece, buffered_));
+        const std::size_t wanted = std::min(piece, buffered_);
+        // A peer that left is no reason for SIGPIPE; the reader of our standard output may be one.
+        const ssize_t done = socket_ ? send(output_, buffer_.data(), wanted, MSG_NOSIGNAL)
+                                     : write(output_, buffer_.data(), wanted);
         if (done < 0 && errno == EINTR) continue;
         if (done < 0 && errno == EAGAIN) break;
         if (done <= 0) { // nobody will ever read it
@@ -161,7 +172,10 @@ void StreamBackend::flush() noexcept {
     } else if (output_watch_ == 0) {
         output_watch_ = loop_.watch(output_, EPOLLOUT, [this](std::uint32_t) { flush(); });
     }
-    if (was_full && buffered_ < buffer_.size() && port_ != nullptr) port_->transmit_ready();
+    if (starved_ && (buffered_ < buffer_.size() || output_ < 0) && port_ != nullptr) {
+        starved_ = false;
+        port_->transmit_ready();
+    }
 }
 
 } // namespace machine

@@ -74,7 +74,8 @@ class StreamBackend : public SerialBackend {
     SerialPort *port_ = nullptr;
     int input_ = -1;
     int output_ = -1;
-    Fd second_;               // a duplicate, if both are one: epoll knows a descriptor only once
+    Fd second_; // a duplicate, if both are one: epoll knows a descriptor only once
+    bool socket_ = false;
     bool plain_file_ = false; // input that cannot be polled and never blocks
     std::function<void()> hang_up_;
     Filter filter_;
@@ -82,6 +83,7 @@ class StreamBackend : public SerialBackend {
     EventLoop::Watch output_watch_ = 0;
     std::array<std::uint8_t, 4096> buffer_{};
     std::size_t buffered_ = 0;
+    bool starved_ = false; // the port was refused and waits for transmit_ready()
     Timer flush_timer_;
 };
 
