@@ -26,6 +26,12 @@ inline CpuidLeaf cpuid(std::uint32_t leaf, std::uint32_t subleaf = 0) {
     return r;
 }
 
+[[gnu::always_inline]] inline std::uint64_t rdtsc() {
+    std::uint32_t low, high;
+    asm volatile("rdtsc" : "=a"(low), "=d"(high));
+    return static_cast<std::uint64_t>(high) << 32 | low;
+}
+
 [[gnu::always_inline]] inline std::uint64_t rdmsr(std::uint32_t index) {
     std::uint32_t low, high;
     asm volatile("rdmsr" : "=a"(low), "=d"(high) : "c"(index));

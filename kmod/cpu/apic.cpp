@@ -12,24 +12,33 @@ constexpr std::uint8_t first_legal_vector = 16;
 
 constexpr std::uint64_t bit(std::uint8_t vector) { return 1ull << (vector & 63); }
 
-constexpr DeliveryMode lvt_mode(std::uint32_t lvt) { return static_cast<DeliveryMode>(lvt >> 8 & 7); }
+constexpr DeliveryMode lvt_mode(std::uint32_t lvt) {
+    return static_cast<DeliveryMode>(lvt >> 8 & 7);
+}
 
 template <typename Words>
 std::uint8_t highest(const Words &words) {
     for (unsigned i = 4; i-- > 0;)
-        if (const std::uint64_t word = words[i]) return static_cast<std::uint8_t>(i * 64 + 63 - std::countl_zero(word));
+        if (const std::uint64_t word = words[i])
+            return static_cast<std::uint8_t>(i * 64 + 63 - std::countl_zero(word));
     return 0;
 }
 
 } // namespace
 
-LocalApic::LocalApic(std::uint32_t id, hwv_host_vcpu *host) : id_{id}, timer_{host} { clear_registers(); }
+LocalApic::LocalApic(std::uint32_t id, hwv_host_vcpu *host) : id_{id}, timer_{host} {
+    clear_registers();
+}
 
 void LocalApic::clear_registers() {
-    for (auto &word : irr_) word.store(0, std::memory_order_relaxed);
-    for (auto &word : tmr_) word.store(0, std::memory_order_relaxed);
-    for (auto &word : isr_) word = 0;
-    for (auto &lvt : lvt_) lvt.store(lvt_masked, std::memory_order_relaxed);
+    for (auto &word : irr_)
+        word.store(0, std::memory_order_relaxed);
+    for (auto &word : tmr_)
+        word.store(0, std::memory_order_relaxed);
+    for (auto &word : isr_)
+        word = 0;
+    for (auto &lvt : lvt_)
+        lvt.store(lvt_masked, std::memory_order_relaxed);
     svr_.store(0xff, std::memory_order_relaxed);
     dfr_.store(0xffff'ffff, std::memory_order_relaxed);
     ldr_.store(x2apic() ? x2apic_logical_id(id_) : 0, std::memory_order_relaxed);
@@ -40,7 +49,8 @@ void LocalApic::clear_registers() {
 }
 
 void LocalApic::reset() {
-    base_.store(features_.present ? default_page | base_enable | (id_ == 0 ? base_bsp : 0) : 0, std::memory_order_relaxed);
+    base_.store(features_.present ? default_page | base_enable | (id_ == 0 ? base_bsp : 0) : 0,
+                std::memory_order_relaxed);
     events_.store(0, std::memory_order_relaxed);
     nmis_.store(0, std::memory_order_relaxed);
     init();
@@ -49,13 +59,17 @@ void LocalApic::reset() {
 void LocalApic::init() {
     timer_.reset();
     clear_registers();
-    events_.fetch_and(~(apic_event::interrupt | apic_event::timer | apic_event::unhalt), std::memory_order_relaxed);
+    events_.fetch_and(~(apic_event::interrupt | apic_event::timer | apic_event::unhalt),
+                      std::memory_order_relaxed);
 }
 
-void LocalApic::set_tsc(std::uint32_t host_khz, std::uint64_t offset) { note_due(timer_.set_tsc(host_khz, offset)); }
+void LocalApic::set_tsc(std::uint32_t host_khz, std::uint64_t offset) {
+    note_due(timer_.set_tsc(host_khz, offset));
+}
 
 Address LocalApic::address() const {
-    return {id_, ldr_.load(std::memory_order_relaxed), dfr_.load(std::memory_order_relaxed), x2apic()};
+    return {id_, ldr_.load(std::memory_order_relaxed), dfr_.load(std::memory_order_relaxed),
+            x2apic()};
 }
 
 // ---- arrivals ----
@@ -63,22 +77,28 @@ Address LocalApic::address() const {
 Acceptance LocalApic::accept(const InterruptMessage &message) {
     switch (message.mode) {
     case DeliveryMode::fixed:
-    case DeliveryMode::lowest_priority: return accept(message.vector, message.level);
+    case DeliveryMode::lowest_priority:
+        return accept(message.vector, message.level);
     case DeliveryMode::nmi: {
         // One in service and one latched are all that a processor knows of
         std::uint8_t count = nmis_.load(std::memory_order_relaxed);
-        while (count < 2 && !nmis_.compare_exchange_weak(count, count + 1, std::memory_order_relaxed)) {}
+        while (count < 2 &&
+               !nmis_.compare_exchange_weak(count, count + 1, std::memory_order_relaxed)) {}
         post(apic_event::nmi);
         return count < 2 ? Acceptance::accepted : Acceptance::coalesced;
     }
-    case DeliveryMode::init: post(apic_event::init); return Acceptance::accepted;
+    case DeliveryMode::init:
+        post(apic_event::init);
+        return Acceptance::accepted;
     case DeliveryMode::start_up:
         start_up_vector_.store(message.vector, std::memory_order_relaxed);
         post(apic_event::start_up);
         return Acceptance::accepted;
-    case DeliveryMode::extint: return offer_extint(message.vector) ? Acceptance::accepted : Acceptance::refused;
+    case DeliveryMode::extint:
+        return offer_extint(message.vector) ? Acceptance::accepted : Acceptance::refused;
     case DeliveryMode::smi:
-    case DeliveryMode::reserved: break;
+    case DeliveryMode::reserved:
+        break;
     }
     return Acceptance::refused;
 }
@@ -90,7 +110,8 @@ Acceptance LocalApic::accept(std::uint8_t vector, bool level) {
         return Acceptance::refused;
     }
     auto &trigger = tmr_[vector / 64];
-    if (const bool was_level = trigger.load(std::memory_order_relaxed) & bit(vector); was_level != level) {
+    if (const bool was_level = trigger.load(std::memory_order_relaxed) & bit(vector);
+        was_level != level) {
         if (level)
             trigger.fetch_or(bit(vector), std::memory_order_relaxed);
         else
@@ -125,7 +146,8 @@ Acceptance LocalApic::local_interrupt(unsigned index) {
 // An error is signalled once until ESR is written; an illegal vector of the error entry itself must not recurse.
 void LocalApic::error(std::uint32_t error_bit) {
     if (errors_.fetch_or(error_bit, std::memory_order_relaxed) & error_bit) return;
-    if (static_cast<std::uint8_t>(lvt_[lvt_error].load(std::memory_order_relaxed)) >= first_legal_vector)
+    if (static_cast<std::uint8_t>(lvt_[lvt_error].load(std::memory_order_relaxed)) >=
+        first_legal_vector)
         local_interrupt(lvt_error);
 }
 
@@ -138,9 +160,11 @@ bool LocalApic::take(std::uint32_t event) {
 
 bool LocalApic::wakes(bool interrupts, bool nmis) const {
     const std::uint32_t now = events();
-    if (now & (apic_event::timer | apic_event::init | apic_event::start_up | apic_event::unhalt)) return true;
+    if (now & (apic_event::timer | apic_event::init | apic_event::start_up | apic_event::unhalt))
+        return true;
     if (nmis && (now & apic_event::nmi)) return true;
-    return interrupts && ((now & apic_event::interrupt) || ((now & apic_event::extint) && passes_extint()));
+    return interrupts &&
+           ((now & apic_event::interrupt) || ((now & apic_event::extint) && passes_extint()));
 }
 
 bool LocalApic::take_nmi() {

@@ -15,15 +15,16 @@ namespace hwv::cpu {
 struct ApicEffect {
     enum class Kind : std::uint8_t { none, ipi, eoi };
     Kind kind = Kind::none;
-    std::uint8_t vector = 0; // eoi: ended now
-    bool level = false;      // eoi: was level-triggered
+    std::uint8_t vector = 0;    // eoi: ended now
+    bool level = false;         // eoi: was level-triggered
     InterruptMessage message{}; // ipi: deliver(bus, message, apic.id())
 };
 
 // Bits of events(): what waits for the owner.
 namespace apic_event {
-inline constexpr std::uint32_t interrupt = 1u << 0, // IRR may hold something deliverable: ask pending()
-    timer = 1u << 1,                                // sync() has work
+inline constexpr std::uint32_t interrupt =
+                                   1u << 0, // IRR may hold something deliverable: ask pending()
+    timer = 1u << 1,                        // sync() has work
     nmi = 1u << 2, init = 1u << 3, start_up = 1u << 4, extint = 1u << 5, unhalt = 1u << 6;
 }
 
@@ -42,8 +43,8 @@ class LocalApic {
     };
     void set_features(const Features &features) { features_ = features; }
     void set_tsc(std::uint32_t host_khz, std::uint64_t offset);
-    void reset();  // power-on: APIC_BASE too
-    void init();   // INIT: APIC_BASE and the APIC id stay
+    void reset();                  // power-on: APIC_BASE too
+    void init();                   // INIT: APIC_BASE and the APIC id stay
     void stop() { timer_.stop(); } // end of life: no timer callback comes after it
 
     // ---- identity and mode (any) ----
@@ -56,10 +57,10 @@ class LocalApic {
     // ---- arrivals (any) ----
     Acceptance accept(const InterruptMessage &message);
     Acceptance accept(std::uint8_t vector, bool level);
-    bool offer_extint(std::uint8_t vector); // false: one is pending
-    bool cancel_extint();                   // false: none was
+    bool offer_extint(std::uint8_t vector);     // false: one is pending
+    bool cancel_extint();                       // false: none was
     void unhalt() { post(apic_event::unhalt); } // KVM_HC_KICK_CPU: ends a HLT whatever IF says
-    Acceptance lint(unsigned pin);          // a pulse on LINT0, LINT1
+    Acceptance lint(unsigned pin);              // a pulse on LINT0, LINT1
     void on_timer() { post(apic_event::timer); }
 
     // ---- what waits (any) ----
@@ -69,7 +70,8 @@ class LocalApic {
 
     // ---- before an entry ----
     void sync() {
-        if (events() & apic_event::timer) [[unlikely]] run_timer();
+        if (events() & apic_event::timer) [[unlikely]]
+            run_timer();
     }
     // Highest vector that the guest's priorities let through, or 0. A load and a test when there is nothing.
     std::uint8_t pending() { return events() & apic_event::interrupt ? find_pending() : 0; }
@@ -91,7 +93,8 @@ class LocalApic {
     // ---- task priority ----
     std::uint8_t cr8() const { return tpr_ >> 4; }
     void set_cr8(std::uint8_t value) { // cheap when nothing changed: call it after every exit
-        if (value != tpr_ >> 4) [[unlikely]] set_tpr(static_cast<std::uint8_t>(value << 4));
+        if (value != tpr_ >> 4) [[unlikely]]
+            set_tpr(static_cast<std::uint8_t>(value << 4));
     }
     std::uint8_t ppr() const { return ppr_; }
 
@@ -103,7 +106,7 @@ class LocalApic {
     bool read_msr(std::uint32_t index, std::uint64_t &value);
     bool write_msr(std::uint32_t index, std::uint64_t value, ApicEffect &effect);
     std::uint64_t base() const { return base_.load(std::memory_order_relaxed); }
-    bool set_base(std::uint64_t value); // IA32_APIC_BASE. False: #GP
+    bool set_base(std::uint64_t value);                          // IA32_APIC_BASE. False: #GP
     std::uint64_t deadline() const { return timer_.deadline(); } // IA32_TSC_DEADLINE
     void set_deadline(std::uint64_t guest_tsc);
     // Ends the highest interrupt in service. kind none: there was none.
@@ -112,12 +115,20 @@ class LocalApic {
     bool sole_in_service(std::uint8_t vector) const;
     bool is_level(std::uint8_t vector) const;
 
-    static constexpr std::uint64_t base_bsp = 1u << 8, base_extended = 1u << 10, base_enable = 1u << 11;
+    static constexpr std::uint64_t base_bsp = 1u << 8, base_extended = 1u << 10,
+                                   base_enable = 1u << 11;
     static constexpr std::uint64_t default_page = 0xfee0'0000;
 
   private:
     static constexpr unsigned lvts = 6;
-    enum Lvt : unsigned { lvt_timer, lvt_thermal, lvt_performance, lvt_lint0, lvt_lint1, lvt_error };
+    enum Lvt : unsigned {
+        lvt_timer,
+        lvt_thermal,
+        lvt_performance,
+        lvt_lint0,
+        lvt_lint1,
+        lvt_error
+    };
     static constexpr unsigned words = 4; // of 256 bits
 
     void post(std::uint32_t event) { events_.fetch_or(event, std::memory_order_release); }

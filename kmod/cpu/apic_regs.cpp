@@ -8,13 +8,16 @@ namespace hwv::cpu {
 namespace {
 
 namespace reg {
-constexpr std::uint32_t id = 0x020, version = 0x030, tpr = 0x080, apr = 0x090, ppr = 0x0a0, eoi = 0x0b0, rrd = 0x0c0,
-                        ldr = 0x0d0, dfr = 0x0e0, svr = 0x0f0, isr = 0x100, tmr = 0x180, irr = 0x200, esr = 0x280,
-                        icr = 0x300, icr_high = 0x310, lvt_first = 0x320, lvt_last = 0x370, initial_count = 0x380,
-                        current_count = 0x390, divide = 0x3e0, self_ipi = 0x3f0;
+constexpr std::uint32_t id = 0x020, version = 0x030, tpr = 0x080, apr = 0x090, ppr = 0x0a0,
+                        eoi = 0x0b0, rrd = 0x0c0, ldr = 0x0d0, dfr = 0x0e0, svr = 0x0f0,
+                        isr = 0x100, tmr = 0x180, irr = 0x200, esr = 0x280, icr = 0x300,
+                        icr_high = 0x310, lvt_first = 0x320, lvt_last = 0x370,
+                        initial_count = 0x380, current_count = 0x390, divide = 0x3e0,
+                        self_ipi = 0x3f0;
 }
 
-constexpr std::uint32_t version_value = 0x14 | 5u << 16; // integrated, six LVT entries, no EOI-broadcast suppression
+constexpr std::uint32_t version_value =
+    0x14 | 5u << 16; // integrated, six LVT entries, no EOI-broadcast suppression
 constexpr std::uint32_t lvt_masked = 1u << 16;
 constexpr std::uint32_t software_enable = 1u << 8;
 constexpr std::uint32_t error_send_vector = 1u << 5, error_register = 1u << 7;
@@ -42,14 +45,17 @@ constexpr Rules make_rules() {
     at(reg::ldr) = {true, true, true, false, 0xff00'0000};
     at(reg::dfr) = {true, true, false, false, 0xf000'0000};
     at(reg::svr) = {true, true, true, true, 0x3ff};
-    for (std::uint32_t offset = reg::isr; offset < reg::esr; offset += 0x10) at(offset) = {true, false, true, false, 0};
+    for (std::uint32_t offset = reg::isr; offset < reg::esr; offset += 0x10)
+        at(offset) = {true, false, true, false, 0};
     at(reg::esr) = {true, true, true, true, 0};
     at(reg::icr) = {true, true, true, true, icr_writable | icr_busy};
     at(reg::icr_high) = {true, true, false, false, 0xff00'0000};
-    at(0x320) = {true, true, true, true, 0x7'10ff};                                            // timer
-    for (std::uint32_t offset : {0x330, 0x340}) at(offset) = {true, true, true, true, 0x1'17ff}; // thermal, performance
-    for (std::uint32_t offset : {0x350, 0x360}) at(offset) = {true, true, true, true, 0x1'f7ff}; // LINT0, LINT1
-    at(0x370) = {true, true, true, true, 0x1'10ff};                                            // error
+    at(0x320) = {true, true, true, true, 0x7'10ff}; // timer
+    for (std::uint32_t offset : {0x330, 0x340})
+        at(offset) = {true, true, true, true, 0x1'17ff}; // thermal, performance
+    for (std::uint32_t offset : {0x350, 0x360})
+        at(offset) = {true, true, true, true, 0x1'f7ff}; // LINT0, LINT1
+    at(0x370) = {true, true, true, true, 0x1'10ff};      // error
     at(reg::initial_count) = {true, true, true, true, 0xffff'ffff};
     at(reg::divide) = {true, true, true, true, 0xb};
     at(reg::self_ipi) = {false, false, false, true, 0xff};
@@ -58,7 +64,8 @@ constexpr Rules make_rules() {
 constexpr Rules rules = make_rules();
 
 constexpr bool in_page(std::uint32_t offset) {
-    return offset < registers * 16 && (rules.rule[offset >> 4].x1_read || rules.rule[offset >> 4].x1_write);
+    return offset < registers * 16 &&
+           (rules.rule[offset >> 4].x1_read || rules.rule[offset >> 4].x1_write);
 }
 
 constexpr std::uint32_t lvt_read_only = 1u << 12 | 1u << 14; // delivery status, remote IRR
@@ -107,7 +114,8 @@ bool LocalApic::write_msr(std::uint32_t index, std::uint64_t value, ApicEffect &
         return true;
     }
     if (value >> 32) return false;
-    if (offset == reg::lvt_first && (low & timer_deadline_bit) && !features_.tsc_deadline) return false;
+    if (offset == reg::lvt_first && (low & timer_deadline_bit) && !features_.tsc_deadline)
+        return false;
     effect = offset == reg::self_ipi ? send(low | icr_self, true) : write_register(offset, low);
     return true;
 }
@@ -115,7 +123,8 @@ bool LocalApic::write_msr(std::uint32_t index, std::uint64_t value, ApicEffect &
 // "x2APIC State Transitions": out of x2APIC mode only to disabled, and into it only from xAPIC mode.
 bool LocalApic::set_base(std::uint64_t value) {
     const std::uint64_t page_bits = ((1ull << features_.phys_bits) - 1) & ~0xfffull;
-    if (!features_.present || (value & ~(page_bits | base_bsp | base_extended | base_enable))) return false;
+    if (!features_.present || (value & ~(page_bits | base_bsp | base_extended | base_enable)))
+        return false;
     const std::uint64_t before = base();
     const bool on = value & base_enable, extended = value & base_extended;
     if (extended && (!on || !features_.x2apic || !present())) return false;
@@ -136,21 +145,36 @@ std::uint32_t LocalApic::read_register(std::uint32_t offset) const {
     if (offset >= reg::lvt_first && offset <= reg::lvt_last)
         return lvt_[(offset - reg::lvt_first) >> 4].load(std::memory_order_relaxed);
     switch (offset) {
-    case reg::id: return x2apic() ? id_ : id_ << 24;
-    case reg::version: return version_value;
-    case reg::tpr: return tpr_;
-    case reg::apr: return arbitration_priority();
-    case reg::ppr: return ppr_;
-    case reg::ldr: return ldr_.load(std::memory_order_relaxed);
-    case reg::dfr: return dfr_.load(std::memory_order_relaxed);
-    case reg::svr: return svr_.load(std::memory_order_relaxed);
-    case reg::esr: return esr_;
-    case reg::icr: return static_cast<std::uint32_t>(icr_);
-    case reg::icr_high: return static_cast<std::uint32_t>(icr_ >> 32);
-    case reg::initial_count: return timer_.initial_count();
-    case reg::current_count: return timer_.current_count();
-    case reg::divide: return timer_.divide_configuration();
-    default: return 0; // remote read: nothing ever starts one
+    case reg::id:
+        return x2apic() ? id_ : id_ << 24;
+    case reg::version:
+        return version_value;
+    case reg::tpr:
+        return tpr_;
+    case reg::apr:
+        return arbitration_priority();
+    case reg::ppr:
+        return ppr_;
+    case reg::ldr:
+        return ldr_.load(std::memory_order_relaxed);
+    case reg::dfr:
+        return dfr_.load(std::memory_order_relaxed);
+    case reg::svr:
+        return svr_.load(std::memory_order_relaxed);
+    case reg::esr:
+        return esr_;
+    case reg::icr:
+        return static_cast<std::uint32_t>(icr_);
+    case reg::icr_high:
+        return static_cast<std::uint32_t>(icr_ >> 32);
+    case reg::initial_count:
+        return timer_.initial_count();
+    case reg::current_count:
+        return timer_.current_count();
+    case reg::divide:
+        return timer_.divide_configuration();
+    default:
+        return 0; // remote read: nothing ever starts one
     }
 }
 
@@ -180,16 +204,34 @@ ApicEffect LocalApic::write_register(std::uint32_t offset, std::uint32_t value) 
         return {};
     }
     switch (offset) {
-    case reg::tpr: set_tpr(static_cast<std::uint8_t>(value)); break;
-    case reg::eoi: return end_of_interrupt();
-    case reg::ldr: ldr_.store(value, std::memory_order_relaxed); break;
-    case reg::dfr: dfr_.store(value | 0x0fff'ffff, std::memory_order_relaxed); break;
-    case reg::svr: write_svr(value); break;
-    case reg::esr: latch_errors(); break;
-    case reg::icr_high: icr_ = static_cast<std::uint64_t>(value) << 32 | (icr_ & 0xffff'ffff); break;
-    case reg::initial_count: note_due(timer_.set_initial_count(value)); break;
-    case reg::divide: note_due(timer_.set_divide(value)); break;
-    default: break; // the id, which is fixed
+    case reg::tpr:
+        set_tpr(static_cast<std::uint8_t>(value));
+        break;
+    case reg::eoi:
+        return end_of_interrupt();
+    case reg::ldr:
+        ldr_.store(value, std::memory_order_relaxed);
+        break;
+    case reg::dfr:
+        dfr_.store(value | 0x0fff'ffff, std::memory_order_relaxed);
+        break;
+    case reg::svr:
+        write_svr(value);
+        break;
+    case reg::esr:
+        latch_errors();
+        break;
+    case reg::icr_high:
+        icr_ = static_cast<std::uint64_t>(value) << 32 | (icr_ & 0xffff'ffff);
+        break;
+    case reg::initial_count:
+        note_due(timer_.set_initial_count(value));
+        break;
+    case reg::divide:
+        note_due(timer_.set_divide(value));
+        break;
+    default:
+        break; // the id, which is fixed
     }
     return {};
 }
@@ -203,14 +245,16 @@ void LocalApic::write_lvt(unsigned index, std::uint32_t value) {
     }
     lvt_[index].store(value, std::memory_order_relaxed);
     if (index == lvt_timer)
-        note_due(timer_.configure(static_cast<ApicTimer::Mode>(value >> 17 & 3), value & lvt_masked));
+        note_due(
+            timer_.configure(static_cast<ApicTimer::Mode>(value >> 17 & 3), value & lvt_masked));
 }
 
 // "Local APIC State After It Has Been Software Disabled": all mask bits are set; what is requested or in service stays.
 void LocalApic::write_svr(std::uint32_t value) {
     svr_.store(value, std::memory_order_relaxed);
     if (value & software_enable) return;
-    for (unsigned i = 0; i < lvts; ++i) write_lvt(i, lvt_[i].load(std::memory_order_relaxed));
+    for (unsigned i = 0; i < lvts; ++i)
+        write_lvt(i, lvt_[i].load(std::memory_order_relaxed));
 }
 
 void LocalApic::latch_errors() { esr_ = errors_.exchange(0, std::memory_order_relaxed); }
@@ -224,7 +268,8 @@ ApicEffect LocalApic::send(std::uint64_t icr, bool wide) {
     ApicEffect effect;
     if (!decode_icr(icr, wide, effect.message)) return {};
     const DeliveryMode mode = effect.message.mode;
-    if ((mode == DeliveryMode::fixed || mode == DeliveryMode::lowest_priority) && effect.message.vector < 16) {
+    if ((mode == DeliveryMode::fixed || mode == DeliveryMode::lowest_priority) &&
+        effect.message.vector < 16) {
         error(error_send_vector);
         return {};
     }

@@ -11,7 +11,8 @@ constexpr unsigned divide_shift(std::uint32_t configuration) {
     const unsigned code = (configuration & 3) | (configuration & 8) >> 1;
     return (code + 1) & 7;
 }
-static_assert(divide_shift(0b1011) == 0 && divide_shift(0) == 1 && divide_shift(0b0011) == 4 && divide_shift(0b1010) == 7);
+static_assert(divide_shift(0b1011) == 0 && divide_shift(0) == 1 && divide_shift(0b0011) == 4 &&
+              divide_shift(0b1010) == 7);
 
 // A deadline farther away than this is looked at again when it is nearer.
 constexpr std::uint64_t longest_ns = 1ull << 40;

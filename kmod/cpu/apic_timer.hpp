@@ -56,8 +56,8 @@ class ApicTimer {
     void settle();
 
     hwv_host_vcpu *host_;
-    std::uint64_t due_ns_ = 0;      // one-shot, periodic: when the count reaches 0. 0: not counting
-    std::uint64_t deadline_ = 0;    // guest TSC. 0: disarmed
+    std::uint64_t due_ns_ = 0;   // one-shot, periodic: when the count reaches 0. 0: not counting
+    std::uint64_t deadline_ = 0; // guest TSC. 0: disarmed
     std::uint64_t tsc_offset_ = 0;
     std::uint64_t ns_per_tick_ = 1ull << 32; // of the TSC; 32.32 fixed point
     std::uint32_t initial_ = 0;

@@ -22,7 +22,8 @@ void sort(hwv_cpuid_entry *entries, std::uint32_t count) {
     for (std::uint32_t i = 1; i < count; ++i) {
         const hwv_cpuid_entry moving = entries[i];
         std::uint32_t j = i;
-        for (; j && before(moving, entries[j - 1]); --j) entries[j] = entries[j - 1];
+        for (; j && before(moving, entries[j - 1]); --j)
+            entries[j] = entries[j - 1];
         entries[j] = moving;
     }
 }
@@ -66,7 +67,8 @@ Status CpuidTable::set(const hwv_cpuid_entry *entries, std::uint32_t count, std:
 
 void CpuidTable::index() {
     for (auto &window : first_)
-        for (auto &place : window) place = absent;
+        for (auto &place : window)
+            place = absent;
     for (std::uint32_t i = count_; i-- > 0;)
         for (unsigned w = 0; w < windows; ++w)
             if (const std::uint32_t at = entries_[i].leaf - window_base[w]; at < window_size)
@@ -80,11 +82,21 @@ void CpuidTable::derive() {
         Feature needs;
     };
     static constexpr Cr4Rule rules[] = {
-        {cr4::vme | cr4::pvi, feature::vme}, {cr4::tsd, feature::tsc},     {cr4::de, feature::de},
-        {cr4::pse, feature::pse},            {cr4::pae, feature::pae},     {cr4::mce, feature::mce},
-        {cr4::pge, feature::pge},            {cr4::osfxsr, feature::fxsr}, {cr4::osxmmexcpt, feature::sse},
-        {cr4::umip, feature::umip},          {cr4::pcide, feature::pcid},  {cr4::fsgsbase, feature::fsgsbase},
-        {cr4::osxsave, feature::xsave},      {cr4::smep, feature::smep},   {cr4::smap, feature::smap},
+        {cr4::vme | cr4::pvi, feature::vme},
+        {cr4::tsd, feature::tsc},
+        {cr4::de, feature::de},
+        {cr4::pse, feature::pse},
+        {cr4::pae, feature::pae},
+        {cr4::mce, feature::mce},
+        {cr4::pge, feature::pge},
+        {cr4::osfxsr, feature::fxsr},
+        {cr4::osxmmexcpt, feature::sse},
+        {cr4::umip, feature::umip},
+        {cr4::pcide, feature::pcid},
+        {cr4::fsgsbase, feature::fsgsbase},
+        {cr4::osxsave, feature::xsave},
+        {cr4::smep, feature::smep},
+        {cr4::smap, feature::smap},
     };
     cr4_allowed_ = cr4::pce;
     for (const auto &rule : rules)
@@ -93,7 +105,8 @@ void CpuidTable::derive() {
     xcr0_allowed_ = e ? static_cast<std::uint64_t>(e->edx) << 32 | e->eax : 0;
     e = find(0, 0);
     max_basic_ = e ? e->eax : 0;
-    repeats_last_ = e && e->ebx == 0x756e'6547 && e->edx == 0x4965'6e69 && e->ecx == 0x6c65'746e; // "GenuineIntel"
+    repeats_last_ = e && e->ebx == 0x756e'6547 && e->edx == 0x4965'6e69 &&
+                    e->ecx == 0x6c65'746e; // "GenuineIntel"
     e = find(0x8000'0000, 0);
     max_extended_ = e ? e->eax : 0;
     e = find(0x8000'0008, 0);
@@ -127,7 +140,8 @@ const hwv_cpuid_entry *CpuidTable::beyond(std::uint32_t leaf, std::uint32_t subl
     return in_range ? nullptr : find(max_basic_, subleaf);
 }
 
-CpuidResult CpuidTable::lookup(std::uint32_t leaf, std::uint32_t subleaf, const CpuidState &state) const {
+CpuidResult CpuidTable::lookup(std::uint32_t leaf, std::uint32_t subleaf,
+                               const CpuidState &state) const {
     CpuidResult result;
     const hwv_cpuid_entry *e = find(leaf, subleaf);
     if (!e) [[unlikely]] {
@@ -139,7 +153,8 @@ CpuidResult CpuidTable::lookup(std::uint32_t leaf, std::uint32_t subleaf, const 
     return result;
 }
 
-void CpuidTable::adjust(std::uint32_t leaf, std::uint32_t subleaf, const CpuidState &state, CpuidResult &result) const {
+void CpuidTable::adjust(std::uint32_t leaf, std::uint32_t subleaf, const CpuidState &state,
+                        CpuidResult &result) const {
     constexpr std::uint32_t osxsave = 1u << 27, apic = 1u << 9;
     switch (leaf) {
     case leaf_features:
@@ -160,7 +175,8 @@ void CpuidTable::adjust(std::uint32_t leaf, std::uint32_t subleaf, const CpuidSt
         if (subleaf == 0 && result.ebx) result.ebx = xsave_bytes(state.xcr0, false);
         if (subleaf == 1 && result.ebx) result.ebx = xsave_bytes(state.xcr0, true);
         break;
-    default: break;
+    default:
+        break;
     }
 }
 

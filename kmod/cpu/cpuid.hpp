@@ -21,19 +21,22 @@ struct Feature {
 };
 
 namespace feature {
-inline constexpr Feature vme{1, 0, 3, 1}, de{1, 0, 3, 2}, pse{1, 0, 3, 3}, tsc{1, 0, 3, 4}, pae{1, 0, 3, 6},
-    mce{1, 0, 3, 7}, apic{1, 0, 3, 9}, mtrr{1, 0, 3, 12}, pge{1, 0, 3, 13}, mca{1, 0, 3, 14}, pat{1, 0, 3, 16},
-    fxsr{1, 0, 3, 24}, sse{1, 0, 3, 25}, htt{1, 0, 3, 28}, monitor{1, 0, 2, 3}, pcid{1, 0, 2, 17}, x2apic{1, 0, 2, 21},
-    tsc_deadline{1, 0, 2, 24}, xsave{1, 0, 2, 26};
-inline constexpr Feature fsgsbase{7, 0, 1, 0}, tsc_adjust{7, 0, 1, 1}, smep{7, 0, 1, 7}, invpcid{7, 0, 1, 10},
-    smap{7, 0, 1, 20}, umip{7, 0, 2, 2}, rdpid{7, 0, 2, 22}, spec_ctrl{7, 0, 3, 26}, stibp{7, 0, 3, 27},
-    flush_l1d{7, 0, 3, 28}, arch_capabilities{7, 0, 3, 29}, ssbd{7, 0, 3, 31};
-inline constexpr Feature syscall{0x8000'0001, 0, 3, 11}, nx{0x8000'0001, 0, 3, 20}, fxsr_opt{0x8000'0001, 0, 3, 25},
-    gib_pages{0x8000'0001, 0, 3, 26}, rdtscp{0x8000'0001, 0, 3, 27}, lm{0x8000'0001, 0, 3, 29};
+inline constexpr Feature vme{1, 0, 3, 1}, de{1, 0, 3, 2}, pse{1, 0, 3, 3}, tsc{1, 0, 3, 4},
+    pae{1, 0, 3, 6}, mce{1, 0, 3, 7}, apic{1, 0, 3, 9}, mtrr{1, 0, 3, 12}, pge{1, 0, 3, 13},
+    mca{1, 0, 3, 14}, pat{1, 0, 3, 16}, fxsr{1, 0, 3, 24}, sse{1, 0, 3, 25}, htt{1, 0, 3, 28},
+    monitor{1, 0, 2, 3}, pcid{1, 0, 2, 17}, x2apic{1, 0, 2, 21}, tsc_deadline{1, 0, 2, 24},
+    xsave{1, 0, 2, 26};
+inline constexpr Feature fsgsbase{7, 0, 1, 0}, tsc_adjust{7, 0, 1, 1}, smep{7, 0, 1, 7},
+    invpcid{7, 0, 1, 10}, smap{7, 0, 1, 20}, umip{7, 0, 2, 2}, rdpid{7, 0, 2, 22},
+    spec_ctrl{7, 0, 3, 26}, stibp{7, 0, 3, 27}, flush_l1d{7, 0, 3, 28},
+    arch_capabilities{7, 0, 3, 29}, ssbd{7, 0, 3, 31};
+inline constexpr Feature syscall{0x8000'0001, 0, 3, 11}, nx{0x8000'0001, 0, 3, 20},
+    fxsr_opt{0x8000'0001, 0, 3, 25}, gib_pages{0x8000'0001, 0, 3, 26},
+    rdtscp{0x8000'0001, 0, 3, 27}, lm{0x8000'0001, 0, 3, 29};
 inline constexpr Feature amd_ibpb{0x8000'0008, 0, 1, 12}, amd_ibrs{0x8000'0008, 0, 1, 14},
-    amd_stibp{0x8000'0008, 0, 1, 15}, amd_ssbd{0x8000'0008, 0, 1, 24}, amd_psfd{0x8000'0008, 0, 1, 28},
-    sbpb{0x8000'0021, 0, 0, 27};
-}
+    amd_stibp{0x8000'0008, 0, 1, 15}, amd_ssbd{0x8000'0008, 0, 1, 24},
+    amd_psfd{0x8000'0008, 0, 1, 28}, sbpb{0x8000'0021, 0, 0, 27};
+} // namespace feature
 
 // What of the vCPU's state CPUID shows.
 struct CpuidState {
@@ -53,7 +56,9 @@ class CpuidTable {
 
     bool has(Feature feature) const;
     std::uint64_t cr4_allowed() const { return cr4_allowed_; }
-    std::uint64_t xcr0_allowed() const { return xcr0_allowed_; } // to be ANDed with the facts' xcr0_guest
+    std::uint64_t xcr0_allowed() const {
+        return xcr0_allowed_;
+    } // to be ANDed with the facts' xcr0_guest
     unsigned phys_bits() const { return phys_bits_; }
     const hwv_cpuid_entry *entries() const { return entries_; }
     std::uint32_t count() const { return count_; }
@@ -71,7 +76,8 @@ class CpuidTable {
     std::uint32_t first(std::uint32_t leaf) const;
     bool present(std::uint32_t leaf) const;
     const hwv_cpuid_entry *beyond(std::uint32_t leaf, std::uint32_t subleaf) const;
-    void adjust(std::uint32_t leaf, std::uint32_t subleaf, const CpuidState &state, CpuidResult &result) const;
+    void adjust(std::uint32_t leaf, std::uint32_t subleaf, const CpuidState &state,
+                CpuidResult &result) const;
     std::uint32_t xsave_bytes(std::uint64_t components, bool compacted) const;
 
     hwv_cpuid_entry entries_[HWV_MAX_CPUID]{};
@@ -95,7 +101,8 @@ constexpr bool valid_xcr0(std::uint64_t value, std::uint64_t allowed) {
 
 // What the default table depends on.
 struct CpuidFacts {
-    void (*read)(std::uint32_t leaf, std::uint32_t subleaf, std::uint32_t (&out)[4]); // native::cpuid
+    void (*read)(std::uint32_t leaf, std::uint32_t subleaf,
+                 std::uint32_t (&out)[4]); // native::cpuid
     std::uint64_t xcr0_guest;
     std::uint32_t phys_bits;
     std::uint32_t tsc_khz;
@@ -115,7 +122,7 @@ inline constexpr std::uint32_t kvm_signature_leaf = 0x4000'0000, kvm_features_le
                                hwv_version_leaf = 0x4000'0101;
 // KVM_FEATURE_* that hwv implements: old and new clock MSRs, no I/O delay, steal time, PV EOI, kick (unhalt), IPI hypercall,
 // MSI with extended destination id, stable clock.
-inline constexpr std::uint32_t kvm_features = 1u << 0 | 1u << 1 | 1u << 3 | 1u << 5 | 1u << 6 | 1u << 7 | 1u << 11 |
-                                              1u << 15 | 1u << 24;
+inline constexpr std::uint32_t kvm_features =
+    1u << 0 | 1u << 1 | 1u << 3 | 1u << 5 | 1u << 6 | 1u << 7 | 1u << 11 | 1u << 15 | 1u << 24;
 
 } // namespace hwv::cpu

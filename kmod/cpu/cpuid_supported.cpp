@@ -9,7 +9,9 @@ namespace {
 constexpr std::uint32_t all = ~0u;
 
 template <typename... Bits>
-constexpr std::uint32_t bits(Bits... n) { return (0u | ... | (1u << n)); }
+constexpr std::uint32_t bits(Bits... n) {
+    return (0u | ... | (1u << n));
+}
 
 // host & mask | force, register by register: EAX, EBX, ECX, EDX
 struct Row {
@@ -21,12 +23,15 @@ struct Row {
 };
 
 // Leaf 1 ECX less: DTES64, MONITOR, DS-CPL, VMX, SMX, EIST, TM2, CNXT, SDBG, xTPR, PDCM, DCA. EDX less: PSN, DS, ACPI, TM, PBE.
-constexpr std::uint32_t leaf1_ecx = bits(0, 1, 9, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 28, 29, 30);
-constexpr std::uint32_t leaf1_edx = bits(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 14, 15, 16, 17, 19, 23, 24, 25, 26, 27);
+constexpr std::uint32_t leaf1_ecx =
+    bits(0, 1, 9, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 28, 29, 30);
+constexpr std::uint32_t leaf1_edx =
+    bits(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 14, 15, 16, 17, 19, 23, 24, 25, 26, 27);
 constexpr std::uint32_t leaf1_ecx_forced = bits(21, 24, 31); // x2APIC, TSC deadline, hypervisor
 // Leaf 7 EBX less: SGX, RDT, MPX, PT. ECX less: PKU, WAITPKG, CET, LA57, TME, KL, BUS_LOCK, ENQCMD, PKS. EDX less: UINTR,
 // SRBDS_CTRL, hybrid, PCONFIG, LBR, IBT, AMX, CORE_CAPABILITIES.
-constexpr std::uint32_t leaf7_ebx = bits(0, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 16, 17, 18, 19, 20, 21, 23, 24, 26, 27, 28, 29, 30, 31);
+constexpr std::uint32_t leaf7_ebx = bits(0, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 16, 17, 18, 19, 20, 21,
+                                         23, 24, 26, 27, 28, 29, 30, 31);
 constexpr std::uint32_t leaf7_ebx_forced = bits(1); // TSC_ADJUST
 constexpr std::uint32_t leaf7_ecx = bits(0, 1, 2, 6, 8, 9, 10, 11, 12, 14, 22, 25, 27, 28);
 constexpr std::uint32_t leaf7_edx = bits(2, 3, 4, 8, 10, 14, 16, 23, 26, 27, 28, 29, 31);
@@ -34,7 +39,8 @@ constexpr std::uint32_t leaf7_edx_spec = bits(26, 27, 31);
 constexpr std::uint32_t leaf7_1_eax = bits(4, 5, 10, 11, 12, 23);
 // 0x80000001 ECX less: SVM, ExtApicSpace, OSVW, IBS, SKINIT, WDT, LWP, TCE, NodeId, performance counters, breakpoints, MWAITX.
 constexpr std::uint32_t ext1_ecx = bits(0, 4, 5, 6, 7, 8, 11, 16, 21, 22);
-constexpr std::uint32_t ext1_edx = bits(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 14, 15, 16, 17, 20, 22, 23, 24, 25, 26, 27, 29, 30, 31);
+constexpr std::uint32_t ext1_edx = bits(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 14, 15, 16, 17,
+                                        20, 22, 23, 24, 25, 26, 27, 29, 30, 31);
 // 0x80000008 EBX: CLZERO, XSAVEERPTR, WBNOINVD, IBPB and what goes with SPEC_CTRL, SSB_NO, BTC_NO, IBPB_RET. Not RDPRU, INVLPGB.
 constexpr std::uint32_t ext8_ebx = bits(0, 2, 9, 12, 14, 15, 16, 17, 18, 24, 26, 28, 29, 30);
 constexpr std::uint32_t ext8_ebx_spec = bits(14, 15, 16, 17, 18, 24, 28);
@@ -72,7 +78,10 @@ constexpr StateRule state_rules[] = {
     {0x1, 0, 1, {0, 0, bits(26, 28, 12, 29), 0}}, // XSAVE and all that is built on it
     {0x1, 0, xcr0_avx, {0, 0, bits(28, 12, 29), 0}},
     {0x7, 0, xcr0_avx, {0, bits(5), bits(9, 10), 0}},
-    {0x7, 0, xcr0_avx512, {0, bits(16, 17, 21, 26, 27, 28, 30, 31), bits(1, 6, 11, 12, 14), bits(2, 3, 8, 23)}},
+    {0x7,
+     0,
+     xcr0_avx512,
+     {0, bits(16, 17, 21, 26, 27, 28, 30, 31), bits(1, 6, 11, 12, 14), bits(2, 3, 8, 23)}},
     {0x7, 1, xcr0_avx, {bits(4, 23), 0, 0, 0}},
     {0x7, 1, xcr0_avx512, {bits(5), 0, 0, 0}},
     {0x8000'0001, 0, xcr0_avx, {0, 0, bits(11, 16), 0}},
@@ -80,7 +89,8 @@ constexpr StateRule state_rules[] = {
 
 class Builder {
   public:
-    Builder(const CpuidFacts &facts, hwv_cpuid_entry *out, std::uint32_t room) : facts_{facts}, out_{out}, room_{room} {
+    Builder(const CpuidFacts &facts, hwv_cpuid_entry *out, std::uint32_t room)
+        : facts_{facts}, out_{out}, room_{room} {
         std::uint32_t r[4];
         facts_.read(0, 0, r);
         host_basic_ = r[0];
@@ -89,7 +99,8 @@ class Builder {
     }
 
     std::uint32_t build() {
-        for (const Row &row : rows) masked(row);
+        for (const Row &row : rows)
+            masked(row);
         caches(0x4);
         topology();
         xstate();
@@ -101,11 +112,14 @@ class Builder {
     }
 
   private:
-    bool host_has(std::uint32_t leaf) const { return leaf & 0x8000'0000 ? leaf <= host_extended_ : leaf <= host_basic_; }
+    bool host_has(std::uint32_t leaf) const {
+        return leaf & 0x8000'0000 ? leaf <= host_extended_ : leaf <= host_basic_;
+    }
 
     void add(std::uint32_t leaf, std::uint32_t subleaf, CpuidResult r, bool by_subleaf = false) {
         if (count_ < room_)
-            out_[count_] = {leaf, subleaf, by_subleaf ? HWV_CPUID_SUBLEAF : 0, r.eax, r.ebx, r.ecx, r.edx, 0};
+            out_[count_] = {leaf,  subleaf, by_subleaf ? HWV_CPUID_SUBLEAF : 0, r.eax, r.ebx, r.ecx,
+                            r.edx, 0};
         ++count_;
     }
 
@@ -114,10 +128,13 @@ class Builder {
         if (!host_has(row.leaf) && !made_up) return;
         std::uint32_t r[4] = {};
         if (host_has(row.leaf)) facts_.read(row.leaf, row.subleaf, r);
-        for (unsigned i = 0; i < 4; ++i) r[i] = (r[i] & row.mask[i]) | row.force[i];
+        for (unsigned i = 0; i < 4; ++i)
+            r[i] = (r[i] & row.mask[i]) | row.force[i];
         for (const StateRule &rule : state_rules)
-            if (rule.leaf == row.leaf && rule.subleaf == row.subleaf && (facts_.xcr0_guest & rule.needs) != rule.needs)
-                for (unsigned i = 0; i < 4; ++i) r[i] &= ~rule.mask[i];
+            if (rule.leaf == row.leaf && rule.subleaf == row.subleaf &&
+                (facts_.xcr0_guest & rule.needs) != rule.needs)
+                for (unsigned i = 0; i < 4; ++i)
+                    r[i] &= ~rule.mask[i];
         finish(row.leaf, row.subleaf, r);
         add(row.leaf, row.subleaf, {r[0], r[1], r[2], r[3]}, row.by_subleaf);
     }
@@ -193,10 +210,12 @@ class Builder {
     }
 
     void paravirtual() {
-        add(kvm_signature_leaf, 0, {kvm_timing_leaf, 0x4b4d'564b, 0x564b'4d56, 0x0000'004d}); // "KVMKVMKVM\0\0\0"
+        add(kvm_signature_leaf, 0,
+            {kvm_timing_leaf, 0x4b4d'564b, 0x564b'4d56, 0x0000'004d}); // "KVMKVMKVM\0\0\0"
         add(kvm_features_leaf, 0, {kvm_features, 0, 0, 0});
         add(kvm_timing_leaf, 0, {facts_.tsc_khz, apic_timer_khz, 0, 0});
-        add(hwv_signature_leaf, 0, {hwv_version_leaf, 0x6876'7768, 0x7768'7677, 0x7677'6876}); // "hwvhwvhwvhwv"
+        add(hwv_signature_leaf, 0,
+            {hwv_version_leaf, 0x6876'7768, 0x7768'7677, 0x7677'6876}); // "hwvhwvhwvhwv"
         add(hwv_version_leaf, 0, {HWV_ABI_VERSION, 0, 0, 0});
     }
 

@@ -14,7 +14,8 @@ struct Place {
     bool cmp_legacy;       // the make that says "logical processors are cores" this way
 };
 
-constexpr std::uint32_t replace(std::uint32_t value, unsigned low, unsigned width, std::uint32_t field) {
+constexpr std::uint32_t replace(std::uint32_t value, unsigned low, unsigned width,
+                                std::uint32_t field) {
     const std::uint32_t mask = ((1u << width) - 1) << low;
     return (value & ~mask) | (field << low & mask);
 }
@@ -28,8 +29,12 @@ constexpr std::uint32_t sharers(std::uint32_t cache_eax, std::uint32_t package) 
 void rewrite(hwv_cpuid_entry &e, const Place &place) {
     const std::uint32_t span = (1u << place.id_bits) - 1; // of ids
     switch (e.leaf) {
-    case 0x1: e.edx = place.cores > 1 ? e.edx | htt : e.edx & ~htt; break;
-    case 0x4: e.eax = replace(replace(e.eax, 14, 12, sharers(e.eax, span)), 26, 6, span); break;
+    case 0x1:
+        e.edx = place.cores > 1 ? e.edx | htt : e.edx & ~htt;
+        break;
+    case 0x4:
+        e.eax = replace(replace(e.eax, 14, 12, sharers(e.eax, span)), 26, 6, span);
+        break;
     case 0xb:
     case 0x1f:
         if (e.subleaf == 0) e.eax = 0, e.ebx = 1, e.ecx = 1 << 8;
@@ -42,28 +47,38 @@ void rewrite(hwv_cpuid_entry &e, const Place &place) {
     case 0x8000'0008:
         if (place.cmp_legacy) e.ecx = place.id_bits << 12 | (place.cores - 1);
         break;
-    case 0x8000'001d: e.eax = replace(e.eax, 14, 12, sharers(e.eax, place.cores - 1)); break;
-    default: break;
+    case 0x8000'001d:
+        e.eax = replace(e.eax, 14, 12, sharers(e.eax, place.cores - 1));
+        break;
+    default:
+        break;
     }
 }
 
 void identify(hwv_cpuid_entry &e, std::uint32_t apic_id) {
     switch (e.leaf) {
-    case 0x1: e.ebx = replace(e.ebx, 24, 8, apic_id); break;
+    case 0x1:
+        e.ebx = replace(e.ebx, 24, 8, apic_id);
+        break;
     case 0xb:
-    case 0x1f: e.edx = apic_id; break;
+    case 0x1f:
+        e.edx = apic_id;
+        break;
     case 0x8000'001e:
         e.eax = apic_id;
         e.ebx = apic_id & 0xff; // core id; one thread a core
         e.ecx = 0;              // one node
         break;
-    default: break;
+    default:
+        break;
     }
 }
 
 constexpr bool amd_like(const hwv_cpuid_entry &e) {
-    const bool amd = e.ebx == 0x6874'7541 && e.edx == 0x6974'6e65 && e.ecx == 0x444d'4163;   // "AuthenticAMD"
-    const bool hygon = e.ebx == 0x6f67'7948 && e.edx == 0x6e65'476e && e.ecx == 0x656e'6975; // "HygonGenuine"
+    const bool amd =
+        e.ebx == 0x6874'7541 && e.edx == 0x6974'6e65 && e.ecx == 0x444d'4163; // "AuthenticAMD"
+    const bool hygon =
+        e.ebx == 0x6f67'7948 && e.edx == 0x6e65'476e && e.ecx == 0x656e'6975; // "HygonGenuine"
     return amd || hygon;
 }
 
@@ -75,7 +90,8 @@ void place_vcpu(hwv_cpuid_entry *entries, std::uint32_t count, std::uint32_t api
         if (entries[i].leaf == 0x0) place.cmp_legacy = amd_like(entries[i]);
         if (entries[i].leaf == 0x1) place.cores = entries[i].ebx >> 16 & 0xff;
     }
-    place.id_bits = place.cores > 1 ? static_cast<std::uint32_t>(std::bit_width(place.cores - 1)) : 0;
+    place.id_bits =
+        place.cores > 1 ? static_cast<std::uint32_t>(std::bit_width(place.cores - 1)) : 0;
     for (std::uint32_t i = 0; i < count; ++i) {
         if (place.cores) rewrite(entries[i], place);
         identify(entries[i], apic_id);

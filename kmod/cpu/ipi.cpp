@@ -22,8 +22,10 @@ constexpr bool x2apic_match(std::uint32_t logical, std::uint32_t wanted) {
 }
 
 static_assert(flat_match(0x04, 0x06) && !flat_match(0x04, 0x03));
-static_assert(cluster_match(0x21, 0x23) && !cluster_match(0x21, 0x13) && !cluster_match(0x21, 0x22));
-static_assert(x2apic_match(x2apic_logical_id(0x25), 0x0002'0020) && !x2apic_match(x2apic_logical_id(5), 0x0002'0020));
+static_assert(cluster_match(0x21, 0x23) && !cluster_match(0x21, 0x13) &&
+              !cluster_match(0x21, 0x22));
+static_assert(x2apic_match(x2apic_logical_id(0x25), 0x0002'0020) &&
+              !x2apic_match(x2apic_logical_id(5), 0x0002'0020));
 
 } // namespace
 
@@ -68,7 +70,8 @@ bool matches(const InterruptMessage &message, const Address &address) {
     if (message.destination > 0xff) return false;
     const auto own = static_cast<std::uint8_t>(address.logical >> 24);
     const auto wanted = static_cast<std::uint8_t>(message.destination);
-    return address.format >> 28 == flat_format ? flat_match(own, wanted) : cluster_match(own, wanted);
+    return address.format >> 28 == flat_format ? flat_match(own, wanted)
+                                               : cluster_match(own, wanted);
 }
 
 } // namespace hwv::cpu

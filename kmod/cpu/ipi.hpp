@@ -9,7 +9,16 @@
 namespace hwv::cpu {
 
 // As encoded in ICR, LVT entries and MSI data.
-enum class DeliveryMode : std::uint8_t { fixed, lowest_priority, smi, reserved, nmi, init, start_up, extint };
+enum class DeliveryMode : std::uint8_t {
+    fixed,
+    lowest_priority,
+    smi,
+    reserved,
+    nmi,
+    init,
+    start_up,
+    extint
+};
 
 enum class Shorthand : std::uint8_t { none, self, all, others };
 
@@ -41,7 +50,9 @@ bool decode_msi(std::uint64_t address, std::uint32_t data, InterruptMessage &out
 bool decode_icr(std::uint64_t icr, bool wide, InterruptMessage &out);
 
 // The logical id that an x2APIC has by its physical one.
-constexpr std::uint32_t x2apic_logical_id(std::uint32_t id) { return (id >> 4) << 16 | 1u << (id & 0xf); }
+constexpr std::uint32_t x2apic_logical_id(std::uint32_t id) {
+    return (id >> 4) << 16 | 1u << (id & 0xf);
+}
 
 // What of a local APIC decides whether it is meant by a destination.
 struct Address {
@@ -79,10 +90,14 @@ unsigned hand_over(Bus &bus, unsigned id, const InterruptMessage &message) {
 template <typename Bus>
 bool meant(Bus &bus, unsigned id, const InterruptMessage &message, unsigned source) {
     switch (message.shorthand) {
-    case Shorthand::self: return id == source;
-    case Shorthand::all: return true;
-    case Shorthand::others: return id != source;
-    case Shorthand::none: break;
+    case Shorthand::self:
+        return id == source;
+    case Shorthand::all:
+        return true;
+    case Shorthand::others:
+        return id != source;
+    case Shorthand::none:
+        break;
     }
     auto *apic = bus.apic(id);
     return apic && apic->present() && matches(message, apic->address());
@@ -110,14 +125,19 @@ inline constexpr unsigned no_source = ~0u;
 // Delivers to all that are meant; `source` is the sender's id, or no_source for devices. Any context. Returns how many accepted.
 template <typename Bus>
 unsigned deliver(Bus &bus, const InterruptMessage &message, unsigned source = no_source) {
-    if (message.mode == DeliveryMode::lowest_priority) return detail::arbitrate(bus, message, source);
+    if (message.mode == DeliveryMode::lowest_priority)
+        return detail::arbitrate(bus, message, source);
     if (message.shorthand == Shorthand::self) return detail::hand_over(bus, source, message);
     // One physical destination is the common case and needs no search: an APIC's id is its vCPU's.
-    if (message.shorthand == Shorthand::none && !message.logical && message.destination != broadcast)
-        return message.destination < bus.size() ? detail::hand_over(bus, message.destination, message) : 0;
+    if (message.shorthand == Shorthand::none && !message.logical &&
+        message.destination != broadcast)
+        return message.destination < bus.size()
+                   ? detail::hand_over(bus, message.destination, message)
+                   : 0;
     unsigned accepted = 0;
     for (unsigned id = 0; id < bus.size(); ++id)
-        if (detail::meant(bus, id, message, source)) accepted += detail::hand_over(bus, id, message);
+        if (detail::meant(bus, id, message, source))
+            accepted += detail::hand_over(bus, id, message);
     return accepted;
 }
 

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// fetch.hpp - the instruction at RIP: by the CPU's own bytes where it hands them over, else by walking the guest's tables;
+// and moving RIP behind it.
+#pragma once
+#include "core/vcpu_of.hpp"
+
+namespace hwv {
+
+// Guest memory as the walker reads it. First what is present, without sleeping: that is nearly always enough.
+class GuestWords {
+  public:
+    GuestWords(Memory &memory, SlotCache &cache, bool atomic) : memory_{memory}, cache_{cache}, atomic_{atomic} {}
+    std::optional<std::uint64_t> read64(std::uint64_t gpa) {
+        std::uint64_t word;
+        if (!memory_.read(gpa, &word, 8, cache_, atomic_)) return std::nullopt;
+        return word;
+    }
+
+  private:
+    Memory &memory_;
+    SlotCache &cache_;
+    bool atomic_;
+};
+
+// Up to 15 bytes from linear address `linear`; fewer where the next page is not there.
+inline Fetched fetch_linear(Vcpu &v, const npt::GuestPaging &paging, std::uint64_t linear, npt::Access access, bool atomic) {
+    Fetched out;
+    GuestWords words{v.memory, v.slot_cache, atomic};
+    npt::Walker<GuestWords> walker{paging, words};
+    while (out.count < 15) {
+        const std::uint64_t at = linear + out.count;
+        const npt::Translation t = walker.translate(at, access);
+        if (t.status != npt::WalkStatus::ok) break;
+        const std::uint64_t left = npt::page_size - (at & (npt::page_size - 1));
+        const auto part = static_cast<std::uint8_t>(left < 15u - out.count ? left : 15u - out.count);
+        if (!v.memory.read(t.gpa, out.bytes + out.count, part, v.slot_cache, atomic)) break;
+        out.count = static_cast<std::uint8_t>(out.count + part);
+    }
+    return out;
+}
+
+template <Backend B>
+Fetched VcpuOf<B>::fetch() {
+    Fetched out;
+    if (const std::uint8_t *given = backend.instruction_bytes(raw); given && given[0]) {
+        out.count = given[0] < 15 ? given[0] : 15;
+        for (unsigned i = 0; i < out.count; ++i) out.bytes[i] = given[1 + i];
+        return out;
+    }
+    const npt::GuestPaging paging = guest_paging();
+    const Segment cs = backend.segment(HWV_CS);
+    const bool long_code = long_mode(backend.efer()) && (cs.attributes & segment::l);
+    const std::uint64_t linear = long_code ? backend.rip() : (cs.base + backend.rip()) & 0xffff'ffff;
+    const npt::Access access{.kind = npt::AccessKind::fetch, .user = backend.cpl() == 3};
+    out = fetch_linear(*this, paging, linear, access, true);
+    if (out.count) return out;
+    MaySleep scope;
+    return fetch_linear(*this, paging, linear, access, false);
+}
+
+template <Backend B>
+std::optional<Instruction> VcpuOf<B>::instruction(ExitReason reason) {
+    const CodeSize size = code_size();
+    const Fetched f = fetch();
+    auto i = decode_instruction(f.bytes, f.count, size);
+    if (!i || !matches(*i, reason)) return std::nullopt;
+    return i;
+}
+
+// Architecturally an instruction that completes ends the STI and MOV SS shadows, clears RF and, with TF, traps.
+template <Backend B>
+void VcpuOf<B>::advance(std::uint8_t length) {
+    const std::uint64_t next = backend.rip() + length;
+    backend.set_rip(wide() ? next : next & 0xffff'ffff);
+    if (backend.shadow()) backend.set_shadow(0);
+    const std::uint64_t flags = backend.rflags();
+    if (flags & rflags::rf) backend.set_rflags(flags & ~rflags::rf);
+    if (!(flags & rflags::tf)) return;
+    constexpr std::uint64_t single_step = 1u << 14; // DR6.BS
+    backend.set_debug(6, backend.debug(6) | single_step);
+    backend.inject(exception(vector::debug));
+}
+
+template <Backend B>
+Outcome VcpuOf<B>::raise(const Event &exception) {
+    const Event first = backend.injecting();
+    if (first.type == HWV_EVENT_INTERRUPT) deferred = first; // it comes again when the guest can take it
+    const Event event = first.type == HWV_EVENT_EXCEPTION ? combine(first, exception) : exception;
+    if (!event) return shutdown(Exit{.reason = HWV_EXIT_SHUTDOWN});
+    backend.inject(event);
+    check_events = true;
+    return Outcome::resume_same;
+}
+
+template <Backend B>
+Outcome VcpuOf<B>::shutdown(const Exit &exit) {
+    mp_state = HWV_MP_SHUTDOWN;
+    backend.inject({});
+    leave(HWV_EXIT_SHUTDOWN, exit);
+    wanted |= HWV_REGS_ALL;
+    return Outcome::to_user;
+}
+
+template <Backend B>
+Outcome VcpuOf<B>::fail(const Exit &exit, hwv_error code, int error, std::uint64_t detail) {
+    leave(HWV_EXIT_ERROR, exit).error = {.code = static_cast<__u32>(code), .code2 = error, .detail = detail, .insn = {}};
+    wanted |= HWV_REGS_ALL;
+    return Outcome::to_user;
+}
+
+template <Backend B>
+hwv_exit &VcpuOf<B>::leave(std::uint32_t reason, const Exit &exit) {
+    hwv_exit &e = run->exit;
+    e.reason = reason;
+    e.rip = backend.rip();
+    e.next_rip = exit.length ? backend.rip() + exit.length : 0;
+    e.raw_reason = exit.raw_reason;
+    e.raw_info[0] = exit.raw_info[0];
+    e.raw_info[1] = exit.raw_info[1];
+    return e;
+}
+
+} // namespace hwv

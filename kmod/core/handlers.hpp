@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// handlers.hpp - what the kernel does at each exit: one exhaustive switch. Handlers run with preemption off.
+#pragma once
+#include "core/fetch.hpp"
+#include "core/handlers_control.hpp"
+#include "core/handlers_io.hpp"
+#include "core/handlers_memory.hpp"
+
+namespace hwv {
+
+// Completes an instruction: by the CPU's word for its length, else by decoding it. An instruction that is not the one
+// that exited was rewritten meanwhile: the guest runs on and shows what it is now.
+template <Backend B>
+Outcome complete_as(VcpuOf<B> &v, const Exit &exit, Outcome done) {
+    if (done != Outcome::resume_next && done != Outcome::to_user_next) return done;
+    v.advance(exit.length);
+    return done;
+}
+
+template <Backend B>
+Outcome on_cpuid(VcpuOf<B> &v) {
+    const cpu::CpuidResult r = v.cpuid.lookup(static_cast<std::uint32_t>(v.gprs[HWV_RAX]), static_cast<std::uint32_t>(v.gprs[HWV_RCX]),
+                                              {.xcr0 = v.xcr0, .osxsave = (v.backend.cr4() & cr4::osxsave) != 0, .apic_enabled = v.apic.present()});
+    v.gprs[HWV_RAX] = r.eax;
+    v.gprs[HWV_RBX] = r.ebx;
+    v.gprs[HWV_RCX] = r.ecx;
+    v.gprs[HWV_RDX] = r.edx;
+    return Outcome::resume_next;
+}
+
+template <Backend B>
+Outcome on_hlt(VcpuOf<B> &v, const Exit &exit) {
+    if (v.vm.has(HWV_VM_HLT_TO_USER)) {
+        v.leave(HWV_EXIT_HLT, exit);
+        return Outcome::to_user_next;
+    }
+    v.mp_state = HWV_MP_HALTED;
+    return Outcome::resume_next;
+}
+
+// #DB and #AC are always intercepted, so that no guest can hold a CPU in an endless delivery loop, and given back.
+template <Backend B>
+Outcome on_exception(VcpuOf<B> &v, const Exit &exit) {
+    const ExceptionInfo &x = exit.exception;
+    if (x.vector == vector::machine_check) {
+        hwv_exit &e = v.leave(HWV_EXIT_MACHINE_CHECK, exit);
+        e.error = {};
+        return Outcome::to_user;
+    }
+    if (x.vector == vector::debug) v.backend.set_debug(6, v.backend.debug(6) | x.dr6);
+    if (x.vector == vector::page_fault) v.backend.set_cr2(x.address);
+    return v.raise({HWV_EVENT_EXCEPTION, x.vector, x.has_error_code, 0, x.error_code});
+}
+
+template <Backend B>
+Outcome on_interrupt_window(VcpuOf<B> &v, const Exit &exit) {
+    v.backend.want_interrupt_window(false, 0);
+    v.check_events = true;
+    if (!v.window_wanted || v.asked() || !v.interruptible()) return Outcome::resume_same;
+    v.leave(HWV_EXIT_INTERRUPT_WINDOW, exit);
+    return Outcome::to_user;
+}
+
+template <Backend B>
+Outcome on_invalid_state(VcpuOf<B> &v, const Exit &exit) {
+    v.backend.inject({});
+    v.leave(HWV_EXIT_INVALID_STATE, exit).invalid_rule = exit.raw_info[0];
+    v.wanted |= HWV_REGS_ALL;
+    return Outcome::to_user;
+}
+
+// Instructions whose length the exit does not tell are measured before they are executed.
+constexpr bool is_instruction(ExitReason reason) {
+    switch (reason) {
+    case HWV_EXIT_HLT: case HWV_EXIT_CPUID: case HWV_EXIT_IO: case HWV_EXIT_MSR_READ: case HWV_EXIT_MSR_WRITE:
+    case HWV_EXIT_HYPERCALL: case HWV_EXIT_RDTSC: case HWV_EXIT_RDTSCP: case HWV_EXIT_INVLPG: case HWV_EXIT_INVD:
+    case HWV_EXIT_WBINVD: case HWV_EXIT_PAUSE: case HWV_EXIT_XSETBV: return true;
+    default: return false;
+    }
+}
+
+template <Backend B>
+Outcome dispatch(VcpuOf<B> &v, const Exit &exit) {
+    switch (exit.reason) {
+    case HWV_EXIT_HOST_INTERRUPT:
+    case HWV_EXIT_HOST_NMI:
+    case HWV_EXIT_INIT:
+    case HWV_EXIT_SMI:
+    case HWV_EXIT_TIMER: return Outcome::resume_same;
+    case HWV_EXIT_IO: return on_io(v, exit);
+    case HWV_EXIT_MSR_READ: return on_msr_read(v, exit);
+    case HWV_EXIT_MSR_WRITE: return on_msr_write(v, exit);
+    case HWV_EXIT_CPUID: return on_cpuid(v);
+    case HWV_EXIT_HLT: return on_hlt(v, exit);
+    case HWV_EXIT_HYPERCALL: return on_hypercall(v, exit);
+    case HWV_EXIT_PAGE_FAULT: return on_page_fault(v, exit);
+    case HWV_EXIT_EXCEPTION: return on_exception(v, exit);
+    case HWV_EXIT_INTERRUPT_WINDOW: return on_interrupt_window(v, exit);
+    case HWV_EXIT_NMI_WINDOW:
+        v.backend.want_nmi_window(false);
+        v.check_events = true;
+        return Outcome::resume_same;
+    case HWV_EXIT_CR_READ:
+    case HWV_EXIT_CR_WRITE: return on_control_register(v, exit);
+    case HWV_EXIT_DR_ACCESS: v.backend.grant_debug(); return Outcome::resume_same;
+    case HWV_EXIT_XSETBV: return on_xsetbv(v);
+    case HWV_EXIT_RDTSC:
+    case HWV_EXIT_RDTSCP: return on_rdtsc(v, exit);
+    case HWV_EXIT_RDPMC: return v.gp(); // no counters are offered
+    case HWV_EXIT_INVLPG: v.backend.flush_translations(); return Outcome::resume_next;
+    case HWV_EXIT_INVD: // never passed through: it would drop the host's dirty lines
+    case HWV_EXIT_WBINVD:
+    case HWV_EXIT_PAUSE: return Outcome::resume_next;
+    case HWV_EXIT_MONITOR:
+    case HWV_EXIT_MWAIT:
+    case HWV_EXIT_RSM:
+    case HWV_EXIT_RDPRU:
+    case HWV_EXIT_VIRT_INSTRUCTION: return v.ud(); // not offered by CPUID
+    case HWV_EXIT_SHUTDOWN: return v.shutdown(exit);
+    case HWV_EXIT_INVALID_STATE: return on_invalid_state(v, exit);
+    case HWV_EXIT_MACHINE_CHECK: return v.fail(exit, HWV_ERROR_VIRT_FAULT);
+    case HWV_EXIT_DESCRIPTOR:
+    case HWV_EXIT_TASK_SWITCH:
+    case HWV_EXIT_STEP:
+    case HWV_EXIT_INVPCID:
+    case HWV_EXIT_UNKNOWN:
+    case HWV_EXIT_NONE:
+    case HWV_EXIT_CPU_REASONS:
+    case HWV_EXIT_MMIO:
+    case HWV_EXIT_EOI:
+    case HWV_EXIT_KICKED:
+    case HWV_EXIT_ERROR:
+    case HWV_EXIT_RESET: break;
+    }
+    return v.fail(exit, HWV_ERROR_RAW);
+}
+
+template <Backend B>
+Outcome VcpuOf<B>::handle(const Exit &exit) {
+    if (exit.delivering) {
+        backend.inject(exit.delivering);
+        check_events = true;
+    }
+    if (exit.length || !is_instruction(exit.reason)) return complete_as(*this, exit, dispatch(*this, exit));
+    const auto i = instruction(exit.reason);
+    if (!i) return Outcome::resume_same;
+    Exit measured = exit;
+    measured.length = i->length;
+    return complete_as(*this, measured, dispatch(*this, measured));
+}
+
+} // namespace hwv

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// paged_memory.hpp - the half of a VM's memory that knows the table's format: faults, slots' changes, host invalidations.
+#pragma once
+#include "core/memory.hpp"
+
+namespace hwv {
+
+enum class FaultResult : std::uint8_t { mapped, mmio };
+
+template <npt::Format Format>
+class PagedMemory : public Memory {
+  public:
+    using Table = npt::Table<Format, HostMemory>;
+
+    PagedMemory(Vm &vm, std::uint64_t gpa_limit) : Memory{vm, gpa_limit}, table_{Format{hwv_host_facts()->sme_mask}} {}
+    ~PagedMemory() {
+        Gather gather;
+        table_.destroy(gather, [](const npt::Leaf &) {});
+        while (const auto page = gather.freed.pop()) free_table_page(*page);
+    }
+
+    Status init() {
+        SparePages spare;
+        TRY(spare.top_up(1));
+        return table_.init(spare) ? Status{} : Status{Error::no_memory};
+    }
+
+    std::uint64_t root_pointer() const { return table_.root_pointer(); }
+
+    // Process context. Maps the page a guest access missed. mmio: no memory there, or a write to a read-only slot.
+    Result<FaultResult> fault(const FaultAccess &access, hwv_host_vm *host, SlotCache &cache, SparePages &spare);
+
+    Status set_memory(const hwv_memory &request);
+    Status harvest(const hwv_dirty_log &request, std::uint64_t *words);
+    void unmap_hva(std::uint64_t start, std::uint64_t end);
+    bool age_hva(std::uint64_t start, std::uint64_t end, bool clear);
+
+  private:
+    npt::Leaf leaf_for(const FaultAccess &access, const npt::MemorySlot &slot, const hwv_host_fault &host) const;
+    void drop(npt::GfnRange range);
+    auto retirer() {
+        return [this](const npt::Leaf &leaf) { retire(leaf); };
+    }
+
+    Table table_;
+};
+
+template <npt::Format Format>
+npt::Leaf PagedMemory<Format>::leaf_for(const FaultAccess &access, const npt::MemorySlot &slot,
+                                        const hwv_host_fault &host) const {
+    const struct hwv_host_facts &facts = *hwv_host_facts();
+    const npt::Level level = npt::mapping_level({.gpa = access.gpa,
+                                                 .slot_gpa = slot.gpa,
+                                                 .slot_size = slot.size,
+                                                 .slot_hva = slot.hva,
+                                                 .host_level = static_cast<npt::Level>(host.level),
+                                                 .cpu_level = facts.huge_1g ? npt::Level::page_1g : npt::Level::page_2m,
+                                                 .dirty_log = slot.logs_dirty(),
+                                                 .nx_split = facts.nx_split != 0});
+    const std::uint64_t mask = npt::pages(level) - 1;
+    const bool write = slot.writable() && host.writable;
+    return {(access.gpa >> npt::page_shift) & ~mask, host.pfn & ~mask, level, {true, write, true}};
+}
+
+template <npt::Format Format>
+Result<FaultResult> PagedMemory<Format>::fault(const FaultAccess &access, hwv_host_vm *host_vm, SlotCache &cache,
+                                               SparePages &spare) {
+    const std::uint64_t gfn = access.gpa >> npt::page_shift;
+    for (;;) {
+        const npt::MemorySlot *found = find(gfn, cache);
+        if (!found || (access.write && !found->writable())) return FaultResult::mmio;
+        const std::uint64_t generation = cache.generation, hva = found->hva_of(gfn);
+        hwv_host_fault host{};
+        TRY(spare.top_up(Table::max_pages_per_map));
+        TRY(from_errno(hwv_host_fault_in(host_vm, hva, access.write, &host)));
+        bool stale;
+        {
+            LockGuard guard{lock()};
+            stale = hwv_host_fault_stale(host_vm, host.sequence, hva) || !current(generation);
+            if (!stale) {
+                Gather gather;
+                (void)table_.map(leaf_for(access, cache.slot, host), spare, gather, retirer());
+                settle(gather);
+            }
+        }
+        hwv_host_fault_done(&host, access.write && !stale);
+        if (!stale) return FaultResult::mapped;
+    }
+}
+
+template <npt::Format Format>
+void PagedMemory<Format>::drop(npt::GfnRange range) {
+    Gather gather;
+    npt::NoPages none;
+    table_.unmap(range, none, gather, retirer());
+    settle(gather);
+}
+
+// Creates, moves, re-flags or deletes. A slot's leaves go whenever anything about it changes: they come back by demand.
+template <npt::Format Format>
+Status PagedMemory<Format>::set_memory(const hwv_memory &request) {
+    TRY(check(request));
+    std::uint64_t *log = nullptr;
+    TRY(new_log(request, &log));
+    npt::SlotError error = npt::SlotError::none;
+    {
+        LockGuard guard{lock()};
+        const npt::MemorySlot *old = slots_.find_id(request.slot);
+        const npt::MemorySlot before = old ? *old : npt::MemorySlot{};
+        if (before.size) drop(before.frames()); // first, so that dirty bits still find their slot
+        if (!request.size) error = slots_.remove(request.slot);
+        else if (!old) error = slots_.create({request.slot, request.flags, request.gpa, request.size, request.hva});
+        else if (before.size != request.size || before.hva != request.hva) error = npt::SlotError::bad_flags;
+        else if (before.gpa != request.gpa) error = slots_.move(request.slot, request.gpa);
+        if (error == npt::SlotError::none && old && request.size) error = slots_.set_flags(request.slot, request.flags);
+        if (error == npt::SlotError::none) {
+            changed();
+            log = replace_log(request, before, log);
+        }
+    }
+    hwv_host_free(log);
+    return error == npt::SlotError::none ? Status{} : Status{to_error(error)};
+}
+
+template <npt::Format Format>
+Status PagedMemory<Format>::harvest(const hwv_dirty_log &request, std::uint64_t *words) {
+    LockGuard guard{lock()};
+    const npt::MemorySlot *slot = slots_.find_id(request.slot);
+    if (request.flags) return Error::invalid;
+    if (!slot || !slot->logs_dirty()) return Error::not_found;
+    const std::uint64_t pages = slot->size >> npt::page_shift, count = request.pages;
+    if (request.first > pages || count > pages - request.first || request.first % 64) return Error::invalid;
+    if (count % 64 && request.first + count != pages) return Error::invalid;
+    const std::uint64_t n = (count + 63) / 64, first = slot->gfn() + request.first;
+    Gather gather;
+    for (std::uint64_t i = 0; i < n; ++i) words[i] = 0;
+    table_.harvest_dirty({first, first + count}, {words, n}, npt::DirtyBy::dirty_bit, gather);
+    settle(gather);
+    take_log(*slot, request.first / 64, n, words);
+    return {};
+}
+
+template <npt::Format Format>
+void PagedMemory<Format>::unmap_hva(std::uint64_t start, std::uint64_t end) {
+    LockGuard guard{lock()};
+    Gather gather;
+    npt::NoPages none;
+    slots_.each_by_hva(start, end, [&](const npt::MemorySlot &, npt::GfnRange range) {
+        table_.unmap(range, none, gather, retirer());
+    });
+    settle(gather);
+}
+
+// An accessed bit that a CPU still holds in its TLB only ages too fast: no flush for that.
+template <npt::Format Format>
+bool PagedMemory<Format>::age_hva(std::uint64_t start, std::uint64_t end, bool clear) {
+    LockGuard guard{lock()};
+    Gather gather;
+    bool young = false;
+    slots_.each_by_hva(start, end, [&](const npt::MemorySlot &, npt::GfnRange range) {
+        young |= clear ? table_.clear_young(range, gather, retirer()) : table_.test_young(range);
+    });
+    if (gather.freed.size()) settle(gather);
+    return young;
+}
+
+} // namespace hwv

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// run_loop.hpp - HWV_RUN: take over what the user replied, enter the guest and serve its exits until one is for user.
+// Follow it from run_guest() to step() to handle() (handlers.hpp).
+#pragma once
+#include "core/arch.hpp"
+#include "core/events.hpp"
+#include "core/handlers.hpp"
+#include "core/msr_access.hpp"
+#include "core/registers.hpp"
+#include "core/residency.hpp"
+
+namespace hwv {
+
+using instrument::Segment;
+
+template <Backend B>
+Status VcpuOf<B>::init() {
+    TRY(give_default_cpuid());
+    TRY(backend.init());
+    backend.set_table_root(machine.memory.root_pointer());
+    backend.set_tsc_offset(msrs.tsc_offset());
+    return {};
+}
+
+// Checks everything before it changes anything: a refused reply leaves the vCPU as it was.
+template <Backend B>
+Status VcpuOf<B>::take_over(const hwv_reply &reply) {
+    constexpr std::uint32_t known = HWV_REPLY_FAULT | HWV_REPLY_INTERRUPT_WINDOW | HWV_REPLY_EXTINT | HWV_REPLY_CR8;
+    if ((reply.flags & ~known) || ((reply.dirty | reply.wanted) & ~HWV_REGS_ALL)) return Error::invalid;
+    if (reply.reserved[0] || reply.reserved[1] || reply.reserved[2] || reply.cr8 > 15) return Error::invalid;
+    PreemptGuard guard;
+    if ((reply.flags & HWV_REPLY_EXTINT) && (apic.events() & cpu::apic_event::extint)) return Error::again;
+    TRY(apply(reply.dirty));
+    complete(reply);
+    if (reply.flags & HWV_REPLY_CR8) set_tpr(static_cast<std::uint8_t>(reply.cr8));
+    if (reply.flags & HWV_REPLY_EXTINT) (void)apic.offer_extint(reply.extint_vector);
+    window_wanted = reply.flags & HWV_REPLY_INTERRUPT_WINDOW;
+    if (window_wanted) check_events = true;
+    wanted = reply.wanted;
+    return {};
+}
+
+// The instruction that left to user ends here, with the user's answer.
+template <Backend B>
+void VcpuOf<B>::complete(const hwv_reply &reply) {
+    using Kind = Completion::Kind;
+    const Completion c = completion;
+    completion = {};
+    if (c.kind == Kind::none) return;
+    const bool msr = c.kind == Kind::msr_read || c.kind == Kind::msr_write;
+    if (msr && (reply.flags & HWV_REPLY_FAULT)) {
+        (void)gp();
+        return;
+    }
+    switch (c.kind) {
+    case Kind::in: gprs[HWV_RAX] = merge(gprs[HWV_RAX], reply.data, c.size); break;
+    case Kind::mmio_read: load_register(c.load, reply.data, gprs); break;
+    case Kind::msr_read: set_edx_eax(reply.data); break;
+    case Kind::hypercall: gprs[HWV_RAX] = merge(gprs[HWV_RAX], reply.data, wide() ? 8 : 4); break;
+    case Kind::msr_write:
+    case Kind::none: break;
+    }
+    advance(c.length);
+}
+
+template <Backend B>
+void VcpuOf<B>::finish_exit() {
+    hwv_exit &e = run->exit;
+    e.rflags = backend.rflags();
+    e.cr8 = backend.tpr();
+    e.flags = (e.rflags & rflags::if_ ? HWV_EXIT_FLAG_IF : 0u) |
+              (interruptible() && !(apic.events() & cpu::apic_event::extint) ? HWV_EXIT_FLAG_INTERRUPTIBLE : 0u);
+    e.sequence = ++exits_to_user;
+    publish(wanted);
+}
+
+// One entry and its exit. irqs are off from the last look at the requests to the first instruction after the guest, so
+// that whoever asks later sends an interrupt that ends the guest.
+template <Backend B>
+auto VcpuOf<B>::step(int &error) -> Step {
+    if (asked() || mp_state.load(std::memory_order_relaxed) != HWV_MP_RUNNING) return serve_requests(error);
+    PreemptGuard guard;
+    if (check_events || apic.events()) deliver_events();
+    hwv_host_irq_disable();
+    begin_guest(hwv_host_cpu());
+    if (asked() || hwv_host_work_pending()) [[unlikely]] {
+        end_guest();
+        hwv_host_irq_enable();
+        MaySleep scope;
+        error = hwv_host_handle_work();
+        return error ? Step::left : Step::again;
+    }
+    hwv_host_fpu_ensure();
+    hwv_host_timing_enter();
+    statistics.cut(Segment::kernel, arch::rdtsc());
+    statistics.entry();
+    raw = backend.enter(gprs);
+    statistics.cut(Segment::guest, arch::rdtsc());
+    end_guest();
+    hwv_host_irq_enable(); // the interrupt that ended the guest is taken here, on the guest's time
+    hwv_host_irq_disable();
+    hwv_host_timing_exit();
+    hwv_host_irq_enable();
+    const Exit exit = B::decode(raw);
+    statistics.open(exit.reason);
+    apic.set_cr8(backend.tpr());
+    const Outcome outcome = handle(exit);
+    if (outcome == Outcome::resume_same || outcome == Outcome::resume_next) return Step::entered;
+    statistics.left_to_user();
+    finish_exit();
+    return Step::left;
+}
+
+template <Backend B>
+int VcpuOf<B>::run_guest() {
+    statistics.cut(Segment::user, arch::rdtsc());
+    hwv_reply reply;
+    copy_shared(reply, run->reply);
+    if (const Status s = take_over(reply); !s) {
+        statistics.cut(Segment::kernel, arch::rdtsc());
+        return to_errno(s);
+    }
+    started = true;
+    in_run = true;
+    hwv_host_fpu_swap(host, 1);
+    int error = 0;
+    while (step(error) != Step::left) {
+    }
+    hwv_host_fpu_swap(host, 0);
+    in_run = false;
+    statistics.cut(Segment::kernel, arch::rdtsc());
+    return error;
+}
+
+// Registers only: nothing of the reply's other parts is used, no pending instruction is completed.
+template <Backend B>
+int VcpuOf<B>::sync() {
+    hwv_reply reply;
+    copy_shared(reply, run->reply);
+    if ((reply.dirty | reply.wanted) & ~HWV_REGS_ALL) return to_errno(Error::invalid);
+    PreemptGuard guard;
+    if (const Status s = apply(reply.dirty); !s) return to_errno(s);
+    publish(reply.wanted);
+    return 0;
+}
+
+template <Backend B>
+void VcpuOf<B>::load(std::uint32_t cpu) {
+    backend.load(residency::arrive(*this, cpu));
+    if (!descheduled) return;
+    statistics.cut(Segment::descheduled, arch::rdtsc());
+    descheduled = false;
+    put_back(request::steal);
+}
+
+template <Backend B>
+void VcpuOf<B>::put() {
+    if (in_run && !waiting) {
+        statistics.cut(Segment::kernel, arch::rdtsc());
+        descheduled = true;
+    }
+    backend.put();
+}
+
+} // namespace hwv

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// vcpu_of.hpp - a vCPU with its vendor's half, and what every handler needs of it: fetching, faulting, leaving to user.
+#pragma once
+#include "core/injection.hpp"
+#include "core/outcome.hpp"
+#include "core/vcpu.hpp"
+#include "npt/walker.hpp"
+
+namespace hwv {
+
+// Inside this scope preemption is on and the thread may sleep; no accessor of the backend is allowed. Handlers run with
+// preemption off, so that the vendor's state is in the CPU, and open this scope where they must wait.
+class MaySleep {
+  public:
+    MaySleep() { hwv_host_preempt_enable(); }
+    ~MaySleep() { hwv_host_preempt_disable(); }
+    MaySleep(const MaySleep &) = delete;
+    MaySleep &operator=(const MaySleep &) = delete;
+};
+
+struct Fetched {
+    std::uint8_t bytes[16] = {};
+    std::uint8_t count = 0;
+};
+
+template <Backend B>
+class VcpuOf final : public Vcpu {
+  public:
+    using Raw = typename B::RawExit;
+    using Machine = VmOf<typename B::TableFormat>;
+
+    VcpuOf(Machine &machine, std::uint32_t id, hwv_host_vcpu *host, hwv_run *run)
+        : Vcpu{machine, machine.memory, id, host, run}, machine{machine} {}
+    ~VcpuOf() { backend.destroy(); }
+
+    Machine &machine;
+    B backend;
+    Raw raw{};                  // of the last exit
+    bool check_events = true;   // look for something deliverable before the next entry, whatever the APIC says
+    cpu::ApicEffect effect{};   // of the last write to the APIC
+    Event deferred{};           // an interrupt that an exception overtook
+    bool in_run = false, descheduled = false, waiting = false;
+
+    Status init();
+    int run_guest(); // HWV_RUN
+    int sync();      // HWV_SYNC_REGS
+    void load(std::uint32_t cpu);
+    void put();
+    Status host_msr(hwv_msr_entry &entry, bool set);           // HWV_MSRS, one entry
+    Status host_apic_register(hwv_apic_reg &request);          // HWV_APIC_REG
+
+    // ---- for handlers; preemption off ----
+    CodeSize code_size() const {
+        const Segment cs = backend.segment(HWV_CS);
+        if (long_mode(backend.efer()) && (cs.attributes & segment::l)) return CodeSize::bits64;
+        return cs.attributes & segment::db ? CodeSize::bits32 : CodeSize::bits16;
+    }
+    bool wide() const { return code_size() == CodeSize::bits64; }
+    Fetched fetch();                         // the bytes at RIP; may sleep
+    std::optional<Instruction> instruction(ExitReason reason); // fetched and decoded; nullopt: it is not the one that exited
+    void advance(std::uint8_t length);       // RIP behind the instruction: the one place where it moves
+    Outcome raise(const Event &exception);   // queues a fault at the same RIP
+    Outcome gp() { return raise(exception(vector::general_protection, 0)); }
+    Outcome ud() { return raise(exception(vector::invalid_opcode)); }
+    Outcome shutdown(const Exit &exit);
+    Outcome fail(const Exit &exit, hwv_error code, int error = 0, std::uint64_t detail = 0); // the guest cannot go on
+    Outcome after_apic_write(const Exit &exit); // an EOI may have to leave to user
+    cpu::MsrResult read_msr(std::uint32_t index, std::uint64_t &value, bool by_host);
+    cpu::MsrResult write_msr(std::uint32_t index, std::uint64_t value, bool by_host);
+    void set_tpr(std::uint8_t tpr);          // 0..15, as CR8
+    void sync_tpr() { backend.set_tpr(apic.cr8()); } // the guest changed it by the APIC's register
+    cpu::MsrContext msr_context(bool by_host) const {
+        return {.efer = backend.efer(), .paging = (backend.cr0() & cr0::pg) != 0, .host = by_host};
+    }
+    npt::GuestPaging guest_paging() const {
+        return {.cr0 = backend.cr0(), .cr3 = backend.cr3(), .cr4 = backend.cr4(), .efer = backend.efer(),
+                .alignment_check = (backend.rflags() & rflags::ac) != 0, .phys_bits = limits.phys_bits};
+    }
+    std::uint64_t value(unsigned gpr) const { return wide() ? gprs[gpr] : gprs[gpr] & 0xffff'ffff; }
+    PagingRegisters paging() const {
+        return {backend.cr0(), backend.cr3(), backend.cr4(), backend.efer(),
+                (backend.segment(HWV_CS).attributes & segment::l) != 0};
+    }
+    // EDX:EAX of RDMSR, WRMSR, XSETBV, RDTSC.
+    std::uint64_t edx_eax() const { return gprs[HWV_RDX] << 32 | (gprs[HWV_RAX] & 0xffff'ffff); }
+    void set_edx_eax(std::uint64_t v) {
+        gprs[HWV_RAX] = v & 0xffff'ffff;
+        gprs[HWV_RDX] = v >> 32;
+    }
+    hwv_exit &leave(std::uint32_t reason, const Exit &exit); // starts the exit area; the handler adds its part
+    void publish(std::uint32_t groups);                        // register groups onto the run page
+
+    // ---- parts of the loop, see run_loop.hpp ----
+    enum class Step : std::uint8_t { entered, again, left };
+    Outcome handle(const Exit &exit);
+    Step step(int &error);               // one entry, if nothing speaks against it
+    Step serve_requests(int &error);     // what others asked for; may sleep
+    Step wait_for_event(int &error);
+    void deliver_events();
+    void open_windows();
+    Status take_over(const hwv_reply &reply);
+    void complete(const hwv_reply &reply);
+    Status apply(std::uint32_t groups);
+    void apply_msr_effect(const cpu::MsrEffect &asked);
+    void apply_control(const hwv_regs &r);
+    void apply_event(const hwv_event_state &e);
+    void finish_exit();                  // the part of the exit area that every exit has
+    void initialise();                   // INIT
+    void start_up(std::uint8_t sipi_vector);
+    bool interruptible() const {
+        return (backend.rflags() & rflags::if_) && !backend.shadow() && !backend.injecting();
+    }
+};
+
+} // namespace hwv

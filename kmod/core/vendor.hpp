@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// vendor.hpp - the vendor, chosen once per ioctl: a table of the calls that differ. Nothing here is on the exit path.
+#pragma once
+#include "core/run_loop.hpp"
+
+namespace hwv {
+
+struct Vendor {
+    // the CPU
+    hwv_unusable (*unusable)();
+    std::uint64_t (*features)(); // HWV_FEATURE_*
+    Status (*cpu_prepare)(std::uint32_t cpu);
+    void (*cpu_release)(std::uint32_t cpu);
+    Status (*cpu_enable)();
+    void (*cpu_disable)();
+    // VMs
+    Status (*vm_create)(hwv_host_vm *host, const hwv_create_vm &request, Vm *&out);
+    void (*vm_destroy)(Vm &vm);
+    Status (*set_memory)(Vm &vm, const hwv_memory &request);
+    Status (*harvest)(Vm &vm, const hwv_dirty_log &request, std::uint64_t *words);
+    void (*unmap_hva)(Vm &vm, std::uint64_t start, std::uint64_t end);
+    bool (*age_hva)(Vm &vm, std::uint64_t start, std::uint64_t end, bool clear);
+    // vCPUs
+    Status (*vcpu_create)(Vm &vm, std::uint32_t id, hwv_host_vcpu *host, hwv_run *run, Vcpu *&out);
+    void (*vcpu_destroy)(Vcpu &vcpu);
+    int (*run)(Vcpu &vcpu);
+    int (*sync)(Vcpu &vcpu);
+    void (*load)(Vcpu &vcpu, std::uint32_t cpu);
+    void (*put)(Vcpu &vcpu);
+    Status (*msr)(Vcpu &vcpu, hwv_msr_entry &entry, bool set);
+    Status (*apic_register)(Vcpu &vcpu, hwv_apic_reg &request);
+};
+
+// The table of a backend; `Cpu` is its per-CPU half: unusable, features, prepare, release, enable, disable.
+template <Backend B, typename Cpu>
+class VendorOf {
+    using Machine = VmOf<typename B::TableFormat>;
+    using Processor = VcpuOf<B>;
+    static Machine &machine(Vm &vm) { return static_cast<Machine &>(vm); }
+    static Processor &processor(Vcpu &vcpu) { return static_cast<Processor &>(vcpu); }
+
+    static Status vm_create(hwv_host_vm *host, const hwv_create_vm &request, Vm *&out) {
+        auto *vm = host_new<Machine>(host, request);
+        if (!vm) return Error::no_memory;
+        if (const Status s = vm->memory.init(); !s) {
+            host_delete(vm);
+            return s;
+        }
+        out = vm;
+        return {};
+    }
+    static Status vcpu_create(Vm &vm, std::uint32_t id, hwv_host_vcpu *host, hwv_run *run, Vcpu *&out) {
+        auto *v = host_new<Processor>(machine(vm), id, host, run);
+        if (!v) return Error::no_memory;
+        Status s = v->init();
+        if (s) s = vm.add(*v, id);
+        if (!s) host_delete(v);
+        else out = v;
+        return s;
+    }
+    static void vcpu_destroy(Vcpu &vcpu) {
+        vcpu.apic.stop();
+        vcpu.vm.remove(vcpu.id);
+        host_delete(&processor(vcpu));
+    }
+
+  public:
+    static constexpr Vendor table{
+        .unusable = Cpu::unusable,
+        .features = Cpu::features,
+        .cpu_prepare = Cpu::prepare,
+        .cpu_release = Cpu::release,
+        .cpu_enable = Cpu::enable,
+        .cpu_disable = Cpu::disable,
+        .vm_create = vm_create,
+        .vm_destroy = [](Vm &vm) { host_delete(&machine(vm)); },
+        .set_memory = [](Vm &vm, const hwv_memory &request) { return machine(vm).memory.set_memory(request); },
+        .harvest = [](Vm &vm, const hwv_dirty_log &request, std::uint64_t *words) { return machine(vm).memory.harvest(request, words); },
+        .unmap_hva = [](Vm &vm, std::uint64_t start, std::uint64_t end) { machine(vm).memory.unmap_hva(start, end); },
+        .age_hva = [](Vm &vm, std::uint64_t start, std::uint64_t end, bool clear) { return machine(vm).memory.age_hva(start, end, clear); },
+        .vcpu_create = vcpu_create,
+        .vcpu_destroy = vcpu_destroy,
+        .run = [](Vcpu &v) { return processor(v).run_guest(); },
+        .sync = [](Vcpu &v) { return processor(v).sync(); },
+        .load = [](Vcpu &v, std::uint32_t cpu) { processor(v).load(cpu); },
+        .put = [](Vcpu &v) { processor(v).put(); },
+        .msr = [](Vcpu &v, hwv_msr_entry &entry, bool set) { return processor(v).host_msr(entry, set); },
+        .apic_register = [](Vcpu &v, hwv_apic_reg &request) { return processor(v).host_apic_register(request); },
+    };
+};
+
+// Null where no backend fits this CPU; `why` says so. Defined by the one file that knows both vendors.
+const Vendor *find_vendor(hwv_unusable &why, hwv_vendor &name); // process context
+void release_vendor();
+
+} // namespace hwv

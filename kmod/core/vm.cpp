@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "core/vm.hpp"
+#include "core/arch.hpp"
+#include "core/vcpu.hpp"
+#include "cpu/ipi.hpp"
+
+namespace hwv {
+
+Vm::Vm(hwv_host_vm *host, const hwv_create_vm &request)
+    : serial{next_serial()}, host_{host}, flags_{request.flags}, moment_tsc_{arch::rdtsc()}, moment_boot_ns_{hwv_host_boot_ns()},
+      start_ns_{moment_boot_ns_} {}
+
+Status Vm::add(Vcpu &vcpu, unsigned id) {
+    if (id >= HWV_MAX_VCPUS) return Error::invalid;
+    Vcpu *expected = nullptr;
+    if (!vcpus_[id].compare_exchange_strong(expected, &vcpu, std::memory_order_acq_rel)) return Error::exists;
+    for (unsigned end = vcpu_end_.load(); end < id + 1 && !vcpu_end_.compare_exchange_weak(end, id + 1);) {
+    }
+    return {};
+}
+
+void Vm::flush_translations() {
+    each_vcpu([](Vcpu &v) { v.flush_and_wait(); });
+}
+
+// The local APICs of the VM, as messages find them.
+struct Vm::Bus {
+    Vm &vm;
+    unsigned size() const { return vm.vcpu_end_.load(std::memory_order_acquire); }
+    cpu::LocalApic *apic(unsigned id) const {
+        Vcpu *v = vm.vcpu(id);
+        return v ? &v->apic : nullptr;
+    }
+    void notify(const cpu::LocalApic &apic) const {
+        if (Vcpu *v = vm.vcpu(apic.id())) v->ask(request::event);
+    }
+    std::atomic<std::uint32_t> &turn() const { return vm.turn_; }
+};
+
+unsigned Vm::deliver(const cpu::InterruptMessage &message, unsigned source) {
+    Bus bus{*this};
+    return cpu::deliver(bus, message, source);
+}
+
+int Vm::msi(std::uint64_t address, std::uint32_t data) {
+    cpu::InterruptMessage message;
+    if (!has_apic() || !cpu::decode_msi(address, data, message)) return to_errno(Error::invalid);
+    return static_cast<int>(deliver(message, cpu::no_source));
+}
+
+std::uint64_t Vm::next_serial() {
+    static constinit std::atomic<std::uint64_t> serials{0};
+    return serials.fetch_add(1, std::memory_order_relaxed) + 1;
+}
+
+void Vm::set_clock_ns(std::uint64_t ns) {
+    start_ns_.store(hwv_host_boot_ns() - ns, std::memory_order_relaxed);
+    each_vcpu([](Vcpu &v) { v.ask(request::clock); });
+}
+
+} // namespace hwv

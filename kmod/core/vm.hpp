@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// vm.hpp - one virtual machine: memory, vCPUs, clock. What depends on the vendor's table format is in VmOf.
+#pragma once
+#include <atomic>
+#include "core/memory.hpp"
+#include "core/paged_memory.hpp"
+#include "cpu/ipi.hpp"
+#include "hwv.h"
+
+struct hwv_core_vm {}; // the C door's name of hwv::Vm
+
+namespace hwv {
+
+class Vcpu;
+
+class Vm : public hwv_core_vm {
+  public:
+    Vm(hwv_host_vm *host, const hwv_create_vm &request);
+    Vm(const Vm &) = delete;
+    Vm &operator=(const Vm &) = delete;
+
+    const std::uint64_t serial; // tells VMs apart for ever; 0 is none
+
+    hwv_host_vm *host() const { return host_; }
+    bool has(std::uint64_t flag) const { return flags_ & flag; }
+    bool has_apic() const { return !has(HWV_VM_NO_APIC); }
+
+    Vcpu *vcpu(unsigned id) const { return vcpus_[id].load(std::memory_order_acquire); }
+    Status add(Vcpu &vcpu, unsigned id);
+    void remove(unsigned id) { vcpus_[id].store(nullptr, std::memory_order_release); }
+    template <typename Visit>
+    void each_vcpu(Visit visit) const {
+        const unsigned end = vcpu_end_.load(std::memory_order_acquire);
+        for (unsigned i = 0; i < end; ++i)
+            if (Vcpu *v = vcpu(i)) visit(*v);
+    }
+
+    // Process or atomic context, irqs on. Returns when no CPU uses an old translation of this VM any more.
+    void flush_translations();
+
+    // Message-signalled interrupt; any context. vCPUs that accepted, or -EINVAL.
+    int msi(std::uint64_t address, std::uint32_t data);
+    // From the vCPU `source`'s ICR, or from outside (cpu::no_source). vCPUs that accepted.
+    unsigned deliver(const cpu::InterruptMessage &message, unsigned source);
+
+    bool eoi_exits(std::uint8_t vector) const {
+        return eoi_exits_[vector / 64].load(std::memory_order_relaxed) >> (vector % 64) & 1;
+    }
+    void set_eoi_exits(const hwv_eoi_exits &request) {
+        for (unsigned i = 0; i < 4; ++i) eoi_exits_[i].store(request.vectors[i], std::memory_order_relaxed);
+    }
+
+    // Guest time in nanoseconds since the VM's start, as kvmclock shows it.
+    std::uint64_t clock_ns() const { return hwv_host_boot_ns() - start_ns_.load(std::memory_order_relaxed); }
+    void set_clock_ns(std::uint64_t ns);
+    // A reading of the host's TSC and of the guest's time that belong together.
+    struct Moment {
+        std::uint64_t tsc, ns;
+    };
+    Moment moment() const { return {moment_tsc_, moment_boot_ns_ - start_ns_.load(std::memory_order_relaxed)}; }
+
+  protected:
+    ~Vm() = default;
+
+  private:
+    static std::uint64_t next_serial();
+
+    hwv_host_vm *host_;
+    std::uint64_t flags_;
+    std::uint64_t moment_tsc_, moment_boot_ns_;
+    std::atomic<std::uint64_t> start_ns_;
+    std::atomic<Vcpu *> vcpus_[HWV_MAX_VCPUS] = {};
+    std::atomic<unsigned> vcpu_end_{0};
+    std::atomic<std::uint64_t> eoi_exits_[4] = {};
+    std::atomic<std::uint32_t> turn_{0}; // of lowest-priority delivery
+    struct Bus;
+};
+
+template <npt::Format Format>
+class VmOf final : public Vm {
+  public:
+    VmOf(hwv_host_vm *host, const hwv_create_vm &request)
+        : Vm{host, request}, memory{*this, 1ull << hwv_host_facts()->phys_bits} {}
+    PagedMemory<Format> memory;
+};
+
+} // namespace hwv

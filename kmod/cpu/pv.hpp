@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// pv.hpp - the paravirtual records that a guest asks for: clock, wall clock, steal time, end of interrupt.
+// Source: Linux, Documentation/virt/kvm/x86/msr.rst and Documentation/virt/kvm/x86/timekeeping.rst; layouts in
+// <asm/pvclock-abi.h> and <asm/kvm_para.h>.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+namespace hwv::cpu {
+
+// What the guest wrote to the MSRs of the paravirtual records; 0: off.
+struct PvState {
+    std::uint64_t system_time = 0; // gpa, bit 0: enabled
+    std::uint64_t wall_clock = 0;  // gpa
+    std::uint64_t steal_time = 0;  // gpa, bit 0: enabled
+    std::uint64_t eoi = 0;         // gpa, bit 0: enabled
+};
+
+// One vCPU's clock: ns = system_time + ((tsc - tsc_timestamp) << shift) * mul / 2^32.
+struct PvClock {
+    std::uint32_t version; // odd: being written
+    std::uint32_t pad0;
+    std::uint64_t tsc_timestamp;
+    std::uint64_t system_time;
+    std::uint32_t tsc_to_system_mul;
+    std::int8_t tsc_shift;
+    std::uint8_t flags;
+    std::uint8_t pad[2];
+};
+static_assert(sizeof(PvClock) == 32 && offsetof(PvClock, tsc_timestamp) == 8 && offsetof(PvClock, tsc_to_system_mul) == 24);
+inline constexpr std::uint8_t pv_clock_stable = 1u << 0; // all vCPUs' clocks are one
+inline constexpr std::uint8_t pv_clock_paused = 1u << 1; // the guest was stopped
+
+struct PvWallClock {
+    std::uint32_t version;
+    std::uint32_t seconds;
+    std::uint32_t nanoseconds;
+};
+static_assert(sizeof(PvWallClock) == 12);
+
+struct PvSteal {
+    std::uint64_t steal; // ns runnable but not running
+    std::uint32_t version;
+    std::uint32_t flags;
+    std::uint8_t preempted;
+    std::uint8_t pad8[3];
+    std::uint32_t pad[11];
+};
+static_assert(sizeof(PvSteal) == 64 && offsetof(PvSteal, preempted) == 16);
+inline constexpr std::uint8_t pv_preempted = 1u << 0;
+
+// mul and shift for a TSC of this frequency.
+struct PvScale {
+    std::uint32_t mul = 0;
+    std::int8_t shift = 0;
+};
+PvScale pv_scale(std::uint32_t tsc_khz);
+std::uint64_t pv_ticks_to_ns(const PvScale &scale, std::uint64_t ticks);
+
+// A reading of the guest's TSC and of its time that belong together. The same pair serves all vCPUs, else the clock is not stable.
+struct PvMoment {
+    std::uint64_t guest_tsc;
+    std::uint64_t ns;
+};
+PvClock pv_clock(const PvMoment &moment, const PvScale &scale, std::uint8_t flags);
+
+// The wall clock when the guest's time was 0.
+PvWallClock pv_wall_clock(std::uint64_t wall_ns_now, std::uint64_t guest_ns_now);
+
+inline constexpr std::uint64_t pv_enabled = 1;
+
+// A record is written in three steps, so that the guest notices a torn reading: version odd, body, version even.
+// Writer: bool (gpa, const void *, bytes). False as soon as a write fails.
+template <typename Record, typename Writer>
+bool pv_publish(std::uint64_t gpa, Record &record, std::uint32_t last_version, Writer &&write) {
+    const std::uint64_t version_at = gpa + offsetof(Record, version);
+    record.version = last_version | 1;
+    if (!write(version_at, &record.version, sizeof(record.version))) return false;
+    if (!write(gpa, &record, sizeof(record))) return false;
+    ++record.version;
+    return write(version_at, &record.version, sizeof(record.version));
+}
+
+// PV EOI. Before an entry that leaves an interrupt in service the host sets the guest's byte; the guest clears it instead of
+// writing EOI, where the host lets it (nothing else waits, edge-triggered). After the exit the host looks whether it did.
+class PvEoi {
+  public:
+    bool armed() const { return armed_; }
+
+    // Before the entry; `may_skip`: the one interrupt in service is edge-triggered and nothing else is requested.
+    template <typename Writer>
+    void before_entry(std::uint64_t msr, bool may_skip, Writer &&write) {
+        if (armed_ || !may_skip || !(msr & pv_enabled)) return;
+        const std::uint8_t set = 1;
+        armed_ = write(msr & ~3ull, &set, sizeof(set));
+    }
+
+    // After the exit, or as soon as something else comes to wait. True: the guest ended the interrupt: do its EOI.
+    template <typename Reader, typename Writer>
+    bool after_exit(std::uint64_t msr, Reader &&read, Writer &&write) {
+        if (!armed_) return false;
+        armed_ = false;
+        std::uint8_t byte = 1;
+        if (!(msr & pv_enabled) || !read(msr & ~3ull, &byte, sizeof(byte))) return false;
+        if (!(byte & 1)) return true;
+        const std::uint8_t clear = byte & ~1;
+        write(msr & ~3ull, &clear, sizeof(clear));
+        return false;
+    }
+    void reset() { armed_ = false; }
+
+  private:
+    bool armed_ = false;
+};
+
+} // namespace hwv::cpu
