@@ -111,7 +111,9 @@ void Backend::after_exit(RawExit &raw, bool faulted) {
                .rule = static_cast<std::uint32_t>(svm::check(*vmcb_, address_bits_))};
         return;
     }
-    if (raw.int_info & event::valid) raw.own_event = raw.int_info == vmcb_->control.event_inj;
+    // not by EVENTINJ, which some implementations clear
+    const bool injected = event_ && (event_.type != HWV_EVENT_SOFTWARE || event_.length);
+    raw.own_event = injected && raw.int_info == from_event(event_);
     if (raw.own_event && event_.type == HWV_EVENT_SOFTWARE) {
         raw.software_length = event_.length;
         if (!next_rip_mask_)
