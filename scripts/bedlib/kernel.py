@@ -3,12 +3,12 @@
 
 import lzma
 import re
-import shutil
 import struct
 import subprocess
 import zlib
 from pathlib import Path
 
+from bedlib.packages import unpack_one
 from bedlib.paths import BedError, cached
 
 FLAVOURS = {"generic": "amd64", "cloud": "cloud-amd64"}
@@ -52,33 +52,7 @@ class Kernel:
 
 def fetch(flavour, version=None):
     name = release(flavour, version)
-    return Kernel(name, cached(f"kernel/{name}", lambda d: unpack(f"linux-image-{name}", d)))
-
-
-def unpack(package, directory):
-    archive = download(package, directory, [])
-    if not archive:
-        archive = download(package, directory, fresh_lists(directory / "apt"))
-    if not archive:
-        raise BedError(f"cannot download {package}: the archive does not have it, or cannot be reached")
-    subprocess.run(["dpkg-deb", "-x", archive, directory], check=True)
-    archive.unlink()
-    shutil.rmtree(directory / "apt", ignore_errors=True)
-
-
-def download(package, directory, apt_options):
-    """The package's file, or None."""
-    subprocess.run(["apt-get", *apt_options, "download", package], cwd=directory,
-                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    return next(directory.glob("*.deb"), None)
-
-
-def fresh_lists(directory):
-    """Options for package lists of our own: the system's may be absent or stale, and are not ours to change."""
-    (directory / "lists" / "partial").mkdir(parents=True)
-    options = ["-o", f"Dir::State::Lists={directory / 'lists'}", "-o", f"Dir::Cache={directory}"]
-    subprocess.run(["apt-get", *options, "update"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    return options
+    return Kernel(name, cached(f"kernel/{name}", lambda d: unpack_one(f"linux-image-{name}", d)))
 
 
 def extract_elf(image):

@@ -3,17 +3,19 @@
 
 import ctypes
 import hashlib
+import os
+import selectors
 import shlex
 import shutil
 import signal
 import socket
 import subprocess
 
-from bedlib import session
+from bedlib import packages, session
 from bedlib.paths import BedError, cached, forget_old, mark_used
 from bedlib.qmp import Qmp
 
-BINARY = "qemu-system-x86_64"
+NAME = "qemu-system-x86_64"
 # Order is the port's number in L1; 0 is the terminal.
 CHANNELS = ["tty", "control", "out", "err", "stdin"]
 BASE_APPEND = "console=ttyS0 panic=-1 quiet tsc=reliable"
@@ -26,16 +28,38 @@ def die_with_parent():
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
+class Build:
+    """Which QEMU: the system's, or a newer one that is unpacked privately, with its own firmware and libraries."""
+
+    def __init__(self, emulator):
+        self.environment = dict(os.environ)
+        if emulator == "qemu":
+            if not shutil.which(NAME):
+                raise BedError(f"no {NAME}: run scripts/setup")
+            self.command = [NAME]
+            return
+        root = packages.newer("emulator/qemu10", ["qemu-system-x86"], "bookworm-backports", "bookworm")
+        libraries = root / "usr/lib/x86_64-linux-gnu"
+        firmware = [root / "usr/share/qemu", root / "usr/share/seabios"]
+        self.command = [str(root / "usr/bin" / NAME), *(word for path in firmware for word in ("-L", str(path)))]
+        self.environment |= {"LD_LIBRARY_PATH": str(libraries), "QEMU_MODULE_DIR": str(libraries / "qemu")}
+
+    def version(self):
+        said = subprocess.run([*self.command, "--version"], env=self.environment, text=True, check=True,
+                              stdout=subprocess.PIPE)
+        return said.stdout.splitlines()[0]
+
+
 class Machine:
     """A running QEMU, and the near ends of its channels."""
 
-    def __init__(self, arguments, scratch, files=()):
+    def __init__(self, build, arguments, scratch, files=()):
         pairs = {name: socket.socketpair() for name in [*CHANNELS, "qmp"] if name not in files}
         self.errors = scratch / "qemu.err"
-        command = [BINARY, *arguments, *channel_arguments(pairs, scratch)]
+        command = [*build.command, *arguments, *channel_arguments(pairs, scratch)]
         with open(self.errors, "wb") as errors:
             self.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors, preexec_fn=die_with_parent,
+                command, env=build.environment, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors, preexec_fn=die_with_parent,
                 start_new_session=True, pass_fds=[far.fileno() for _, far in pairs.values()])
         for _, far in pairs.values():
             far.close()
@@ -48,6 +72,20 @@ class Machine:
         except BedError:
             self.process.wait()
             raise BedError(f"QEMU does not start:\n{self.error_text()}") from None
+
+    def watch(self, selector):
+        """Adds what else, besides the channels, tells of the emulator's life; data goes to the registered function."""
+        selector.register(self.qmp.sock, selectors.EVENT_READ, self.qmp.take)
+
+    def end_reason(self):
+        """guest-shutdown, guest-reset, ... or None when the emulator went without a word."""
+        return self.qmp.shutdown_reason()
+
+    def interrupt_hang(self, log):
+        """Saves the registers, and has the NMI make L1's kernel say where it is."""
+        self.qmp.sock.settimeout(3)
+        log.with_suffix(".registers").write_text(self.qmp.human("info registers -a"))
+        self.qmp.execute("inject-nmi")
 
     def error_text(self):
         lines = self.errors.read_text(errors="replace").splitlines()
@@ -110,20 +148,19 @@ def run_arguments(options, log):
     return out
 
 
-def saved_state(options, kernel, initrd):
+def saved_state(build, options, kernel, initrd):
     """A directory with L1's memory and device state, taken when L1 waits for its job; made when there is none."""
-    version = subprocess.run([BINARY, "--version"], text=True, stdout=subprocess.PIPE, check=True).stdout.splitlines()[0]
     arguments = base_arguments(options, kernel, initrd)
-    key = hashlib.sha256(repr((version, CHANNELS, arguments)).encode()).hexdigest()[:16]
-    state = cached(f"state/{key}", lambda d: save_state(options, arguments, d))
+    key = hashlib.sha256(repr((build.version(), CHANNELS, arguments)).encode()).hexdigest()[:16]
+    state = cached(f"state/{key}", lambda d: save_state(build, options, arguments, d))
     mark_used(state)
     return state
 
 
-def save_state(options, arguments, directory):
+def save_state(build, options, arguments, directory):
     """Memory goes to a file that later runs map privately; QEMU then saves only what is not memory."""
     forget_old("state")
-    machine = Machine([*arguments, *memory_arguments(options, directory / "ram", "on"),
+    machine = Machine(build, [*arguments, *memory_arguments(options, directory / "ram", "on"),
                        *console_arguments(directory / "console.log")], directory)
     try:
         machine.start()
@@ -143,15 +180,14 @@ def share_memory(qmp):
 
 def launch(options, kernel, initrd, log, scratch):
     """Starts L1: from its saved state, or with --count from its reset. The control channel then speaks."""
-    if not shutil.which(BINARY):
-        raise BedError(f"no {BINARY}: run scripts/setup")
+    build = Build(options.emulator)
     arguments = base_arguments(options, kernel, initrd)
     if options.count:
-        machine = Machine([*arguments, *run_arguments(options, log)], scratch, files=("out", "err"))
+        machine = Machine(build, [*arguments, *run_arguments(options, log)], scratch, files=("out", "err"))
         machine.start()
         return machine
-    state = saved_state(options, kernel, initrd)
-    machine = Machine([*arguments, *memory_arguments(options, state / "ram", "off"), *run_arguments(options, log),
+    state = saved_state(build, options, kernel, initrd)
+    machine = Machine(build, [*arguments, *memory_arguments(options, state / "ram", "off"), *run_arguments(options, log),
                        "-incoming", "defer"], scratch)
     machine.start()
     share_memory(machine.qmp)

@@ -29,13 +29,11 @@ class Qmp:
     def human(self, line):
         return self.execute("human-monitor-command", **{"command-line": line})
 
-    def drain(self):
-        """Takes in what has arrived; false when QEMU has closed."""
-        data = self.sock.recv(65536)
+    def take(self, data):
+        """Takes in what has arrived between commands: events."""
         self.buffer += data
         while b"\n" in self.buffer:
             self._keep(self._line())
-        return bool(data)
 
     def shutdown_reason(self):
         reasons = [e["data"]["reason"] for e in self.events if e["event"] == "SHUTDOWN"]

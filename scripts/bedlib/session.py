@@ -88,9 +88,8 @@ class Session:
                  "tty": lambda d: write_all(1, d)}
         for name, sock in self.machine.channels.items():
             if name in sinks:
-                self.selector.register(sock, selectors.EVENT_READ, (sock, sinks[name]))
-        qmp = self.machine.qmp
-        self.selector.register(qmp.sock, selectors.EVENT_READ, (qmp, None))
+                self.selector.register(sock, selectors.EVENT_READ, sinks[name])
+        self.machine.watch(self.selector)
         self.pump(lambda: False, self.deadline)
         if self.selector.get_map():
             self.timed_out = True
@@ -107,14 +106,10 @@ class Session:
                 self.serve(key)
 
     def serve(self, key):
-        source, sink = key.data
-        if sink is None:
-            more = source.drain()
-        else:
-            data = receive(source)
-            sink(data)
-            more = bool(data)
-        if not more:
+        sink = key.data
+        data = receive(key.fileobj)
+        sink(data)
+        if not data:
             self.selector.unregister(key.fileobj)
 
     def hear(self, data):
@@ -126,10 +121,7 @@ class Session:
         self.pump(lambda: self.lines("dumped"), time.monotonic() + 3)
         if not self.lines("dumped"):
             try:
-                self.machine.qmp.sock.settimeout(3)
-                registers = self.machine.qmp.human("info registers -a")
-                self.log.with_suffix(".registers").write_text(registers)
-                self.machine.qmp.execute("inject-nmi")
+                self.machine.interrupt_hang(self.log)
                 self.pump(lambda: False, time.monotonic() + 3)
             except (OSError, BedError) as error:
                 print(f"bed: the emulator does not answer: {error}", file=sys.stderr)
@@ -161,7 +153,7 @@ class Session:
         """The exit status of the bed, and why."""
         text = self.messages()
         said, problems, splat = self.lines("exit"), self.lines("problem"), SPLAT.search(text)
-        end = self.machine.qmp.shutdown_reason()
+        end = self.machine.end_reason()
         if self.timed_out:
             return STATUS_TIMEOUT, "time is up"
         if not said:

@@ -142,6 +142,9 @@ class Machine(unittest.TestCase):
         self.assertEqual(len(list((cache / "state").iterdir())), 1)
         shutil.rmtree(cache)
 
+    def test_second_emulator(self):
+        self.assertEqual(bed("--emulator", "qemu10", "--", "echo", "x")[:2], (0, b"x\n"))
+
     def test_warm_start_takes_about_a_second(self):
         shell("true")
         times = []

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Debian packages, downloaded by apt and unpacked privately: nothing is installed and no setting of apt changes."""
+
+import shutil
+import subprocess
+
+from bedlib.paths import BedError, cached
+
+MIRROR = "http://deb.debian.org/debian"
+QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+
+
+def own_lists(directory, suites=()):
+    """apt options for package lists of our own, fresh; of the system's sources, or of `suites` alone."""
+    (directory / "lists" / "partial").mkdir(parents=True)
+    (directory / "archives" / "partial").mkdir(parents=True)
+    options = ["-o", f"Dir::State::Lists={directory / 'lists'}", "-o", f"Dir::Cache={directory}",
+               "-o", "Debug::NoLocking=1"]
+    if suites:
+        sources = directory / "sources.list"
+        sources.write_text("".join(f"deb {MIRROR} {suite} main\n" for suite in suites))
+        options += ["-o", f"Dir::Etc::SourceList={sources}", "-o", "Dir::Etc::SourceParts=/nonexistent"]
+    subprocess.run(["apt-get", *options, "update"], **QUIET)
+    return options
+
+
+def unpack(archives, directory):
+    for archive in archives:
+        subprocess.run(["dpkg-deb", "-x", archive, directory], check=True)
+        archive.unlink()
+
+
+def unpack_one(package, directory):
+    """A package of the system's own sources."""
+    archive = download(package, directory, [])
+    if not archive:
+        archive = download(package, directory, own_lists(directory / "apt"))
+    if not archive:
+        raise BedError(f"cannot download {package}: the archive does not have it, or cannot be reached")
+    unpack([archive], directory)
+    shutil.rmtree(directory / "apt", ignore_errors=True)
+
+
+def download(package, directory, options):
+    """The package's file, or None."""
+    subprocess.run(["apt-get", *options, "download", package], cwd=directory, **QUIET)
+    return next(directory.glob("*.deb"), None)
+
+
+def newer(name, packages, suite, base):
+    """A root directory with `packages` of a newer suite, and what they need that this system lacks."""
+    return cached(name, lambda d: unpack_newer(packages, suite, base, d))
+
+
+def unpack_newer(packages, suite, base, directory):
+    apt = directory / "apt"
+    options = own_lists(apt, [base, suite])
+    said = subprocess.run(["apt-get", *options, "install", "--download-only", "--reinstall", "-y",
+                           "--no-install-recommends", "-t", suite, *packages],
+                          text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    archives = list((apt / "archives").glob("*.deb"))
+    if said.returncode or not archives:
+        raise BedError(f"cannot download {' '.join(packages)} of {suite}: {said.stdout.splitlines()[-1]}")
+    unpack(archives, directory)
+    shutil.rmtree(apt)
