@@ -21,6 +21,9 @@ KMOD = {
     "svm": ("uapi", "host.h", "core.h", "gen", "core", "cpu", "npt"),
     "vmx": ("uapi", "host.h", "core.h", "gen", "core", "cpu", "npt"),
 }
+# The one file that knows both vendors.
+SELECTION = "vendor.cpp"
+KMOD[SELECTION] = ("uapi", "host.h", "core", "svm", "vmx")
 USER_ROOMS = {"hwv", "hwvctl", "machine", "boot", "assist"}
 
 
@@ -35,7 +38,7 @@ def of(path):
 def leaves(root):
     """Headers of kmod's rooms that include nothing but the freestanding standard library."""
     kmod = root / "kmod"
-    headers = [p for room in KMOD for p in (kmod / room).glob("**/*.hpp")]
+    headers = [p for room in KMOD if room != SELECTION for p in (kmod / room).glob("**/*.hpp")]
     return {str(p.relative_to(kmod)) for p in headers if all(k == "<" and n in FREESTANDING for _, k, n in of(p))}
 
 
@@ -48,13 +51,14 @@ def check(root):
         room = path.relative_to(root).parts[:2]
         if room[0] == "include":
             yield from check_uapi(root, path)
+        elif room == ("kmod", SELECTION):
+            yield from check_core(root, path, SELECTION)
         elif room == ("kmod", "linux"):
             yield from check_linux(root, path)
         elif room[0] == "kmod" and room[1] in KMOD:
             yield from (check_assembly if path.suffix == ".S" else check_core)(root, path, room[1])
         elif room[0] == "userspace":
             yield from check_userspace(root, path)
-    yield from check_selection(root)
 
 
 def check_uapi(root, path):
@@ -86,21 +90,9 @@ def check_core(root, path, room):
                 yield path, number, f"not a freestanding standard header: <{name}>"
             continue
         origin = "uapi" if name in uapi_names(root) else name.split("/")[0]
-        if origin == room or origin in allowed or name in allowed or name in leaf or selects_backend(root, path, name):
+        if origin == room or origin in allowed or name in allowed or name in leaf:
             continue
         yield path, number, f"kmod/{room} may not include {name}"
-
-
-def selects_backend(root, path, name):
-    return path.is_relative_to(root / "kmod/core") and name.split("/")[0] in ("svm", "vmx")
-
-
-def check_selection(root):
-    """One file of the core selects the backend, and alone includes vendor headers."""
-    core = [p for p in sources.code(root / "") if p.is_relative_to(root / "kmod/core")]
-    users = [p for p in core if any(n.split("/")[0] in ("svm", "vmx") for _, _, n in of(p))]
-    for path in users[1:]:
-        yield path, 1, f"includes a vendor's headers, but {users[0].relative_to(root)} is the one that selects the backend"
 
 
 def check_userspace(root, path):
