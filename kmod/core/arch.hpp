@@ -75,12 +75,6 @@ fault:
                  : "memory");
 }
 
-[[gnu::always_inline]] inline std::uint64_t rdtsc() {
-    std::uint32_t low, high;
-    asm volatile("rdtsc" : "=a"(low), "=d"(high));
-    return static_cast<std::uint64_t>(high) << 32 | low;
-}
-
 // The selector of the local descriptor table.
 [[gnu::always_inline]] inline std::uint32_t sldt() {
     std::uint32_t selector;

@@ -10,23 +10,8 @@ namespace {
 
 // Constant-initialized: no constructor of a global runs in a kernel module.
 constinit Capabilities the_capabilities{};
-constinit bool capabilities_known = false;
 constinit PermissionMaps the_maps{};
 constinit Cpu *the_cpus = nullptr;
-
-Status make_shared() {
-    const std::uint32_t count = hwv_host_cpu_count();
-    void *memory = hwv_host_alloc(count * sizeof(Cpu));
-    if (!memory) return Error::no_memory;
-    if (Status maps = the_maps.create(Cpus::capabilities()); !maps) {
-        hwv_host_free(memory);
-        return maps;
-    }
-    the_cpus = static_cast<Cpu *>(memory);
-    for (std::uint32_t i = 0; i < count; i++)
-        new (&the_cpus[i]) Cpu;
-    return {};
-}
 
 } // namespace
 
@@ -80,31 +65,30 @@ TlbControl Cpu::assign(Asid &asid) {
     return control;
 }
 
-Status Cpus::prepare(std::uint32_t index) {
-    if (!the_cpus) TRY(make_shared());
-    return at(index).prepare();
+Status start() {
+    the_capabilities = read_capabilities();
+    if (the_capabilities.unusable != HWV_USABLE) return {};
+    const std::uint32_t count = hwv_host_cpu_count();
+    void *memory = hwv_host_alloc(count * sizeof(Cpu));
+    if (!memory) return Error::no_memory;
+    if (Status maps = the_maps.create(the_capabilities); !maps) {
+        hwv_host_free(memory);
+        return maps;
+    }
+    the_cpus = static_cast<Cpu *>(memory);
+    for (std::uint32_t i = 0; i < count; i++)
+        new (&the_cpus[i]) Cpu;
+    return {};
 }
 
-void Cpus::release(std::uint32_t index) { at(index).release(); }
-
-Status Cpus::enable() { return at(hwv_host_cpu()).enable(capabilities()); }
-
-void Cpus::disable() { at(hwv_host_cpu()).disable(); }
-
-void Cpus::stop() {
+void stop() {
     the_maps.destroy();
     hwv_host_free(the_cpus);
     the_cpus = nullptr;
-    capabilities_known = false;
 }
 
-const Capabilities &Cpus::capabilities() {
-    if (!capabilities_known) the_capabilities = read_capabilities();
-    capabilities_known = true;
-    return the_capabilities;
-}
-
+const Capabilities &Cpus::capabilities() { return the_capabilities; }
 const PermissionMaps &Cpus::maps() { return the_maps; }
-Cpu &Cpus::at(std::uint32_t index) { return the_cpus[index]; }
+Cpu &Cpus::at(std::uint32_t cpu) { return the_cpus[cpu]; }
 
 } // namespace hwv::svm

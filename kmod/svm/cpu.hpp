@@ -46,19 +46,22 @@ class Cpu {
     bool enabled_ = false;
 };
 
-// All CPUs, as the core's selection of a vendor wants them. prepare() to stop(): process context, one caller at a time.
+// Process context, at module load and exit: reads the CPU, makes what all CPUs share. Succeeds where SVM is unusable.
+Status start();
+void stop();
+
+// All CPUs, as the core's table of a vendor wants them; between start() and stop().
 struct Cpus {
     static hwv_unusable unusable() { return capabilities().unusable; }
     static std::uint64_t features() { return svm::features(capabilities()); }
-    static Status prepare(std::uint32_t cpu); // allocates; idempotent
-    static void release(std::uint32_t cpu);
-    static Status enable(); // this CPU, irqs off
-    static void disable();  // this CPU, irqs off; also while the machine crashes
-    static void stop();     // at module exit: frees what the CPUs share
+    static Status prepare(std::uint32_t cpu) { return at(cpu).prepare(); }
+    static void release(std::uint32_t cpu) { at(cpu).release(); }
+    static Status enable() { return at(hwv_host_cpu()).enable(capabilities()); }
+    static void disable() { at(hwv_host_cpu()).disable(); }
 
-    static const Capabilities &capabilities(); // of the boot CPU, read at the first call
-    static const PermissionMaps &maps();       // after the first prepare()
-    static Cpu &at(std::uint32_t cpu);         // likewise
+    static const Capabilities &capabilities();
+    static const PermissionMaps &maps();
+    static Cpu &at(std::uint32_t cpu);
 };
 
 } // namespace hwv::svm
