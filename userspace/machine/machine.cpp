@@ -108,7 +108,12 @@ void Machine::describe(const MachineConfig &config) {
 
 void Machine::start() { loop_.start(); }
 
-void Machine::stop() { loop_.stop(); }
+void Machine::stop() {
+    loop_.stop();
+    const std::lock_guard guard(lock_);
+    for (const auto &backend : backends_)
+        if (backend != nullptr) backend->settle();
+}
 
 void Machine::handle_port(std::uint16_t port, unsigned size, bool is_write, void *data,
                           std::uint32_t count) noexcept {

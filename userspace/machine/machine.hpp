@@ -58,7 +58,8 @@ class Machine {
     Machine(const Machine &) = delete;
     Machine &operator=(const Machine &) = delete;
 
-    // The event loop's thread. Without it timers stand still and no input arrives.
+    // The event loop's thread. Without it timers stand still and no input arrives. Once it has
+    // stopped, all of the guest's output has been written.
     void start();
     void stop();
 

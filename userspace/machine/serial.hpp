@@ -28,6 +28,8 @@ class SerialBackend {
     virtual std::size_t transmit(std::span<const std::uint8_t> bytes) noexcept = 0;
     // receive_space() was 0 and is not any more.
     virtual void receive_ready() noexcept = 0;
+    // The machine stops: writes out what is still on its way, within a second.
+    virtual void settle() noexcept {}
     // The UART at the other end; null before it goes away.
     virtual void connect(SerialPort *port) noexcept = 0;
 };

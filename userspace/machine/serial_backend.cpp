@@ -85,33 +85,42 @@ void StreamBackend::connect(SerialPort *port) noexcept {
         receive_ready();
 }
 
-// Reads on when there is something, as long as the UART has room.
 void StreamBackend::listen() noexcept {
-    if (input_ < 0 || input_watch_ != 0 || port_ == nullptr || port_->receive_space() == 0) return;
+    if (input_ < 0 || input_watch_ != 0 || port_ == nullptr || !wants_input()) return;
     if (!plain_file_) {
         input_watch_ = loop_.watch(input_, EPOLLIN, [this](std::uint32_t) { on_input(); });
         plain_file_ = input_watch_ == 0;
     }
     if (!plain_file_) return;
-    while (port_->receive_space() > 0 && pull()) {}
+    while (wants_input() && pull()) {}
 }
 
 // A watch without interest would still report a hang-up, again and again; so it goes.
 void StreamBackend::mute() noexcept { loop_.unwatch(std::exchange(input_watch_, 0)); }
 
-void StreamBackend::receive_ready() noexcept { listen(); }
+void StreamBackend::receive_ready() noexcept {
+    feed();
+    listen();
+}
 
 void StreamBackend::on_input() noexcept {
-    if (port_ == nullptr || port_->receive_space() == 0)
-        mute();
-    else if (!pull())
-        mute();
+    if (!wants_input() || !pull()) mute();
+}
+
+void StreamBackend::feed() noexcept {
+    if (port_ == nullptr) return;
+    const std::size_t count = std::min(port_->receive_space(), waiting_count_);
+    if (count == 0) return;
+    port_->receive(std::span(waiting_).first(count));
+    std::copy(waiting_.begin() + static_cast<std::ptrdiff_t>(count),
+              waiting_.begin() + static_cast<std::ptrdiff_t>(waiting_count_), waiting_.begin());
+    waiting_count_ -= count;
 }
 
 // One read; false at the end of the input.
 bool StreamBackend::pull() noexcept {
     std::array<std::uint8_t, one_read> bytes{};
-    const std::size_t wanted = std::min(bytes.size(), port_->receive_space());
+    const std::size_t wanted = filter_ ? bytes.size() : std::min(bytes.size(), input_room());
     const ssize_t got = read(input_, bytes.data(), wanted);
     if (got < 0 && (errno == EAGAIN || errno == EINTR)) return !plain_file_;
     if (got <= 0) {
@@ -120,9 +129,13 @@ bool StreamBackend::pull() noexcept {
         if (const auto hang_up = std::exchange(hang_up_, nullptr)) hang_up();
         return false;
     }
-    std::span<std::uint8_t> typed(bytes.data(), static_cast<std::size_t>(got));
-    if (filter_) typed = typed.first(filter_(typed));
-    if (!typed.empty()) port_->receive(typed);
+    auto typed = static_cast<std::size_t>(got);
+    if (filter_) typed = filter_(std::span(bytes).first(typed));
+    typed = std::min(typed, input_room());
+    std::copy_n(bytes.begin(), typed,
+                waiting_.begin() + static_cast<std::ptrdiff_t>(waiting_count_));
+    waiting_count_ += typed;
+    feed();
     return true;
 }
 
@@ -141,14 +154,21 @@ std::size_t StreamBackend::transmit(std::span<const std::uint8_t> bytes) noexcep
     return count;
 }
 
-bool StreamBackend::writable() const noexcept {
+bool StreamBackend::writable(int timeout_ms) const noexcept {
     // The descriptor may be somebody else's, too: better to ask than to change it to non-blocking.
     pollfd state{.fd = output_, .events = POLLOUT, .revents = 0};
-    return poll(&state, 1, 0) > 0;
+    return poll(&state, 1, timeout_ms) > 0;
+}
+
+void StreamBackend::settle() noexcept {
+    constexpr int patience_ms = 1000;
+    flush();
+    if (blocked_ == Blocked::hold_back && buffered_ > 0 && output_ >= 0 && writable(patience_ms))
+        flush();
 }
 
 void StreamBackend::flush() noexcept {
-    while (buffered_ > 0 && output_ >= 0 && writable()) {
+    while (buffered_ > 0 && output_ >= 0 && writable(0)) {
         // A pipe that polls as writable takes this much without blocking, a terminal less.
         constexpr std::size_t piece = 256;
         const std::size_t wanted = std::min(piece, buffered_);

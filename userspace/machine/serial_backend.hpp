@@ -40,8 +40,9 @@ class BufferBackend final : public SerialBackend {
 };
 
 // Descriptors. Output is collected for a moment and written in one piece; a descriptor that takes
-// no more holds the guest's transmitter back (or, `lossy`, loses the output). Input is read only as
-// fast as the UART takes it.
+// no more holds the guest's transmitter back, or loses the output. Input is read a little ahead of
+// the UART, or, with a filter, always: the key that ends a guest has to work while the guest reads
+// nothing, and what a typist types into such a guest beyond the little is lost.
 class StreamBackend : public SerialBackend {
   public:
     // Says what became of input before it reaches the guest: returns the number of bytes left in
@@ -53,6 +54,7 @@ class StreamBackend : public SerialBackend {
     ~StreamBackend() override;
     std::size_t transmit(std::span<const std::uint8_t> bytes) noexcept override;
     void receive_ready() noexcept override;
+    void settle() noexcept override;
     void connect(SerialPort *port) noexcept override;
     void set_filter(Filter filter) { filter_ = std::move(filter); }
     // Either may be -1. The descriptors are not owned. `hang_up` is called when input ends. Throws
@@ -66,8 +68,11 @@ class StreamBackend : public SerialBackend {
     void mute() noexcept;
     void on_input() noexcept;
     bool pull() noexcept;
+    void feed() noexcept;
+    bool wants_input() const { return filter_ || input_room() > 0; }
+    std::size_t input_room() const { return waiting_.size() - waiting_count_; }
     void flush() noexcept;
-    bool writable() const noexcept;
+    bool writable(int timeout_ms) const noexcept;
 
     EventLoop &loop_;
     Blocked blocked_;
@@ -81,6 +86,8 @@ class StreamBackend : public SerialBackend {
     Filter filter_;
     EventLoop::Watch input_watch_ = 0;
     EventLoop::Watch output_watch_ = 0;
+    std::array<std::uint8_t, 256> waiting_{}; // input that the UART has no room for yet
+    std::size_t waiting_count_ = 0;
     std::array<std::uint8_t, 4096> buffer_{};
     std::size_t buffered_ = 0;
     bool starved_ = false; // the port was refused and waits for transmit_ready()

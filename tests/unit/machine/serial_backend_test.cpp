@@ -188,6 +188,42 @@ TEST_F(BackendTest, InputWaitsForRoomAndNothingIsLost) {
     EXPECT_TRUE(eventually([&] { return port_.received == text; }));
 }
 
+TEST_F(BackendTest, FilterSeesKeysWhileTheGuestReadsNothing) {
+    int ends[2];
+    ASSERT_EQ(pipe(ends), 0);
+    const Fd input(ends[0]);
+    const Fd keys(ends[1]);
+    std::size_t seen = 0;
+    {
+        const std::lock_guard guard(lock_);
+        port_.space = 0;
+        auto stream = std::make_unique<StreamBackend>(loop_, StreamBackend::Blocked::lose);
+        stream->set_filter([&](std::span<std::uint8_t> bytes) {
+            seen += bytes.size();
+            return bytes.size();
+        });
+        stream->connect(&port_);
+        stream->open(input.get(), -1, nullptr);
+        backend_ = std::move(stream);
+    }
+    const std::string text(5000, 'k');
+    ASSERT_EQ(write(keys.get(), text.data(), text.size()), 5000);
+    EXPECT_TRUE(eventually([&] { return seen == 5000; }));
+    EXPECT_EQ(port_.received, "");
+    make_room();
+    EXPECT_EQ(port_.received, std::string(16, 'k')) << "the first ones are kept";
+}
+
+TEST_F(BackendTest, StoppingWritesWhatIsLeft) {
+    const std::string path = directory_ + "/log";
+    plug(path);
+    loop_.stop();
+    send("last words");
+    EXPECT_EQ(std::filesystem::file_size(path), 0u);
+    backend_->settle();
+    EXPECT_EQ(std::filesystem::file_size(path), 10u);
+}
+
 TEST_F(BackendTest, SlowClientHoldsTheGuestBack) {
     const std::string path = directory_ + "/socket";
     plug("unix:" + path);

@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// libFuzzer's door to a whole machine; machine.sh builds and runs it.
+#include <cstddef>
+#include <cstdint>
+
+#include "unit/machine/any_bytes.hpp"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t *bytes, std::size_t size) {
+    if (size == 0) return 0;
+    machine::AnyBytes machine((bytes[0] & 1) != 0);
+    machine.run({bytes + 1, size - 1});
+    return 0;
+}
