@@ -12,7 +12,8 @@ class PagedMemory : public Memory {
   public:
     using Table = npt::Table<Format, HostMemory>;
 
-    PagedMemory(Vm &vm, std::uint64_t gpa_limit) : Memory{vm, gpa_limit}, table_{Format{hwv_host_facts()->sme_mask}} {}
+    PagedMemory(Vm &vm, std::uint64_t gpa_limit)
+        : Memory{vm, gpa_limit}, table_{Format{hwv_host_facts()->sme_mask}, {}, hwv_host_facts()->paging_levels} {}
     ~PagedMemory() {
         Gather gather;
         table_.destroy(gather, [](const npt::Leaf &) {});
@@ -59,7 +60,8 @@ npt::Leaf PagedMemory<Format>::leaf_for(const FaultAccess &access, const npt::Me
                                                  .nx_split = facts.nx_split != 0});
     const std::uint64_t mask = npt::pages(level) - 1;
     const bool write = slot.writable() && host.writable;
-    return {(access.gpa >> npt::page_shift) & ~mask, host.pfn & ~mask, level, {true, write, true}};
+    // The access comes right after: with its bits set, the CPU need not come back to set them.
+    return {(access.gpa >> npt::page_shift) & ~mask, host.pfn & ~mask, level, {true, write, true}, true, access.write};
 }
 
 template <npt::Format Format>
@@ -92,7 +94,7 @@ template <npt::Format Format>
 void PagedMemory<Format>::drop(npt::GfnRange range) {
     Gather gather;
     npt::NoPages none;
-    table_.unmap(range, none, gather, retirer());
+    table_.unmap(range, none, gather, retirer(), npt::Empty::prune);
     settle(gather);
 }
 
@@ -160,7 +162,7 @@ bool PagedMemory<Format>::age_hva(std::uint64_t start, std::uint64_t end, bool c
     slots_.each_by_hva(start, end, [&](const npt::MemorySlot &, npt::GfnRange range) {
         young |= clear ? table_.clear_young(range, gather, retirer()) : table_.test_young(range);
     });
-    if (gather.freed.size()) settle(gather);
+    settle(gather);
     return young;
 }
 

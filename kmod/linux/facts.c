@@ -62,6 +62,7 @@ void hwv_facts_init(void)
 	facts.sme_mask = sme_me_mask;
 	facts.phys_bits = boot_cpu_data.x86_phys_bits;
 	facts.direct_map = PAGE_OFFSET;
+	facts.paging_levels = pgtable_l5_enabled() ? 5 : 4;
 	facts.huge_1g = boot_cpu_has(X86_FEATURE_GBPAGES);
 	facts.nx_split = boot_cpu_has_bug(X86_BUG_ITLB_MULTIHIT);
 	facts.speculation = speculation();

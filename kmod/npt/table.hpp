@@ -88,8 +88,8 @@ class Table {
     bool test_young(GfnRange range) const;
 
     // Clears accessed bits; true if one was set. In a format without them the leaves are removed, and
-    // the next access shows itself by a fault. Whether to flush is the caller's choice where no leaf
-    // was removed: an unflushed bit only ages too fast.
+    // the next access shows itself by a fault. A flush is asked for only then: a bit that a CPU does not
+    // set again, because it holds the translation, only ages too fast.
     template <LeafVisitor V>
     bool clear_young(GfnRange range, Gather<M> &gather, V &&removed);
 

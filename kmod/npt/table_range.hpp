@@ -115,7 +115,6 @@ bool Table<F, M>::clear_young(GfnRange range, Gather<M> &gather, V &&removed) {
         return false;
     };
     if (clipped(range).size()) each_leaf(memory_.at(root_), depth_, 0, clipped(range), visit);
-    gather.flush_needed |= young;
     return young;
 }
 

@@ -51,9 +51,14 @@ class Simulation {
         return out;
     }
 
-    // Runs one operation under observation.
+    // Runs one operation on this range under observation.
     template <typename Operation>
-    void observe(Operation operation) {
+    void observe(GfnRange range, Operation operation) {
+        focus.clear();
+        for (const std::uint64_t gfn : probes) {
+            if (range.covers(gfn, 1)) focus.push_back(gfn);
+        }
+        activity = 1u << pick(6);
         before = picture();
         states.clear();
         written_meanwhile.clear();
@@ -93,6 +98,7 @@ class Simulation {
 
     struct Translation {
         std::uint64_t pfn;
+        unsigned level;
         Perms perms;
         bool dirty;
     };
@@ -103,7 +109,6 @@ class Simulation {
                                       51200, 262143, 262144, 262145, 262655, 262656, 1 << 20};
     Picture before, after;
     std::vector<Picture> states;
-    unsigned activity = 8; // the processor acts before one in so many accesses
     std::map<std::uint64_t, std::uint64_t> dirty_truth; // gfn -> pfn, until reported
     std::set<std::uint64_t> log_truth;                  // gfns written since the last harvest
     std::set<std::uint64_t> young_truth;                // gfns accessed since the last clearing
@@ -118,7 +123,8 @@ class Simulation {
     }
 
     void processor_acts() {
-        const std::uint64_t gfn = probe();
+        const bool near = !focus.empty() && pick(4);
+        const std::uint64_t gfn = near ? focus[pick(focus.size())] : probe();
         std::uint64_t table = f.root();
         unsigned level = Kind::depth;
         if (!cached_tables.empty() && pick(2)) {
@@ -139,7 +145,7 @@ class Simulation {
     void access(std::uint64_t gfn, const HwLeaf &leaf, bool write) {
         const std::uint64_t bits = Kind::accessed | (write ? Kind::dirty : 0);
         if (Kind::tracks) f.machine.write(leaf.entry, f.machine.read(leaf.entry) | bits);
-        translations[gfn] = {leaf.pfn, leaf.perms, write};
+        translations[gfn] = {leaf.pfn, leaf.level, leaf.perms, write};
         young_truth.insert(gfn);
         if (!write) return;
         dirty_truth[gfn] = leaf.pfn;
@@ -162,6 +168,7 @@ class Simulation {
             const auto leaf = f.hw(gfn);
             ASSERT_TRUE(leaf) << "stale translation of " << gfn;
             EXPECT_EQ(leaf->pfn, cached.pfn);
+            EXPECT_EQ(leaf->level, cached.level) << "two sizes for one address";
             EXPECT_TRUE(cached.perms.within(leaf->perms));
             if (Kind::tracks && cached.dirty) {
                 EXPECT_TRUE(*leaf->entry & Kind::dirty) << "its next write would not be seen";
@@ -213,6 +220,8 @@ class Simulation {
     };
 
     bool running = false;
+    unsigned activity = 1;            // the processor acts before one in so many accesses
+    std::vector<std::uint64_t> focus; // and mostly there
     std::set<std::uint64_t> on_paths; // table pages that the last picture's walks went through
     std::map<std::uint64_t, Translation> translations;
     std::vector<CachedTable> cached_tables;

@@ -58,14 +58,15 @@ class TableModel : public testing::Test, protected Simulation<Kind> {
         const Leaf leaf = this->leaf();
         FakeSource source = this->source();
         MapResult result{};
-        this->observe(
-            [&] { result = this->f.table.map(leaf, source, this->f.gather, this->removed()); });
+        const GfnRange mapped{leaf.gfn, leaf.gfn + pages(leaf.level)};
+        this->observe(mapped, [&] {
+            result = this->f.table.map(leaf, source, this->f.gather, this->removed());
+        });
         EXPECT_LE(source.taken, this->f.table.max_pages_per_map);
         EXPECT_NE(result, MapResult::bad_argument);
         if (source.budget > 3) {
             EXPECT_NE(result, MapResult::no_pages);
         }
-        const GfnRange mapped{leaf.gfn, leaf.gfn + pages(leaf.level)};
         expect_after([&](std::uint64_t gfn, const Seen &old, const Seen &now) {
             const Seen wanted{true, leaf.pfn + (gfn - leaf.gfn), leaf.perms};
             const bool changes = result == MapResult::mapped || result == MapResult::unchanged;
@@ -92,8 +93,9 @@ class TableModel : public testing::Test, protected Simulation<Kind> {
         const auto extent = extents();
         FakeSource source = this->source();
         const Empty empty = this->pick(2) ? Empty::keep : Empty::prune;
-        this->observe(
-            [&] { this->f.table.unmap(range, source, this->f.gather, this->removed(), empty); });
+        this->observe(range, [&] {
+            this->f.table.unmap(range, source, this->f.gather, this->removed(), empty);
+        });
         const bool dry = source.taken == source.budget;
         expect_after([&](std::uint64_t gfn, const Seen &old, const Seen &now) {
             if (range.covers(gfn, 1)) return !now.present;
@@ -109,7 +111,7 @@ class TableModel : public testing::Test, protected Simulation<Kind> {
         if (range.size() > pages(2) * 4) source.budget = std::min(source.budget, 6u); // for speed
         const Perms keep{this->pick(8) != 0, this->pick(2) != 0, this->pick(2) != 0};
         const auto split_to = static_cast<Level>(1 + this->pick(3));
-        this->observe([&] {
+        this->observe(range, [&] {
             this->f.table.protect(range, keep, split_to, source, this->f.gather, this->removed());
         });
         const bool exact = split_to == Level::page_4k && source.taken < source.budget;
@@ -130,8 +132,9 @@ class TableModel : public testing::Test, protected Simulation<Kind> {
         for (const std::uint64_t gfn : this->young_truth)
             expected |= in_range(gfn) && this->f.hw(gfn);
         bool young = false;
-        this->observe(
-            [&] { young = this->f.table.clear_young(range, this->f.gather, this->removed()); });
+        this->observe(range, [&] {
+            young = this->f.table.clear_young(range, this->f.gather, this->removed());
+        });
         if (expected) {
             EXPECT_TRUE(young);
         }
@@ -144,7 +147,8 @@ class TableModel : public testing::Test, protected Simulation<Kind> {
         const auto by = this->pick(2) ? DirtyBy::dirty_bit : DirtyBy::write_protection;
         auto truth = this->log_truth;
         bool done = false;
-        this->observe([&] { done = this->f.table.harvest_dirty(range, bits, by, this->f.gather); });
+        this->observe(range,
+                      [&] { done = this->f.table.harvest_dirty(range, bits, by, this->f.gather); });
         EXPECT_EQ(done, range.size() <= bits.size() * 64);
         if (!done) return;
         for (const std::uint64_t gfn : this->log_truth) {
@@ -193,7 +197,7 @@ TYPED_TEST(TableModel, RandomOperationsUnderAWorkingProcessor) {
         SCOPED_TRACE(testing::Message() << "step " << i);
         this->step();
     }
-    this->observe([&] {
+    this->observe({0, ~0ull}, [&] {
         this->f.table.unmap({0, ~0ull}, this->f.source, this->f.gather, this->removed());
     });
     EXPECT_TRUE(this->dirty_truth.empty());

@@ -305,6 +305,7 @@ TYPED_TEST(TableTest, YoungIsSeenAndCleared) {
     EXPECT_FALSE(this->table.clear_young({0, 2 * pages_2m}, this->gather, this->collect()));
     EXPECT_EQ(this->removed.size(), TypeParam::tracks ? 0u : 2u);
     EXPECT_EQ(bool(this->hw(1)), TypeParam::tracks);
+    EXPECT_EQ(this->gather.flush_needed, !TypeParam::tracks);
 }
 
 TYPED_TEST(TableTest, ClearYoungKeepsDirty) {
