@@ -2,6 +2,7 @@
 """L1's initramfs: busybox, the kernel modules that the bed itself needs, and the init script."""
 
 import hashlib
+import lzma
 import re
 import subprocess
 import tempfile
@@ -23,10 +24,14 @@ class ModuleTree:
     """Finds modules and what they depend on; depmod's index is not in the package."""
 
     def __init__(self, directory):
-        self.paths = {canonical(p.stem): p for p in directory.rglob("*.ko")}
+        self.paths = {canonical(p.name.split(".ko")[0]): p for p in directory.rglob("*.ko*")}
+
+    def read(self, name):
+        data = self.paths[name].read_bytes()
+        return lzma.decompress(data) if self.paths[name].suffix == ".xz" else data
 
     def depends(self, name):
-        found = re.search(rb"\0depends=([^\0]*)\0", b"\0" + self.paths[name].read_bytes())
+        found = re.search(rb"\0depends=([^\0]*)\0", b"\0" + self.read(name))
         return [canonical(d.decode()) for d in found.group(1).split(b",") if d] if found else []
 
     def in_load_order(self, names):
@@ -63,7 +68,7 @@ def pack_base(kernel):
     tree = ModuleTree(kernel.modules)
     order = tree.in_load_order(MODULES)
     for name in order:
-        archive.data(f"bed/modules/{name}.ko", stripped(tree.paths[name]))
+        archive.data(f"bed/modules/{name}.ko", stripped(tree.read(name)))
     archive.data("bed/modules/order", "".join(f"{n}\n" for n in order).encode())
     archive.data("init", (HERE / "init.sh").read_bytes(), 0o755)
     for empty in ["proc", "sys", "dev", "tmp", "run", "share", "root", "bed/host", "bed/cgroup", "opt/hwv"]:
@@ -72,6 +77,7 @@ def pack_base(kernel):
 
 
 def stripped(module):
-    with tempfile.NamedTemporaryFile() as out:
-        subprocess.run(["strip", "--strip-debug", "-o", out.name, module], check=True)
-        return Path(out.name).read_bytes()
+    with tempfile.NamedTemporaryFile() as file:
+        Path(file.name).write_bytes(module)
+        subprocess.run(["strip", "--strip-debug", file.name], check=True)
+        return Path(file.name).read_bytes()

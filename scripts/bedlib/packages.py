@@ -7,6 +7,7 @@ import subprocess
 from bedlib.paths import BedError, cached
 
 MIRROR = "http://deb.debian.org/debian"
+RELEASE, BACKPORTS = "bookworm", "bookworm-backports"
 QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 
 
@@ -31,10 +32,11 @@ def unpack(archives, directory):
 
 
 def unpack_one(package, directory):
-    """A package of the system's own sources."""
+    """A package of the system's own sources, or of backports."""
+    suites = [BACKPORTS] if "+deb" in package else []
     archive = download(package, directory, [])
     if not archive:
-        archive = download(package, directory, own_lists(directory / "apt"))
+        archive = download(package, directory, own_lists(directory / "apt", suites))
     if not archive:
         raise BedError(f"cannot download {package}: the archive does not have it, or cannot be reached")
     unpack([archive], directory)
@@ -47,19 +49,19 @@ def download(package, directory, options):
     return next(directory.glob("*.deb"), None)
 
 
-def newer(name, packages, suite, base):
-    """A root directory with `packages` of a newer suite, and what they need that this system lacks."""
-    return cached(name, lambda d: unpack_newer(packages, suite, base, d))
+def backported(name, package):
+    """A root directory with a package of backports, and what it needs that this system lacks."""
+    return cached(name, lambda d: unpack_backported(package, d))
 
 
-def unpack_newer(packages, suite, base, directory):
+def unpack_backported(package, directory):
     apt = directory / "apt"
-    options = own_lists(apt, [base, suite])
+    options = own_lists(apt, [RELEASE, BACKPORTS])
     said = subprocess.run(["apt-get", *options, "install", "--download-only", "--reinstall", "-y",
-                           "--no-install-recommends", "-t", suite, *packages],
+                           "--no-install-recommends", "-t", BACKPORTS, package],
                           text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     archives = list((apt / "archives").glob("*.deb"))
     if said.returncode or not archives:
-        raise BedError(f"cannot download {' '.join(packages)} of {suite}: {said.stdout.splitlines()[-1]}")
+        raise BedError(f"cannot download {package} of {BACKPORTS}: {said.stdout.splitlines()[-1]}")
     unpack(archives, directory)
     shutil.rmtree(apt)

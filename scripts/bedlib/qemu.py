@@ -38,7 +38,7 @@ class Build:
                 raise BedError(f"no {NAME}: run scripts/setup")
             self.command = [NAME]
             return
-        root = packages.newer("emulator/qemu10", ["qemu-system-x86"], "bookworm-backports", "bookworm")
+        root = packages.backported("emulator/qemu10", "qemu-system-x86")
         libraries = root / "usr/lib/x86_64-linux-gnu"
         firmware = [root / "usr/share/qemu", root / "usr/share/seabios"]
         self.command = [str(root / "usr/bin" / NAME), *(word for path in firmware for word in ("-L", str(path)))]
