@@ -1,9 +1,15 @@
 #!/bed/busybox sh
 # SPDX-License-Identifier: GPL-2.0-only
 # init of L1. Speaks with the bed on virtio-serial ports: 1 control, 2 and 3 COMMAND's stdout and stderr, 4 its stdin;
-# hvc0 is its terminal with --tty. On control, lines to the bed: `ready`, `started`, `problem TEXT`, `exit STATUS`;
-# from the bed: `job BYTES`, then a shell script that sets BED_* and the positional parameters. With --count the job
-# is /bed/job and nothing comes from outside. While COMMAND runs, `dump` asks where it is, answered `dumped`.
+# hvc0 is its terminal with --tty. On control, a line each way at a time:
+#   ready             to the bed: L1 is up
+#   job BYTES         from the bed, then a shell script that sets BED_* and the positional parameters
+#   started           to the bed
+#   dump, dumped      from the bed while COMMAND runs: show where it is; to the bed: that is done
+#   problem TEXT      to the bed: the run has failed whatever COMMAND says
+#   exit STATUS OUT ERR   to the bed, with the bytes sent on both streams
+#   bye               from the bed: all has arrived
+# With --count the job is /bed/job, and nothing comes from the bed.
 export PATH=/bed/bin
 
 mount_own() {
@@ -114,30 +120,55 @@ become_command() {
     set -- "$program" "$@"
     case "$BED_STDIN" in
         tty)
-            exec </dev/hvc0 >/dev/hvc0 2>&1
+            exec </dev/hvc0 >/dev/hvc0 2>&1 4>&- 5>&-
             stty rows "$BED_ROWS" cols "$BED_COLS"
             exec setsid -c "$@"
             ;;
-        pipe) exec setsid "$@" </dev/vport0p4 >/bed/out 2>/bed/err ;;
-        *) exec setsid "$@" </dev/null >/bed/out 2>/bed/err ;;
+        pipe) exec setsid "$@" </dev/vport0p4 >&4 2>&5 4>&- 5>&- ;;
+        *) exec setsid "$@" </dev/null >&4 2>&5 4>&- 5>&- ;;
     esac
 }
 
 # The ports may be opened only once, so COMMAND writes into pipes: /dev/stdout and /dev/stderr work for it.
+start_pumps() {
+    cat </bed/out >/dev/vport0p2 &
+    pumps=$!
+    cat </bed/err >/dev/vport0p3 &
+    pumps="$pumps $!"
+    exec 4>/bed/out 5>/bed/err
+}
+
+end_pumps() {
+    exec 4>&- 5>&-
+    wait $pumps
+}
+
 run_command() {
-    if [ "$BED_STDIN" != tty ]; then
-        cat /bed/out >/dev/vport0p2 &
-        pumps=$!
-        cat /bed/err >/dev/vport0p3 &
-        pumps="$pumps $!"
+    if [ -z "$BED_SEALED" ]; then
+        answer &
+        answerer=$!
     fi
-    if [ -z "$BED_SEALED" ]; then answer & fi
+    start_pumps
     echo started >&3
     (become_command "$@")
     status=$?
     echo 1 >/bed/cgroup/command/cgroup.kill
-    if [ -n "$pumps" ]; then wait $pumps; fi
+    end_pumps
     while grep -q 'populated 1' /bed/cgroup/command/cgroup.events; do usleep 1000; done
+    if [ -n "$answerer" ]; then kill $answerer; fi
+}
+
+# What is written to a port may still be on its way, and a power-off would lose it: the bed says when it has all.
+say_goodbye() {
+    echo "bed: the end, status $status" >/dev/kmsg
+    echo "exit $status $(sent 2) $(sent 3)" >&3
+    if [ -n "$BED_SEALED" ]; then return; fi
+    until read -r word <&3 && [ "$word" = bye ]; do usleep 1000; done
+}
+
+# How many bytes have gone into port $1.
+sent() {
+    sed -n 's/^bytes_sent: //p' "/sys/kernel/debug/virtio-ports/vport0p$1"
 }
 
 # A module that does not go has leaked a reference. Files are released a little after their owner's death.
@@ -162,6 +193,5 @@ if [ -z "$broken" ]; then
     run_command "$@"
     if [ -n "$BED_LOAD" ]; then unload; fi
 fi
-echo "bed: the end, status $status" >/dev/kmsg
-echo "exit $status" >&3
+say_goodbye
 poweroff -f

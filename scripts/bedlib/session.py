@@ -56,7 +56,8 @@ class Session:
         self.log = log
         self.deadline = time.monotonic() + timeout if timeout else None
         self.heard = b""
-        self.timed_out = False
+        self.received = {"out": 0, "err": 0}
+        self.timed_out = self.finished = False
         self.selector = selectors.DefaultSelector()
 
     def tell(self, data):
@@ -84,8 +85,8 @@ class Session:
         threading.Thread(target=copy, daemon=True).start()
 
     def run(self):
-        sinks = {"control": self.hear, "out": lambda d: write_all(1, d), "err": lambda d: write_all(2, d),
-                 "tty": lambda d: write_all(1, d)}
+        sinks = {"control": self.hear, "out": lambda d: self.pass_on("out", 1, d),
+                 "err": lambda d: self.pass_on("err", 2, d), "tty": lambda d: write_all(1, d)}
         for name, sock in self.machine.channels.items():
             if name in sinks:
                 self.selector.register(sock, selectors.EVENT_READ, sinks[name])
@@ -111,6 +112,20 @@ class Session:
         sink(data)
         if not data:
             self.selector.unregister(key.fileobj)
+        self.say_goodbye()
+
+    def pass_on(self, stream, fd, data):
+        write_all(fd, data)
+        self.received[stream] += len(data)
+
+    def say_goodbye(self):
+        """Lets init power off when all that it has sent is here."""
+        said = self.lines("exit")
+        if said and not self.finished:
+            _, out, err = map(int, said[0].split())
+            self.finished = self.received == {"out": out, "err": err}
+            if self.finished:
+                self.tell(b"bye\n")
 
     def hear(self, data):
         self.heard += data
@@ -158,7 +173,7 @@ class Session:
             return STATUS_TIMEOUT, "time is up"
         if not said:
             return STATUS_BED, death(text, end)
-        status = int(said[0])
+        status = int(said[0].split()[0])
         if problems:
             return status or STATUS_SPLAT, "; ".join(problems)
         if splat:

@@ -80,6 +80,11 @@ class Command(unittest.TestCase):
         status, out, err = bed("--", "python3", "-c", write)
         self.assertEqual((status, err), (0, hashlib.sha256(out).hexdigest()))
 
+    def test_slow_reader_loses_nothing(self):
+        process = start("svm", "--", "head", "-c", "600000", "/dev/zero", stderr=None)
+        time.sleep(4)
+        self.assertEqual((process.communicate()[0], process.returncode), (bytes(600000), 0))
+
     def test_streams_can_be_opened_by_name(self):
         status, out, err = shell("echo a >/dev/stdout; echo b >/dev/stderr; echo c | cat /dev/stdin")
         self.assertEqual((status, out, err), (0, b"a\nc\n", "b\n"))
