@@ -3,7 +3,7 @@
 
 # Kernel to build for: the argument, else the running kernel's build tree, else the newest installed headers, 6.1 first.
 hdrs := $(shell ls -d /usr/src/linux-headers-*-amd64 2>/dev/null | grep -v -e -cloud- -e -rt- | sort -V)
-KDIR ?= $(firstword $(wildcard /lib/modules/$(shell uname -r)/build) $(lastword $(filter %/linux-headers-6.1.%,$(hdrs))) \
+KDIR ?= $(firstword $(wildcard /lib/modules/$(shell uname -r)/build) $(lastword $(foreach h,$(hdrs),$(if $(findstring linux-headers-6.1.,$h),$h))) \
 	$(lastword $(hdrs)))
 OUT ?= build
 

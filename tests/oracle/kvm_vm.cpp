@@ -7,12 +7,19 @@
 #include <linux/kvm.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <vector>
 #include "hwv/fd.hpp"
 #include "oracle/test_vm.hpp"
 
 namespace oracle {
 namespace {
+
+// In C++ the empty struct in front of <linux/kvm.h>'s flexible arrays has a size, which spoils these structures' sizes and the
+// requests that are made of them: here as the kernel, which is C, knows them.
+struct ListHead {
+    __u32 count, padding;
+};
+constexpr unsigned long get_supported_cpuid = _IOWR(KVMIO, 0x05, ListHead), get_msrs = _IOWR(KVMIO, 0x88, ListHead),
+                        set_msrs = _IOW(KVMIO, 0x89, ListHead), set_cpuid2 = _IOW(KVMIO, 0x90, ListHead);
 
 int call(int fd, unsigned long request, const void *argument, const char *what) {
     const int result = ::ioctl(fd, request, argument);
@@ -54,8 +61,8 @@ class KvmVm final : public TestVm {
     bool inject(std::uint8_t vector) override;
     void nmi() override { call(vcpu_.get(), KVM_NMI, nullptr, "KVM_NMI"); }
     void msi(std::uint64_t address, std::uint32_t data) override;
-    std::uint64_t msr(std::uint32_t index) override { return access_msr(KVM_GET_MSRS, index, 0); }
-    void set_msr(std::uint32_t index, std::uint64_t value) override { access_msr(KVM_SET_MSRS, index, value); }
+    std::uint64_t msr(std::uint32_t index) override { return access_msr(get_msrs, index, 0); }
+    void set_msr(std::uint32_t index, std::uint64_t value) override { access_msr(set_msrs, index, value); }
     void add_slot(std::uint32_t slot, std::uint64_t gpa, std::span<std::uint8_t> host, bool read_only) override;
     void remove_slot(std::uint32_t slot) override { add_slot(slot, 0, {}, false); }
     void xsave(std::span<std::uint8_t> area, bool set) override;
@@ -89,12 +96,12 @@ KvmVm::KvmVm(const Options &o) : system_{::open("/dev/kvm", O_RDWR | O_CLOEXEC)}
 }
 
 void KvmVm::give_cpuid() {
-    constexpr unsigned room = 256;
-    std::vector<std::uint64_t> raw((sizeof(kvm_cpuid2) + room * sizeof(kvm_cpuid_entry2)) / 8 + 1);
-    auto *table = reinterpret_cast<kvm_cpuid2 *>(raw.data());
-    table->nent = room;
-    call(system_.get(), KVM_GET_SUPPORTED_CPUID, table, "KVM_GET_SUPPORTED_CPUID");
-    call(vcpu_.get(), KVM_SET_CPUID2, table, "KVM_SET_CPUID2");
+    struct {
+        ListHead head{200, 0};
+        kvm_cpuid_entry2 entries[200]{};
+    } table;
+    call(system_.get(), get_supported_cpuid, &table, "KVM_GET_SUPPORTED_CPUID");
+    call(vcpu_.get(), set_cpuid2, &table, "KVM_SET_CPUID2");
 }
 
 hwv_regs KvmVm::regs() {
@@ -246,16 +253,14 @@ void KvmVm::msi(std::uint64_t address, std::uint32_t data) {
 }
 
 std::uint64_t KvmVm::access_msr(unsigned long request, std::uint32_t index, std::uint64_t value) {
-    alignas(kvm_msrs) std::uint8_t raw[sizeof(kvm_msrs) + sizeof(kvm_msr_entry)] = {};
-    auto *list = reinterpret_cast<kvm_msrs *>(raw);
-    kvm_msr_entry entry{};
-    list->nmsrs = 1;
-    entry.index = index;
-    entry.data = value;
-    std::memcpy(raw + sizeof(kvm_msrs), &entry, sizeof entry);
-    if (call(vcpu_.get(), request, list, "KVM MSR access") != 1) throw Failure{EINVAL, "KVM refused an MSR"};
-    std::memcpy(&entry, raw + sizeof(kvm_msrs), sizeof entry);
-    return entry.data;
+    struct {
+        ListHead head{1, 0};
+        kvm_msr_entry entry{};
+    } list;
+    list.entry.index = index;
+    list.entry.data = value;
+    if (call(vcpu_.get(), request, &list, "KVM MSR access") != 1) throw Failure{EINVAL, "KVM refused an MSR"};
+    return list.entry.data;
 }
 
 void KvmVm::add_slot(std::uint32_t slot, std::uint64_t gpa, std::span<std::uint8_t> host, bool read_only) {
