@@ -28,8 +28,8 @@ struct AcpiPci {
     std::uint32_t memory_last = 0xfebf'ffff;
     std::uint64_t memory64_first = 0; // no 64-bit window when both are 0
     std::uint64_t memory64_last = 0;
-    std::vector<std::uint32_t> gsi{
-        16, 17, 18, 19}; // pin A of device d is wired to gsi[d % size]; level, active low
+    // Pin A of device d is wired to gsi[d % size]; level, active low.
+    std::vector<std::uint32_t> gsi{16, 17, 18, 19};
 };
 
 // Which pieces of the PC there are to be told of, and where. The default is the PC that hwv's

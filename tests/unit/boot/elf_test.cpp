@@ -223,11 +223,10 @@ TEST(Elf, SaysWhatIsWrong) {
 }
 
 TEST(Elf, SurvivesAnyTruncation) {
+    Ram ram(4 * mib);
     for (const auto &whole : {make_pvh(0x20'0000), make_multiboot(), make_kludge(0, 0)})
-        for (std::size_t size = 0; size < whole.size(); size += 5) {
-            Ram ram(4 * mib);
+        for (std::size_t size = 0; size < whole.size(); size += 5)
             error_of([&] { boot::load_image(*ram, boot::ByteView{whole}.first(size), {}, "k"); });
-        }
 }
 
 TEST(Elf, SurvivesAnyHeaderByte) {
