@@ -21,7 +21,8 @@ Result with_flags(std::uint64_t value, std::uint64_t old, std::uint64_t affected
     return {value, (old & ~affected) | (now & affected)};
 }
 
-// Rotates leave SF, ZF, AF and PF alone. OF is defined for counts of one; CPUs compute it alike for all.
+// Rotates leave SF, ZF, AF and PF alone. OF is defined for counts of one; CPUs compute it alike for
+// all.
 Result rotated(std::uint64_t value, bool carry, bool overflow, std::uint64_t flags) {
     return with_flags(value, flags, flag_carry | flag_overflow,
                       when(carry, flag_carry) | when(overflow, flag_overflow));

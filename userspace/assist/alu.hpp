@@ -3,9 +3,10 @@
 
 #include <cstdint>
 
-// Integer arithmetic with the flags exactly as the CPU computes them (SDM, "EFLAGS Cross-Reference"). Operands have `width` bits
-// (8, 16, 32, 64) and nothing above; so has the result. Flags that the manuals leave undefined stay as they were,
-// except AF after logic, which all CPUs clear.
+// Integer arithmetic with the flags exactly as the CPU computes them (SDM, "EFLAGS
+// Cross-Reference"). Operands have `width` bits (8, 16, 32, 64) and nothing above; so has the
+// result. Flags that the manuals leave undefined stay as they were, except AF after logic, which
+// all CPUs clear.
 namespace assist::alu {
 
 struct Result {

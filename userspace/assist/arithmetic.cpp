@@ -104,7 +104,8 @@ void shift(Execution &e) {
     finish(e, alu::shift(kind, e.read(0), count, e.width(0), e.cpu.flags()));
 }
 
-// A register as bit offset is signed and reaches beyond the operand (SDM, "Bit(BitBase, BitOffset)").
+// A register as bit offset is signed and reaches beyond the operand (SDM, "Bit(BitBase,
+// BitOffset)").
 template <alu::BitOp op>
 void bit(Execution &e) {
     const auto width = e.width(0);

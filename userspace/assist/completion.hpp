@@ -6,12 +6,14 @@
 
 namespace assist {
 
-// Takes the result of an instruction over into the vCPU's registers: RF, single-step trap, interrupt shadow.
+// Takes the result of an instruction over into the vCPU's registers: RF, single-step trap,
+// interrupt shadow.
 Outcome commit(hwv_regs &regs, const Cpu &cpu, bool finished);
 
-// Runs `body` on `cpu`, with RIP already behind the instruction. It returns false when iterations of a REP instruction
-// are left. The registers in `cpu` are taken over with RIP where it belongs. A fault keeps what `cpu` holds if
-// `keeps_progress`: string instructions change `cpu` by whole iterations only.
+// Runs `body` on `cpu`, with RIP already behind the instruction. It returns false when iterations
+// of a REP instruction are left. The registers in `cpu` are taken over with RIP where it belongs. A
+// fault keeps what `cpu` holds if `keeps_progress`: string instructions change `cpu` by whole
+// iterations only.
 template <typename Body>
 Outcome run(hwv_regs &regs, Cpu &cpu, std::uint64_t next_rip, bool keeps_progress, Body body) {
     const auto start = regs.rip;

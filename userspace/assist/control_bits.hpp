@@ -5,7 +5,8 @@
 
 namespace assist {
 
-// Bits of the control and flags registers that emulation looks at (SDM, "Control Registers"; "EFLAGS Register").
+// Bits of the control and flags registers that emulation looks at (SDM, "Control Registers";
+// "EFLAGS Register").
 inline constexpr std::uint64_t cr0_pe = 1 << 0;
 inline constexpr std::uint64_t cr0_wp = 1 << 16;
 inline constexpr std::uint64_t cr0_am = 1 << 18;

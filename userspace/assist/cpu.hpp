@@ -11,11 +11,13 @@
 
 namespace assist {
 
-// XMM, YMM and ZMM registers are not in the run page; they are asked for when an instruction has one.
+// XMM, YMM and ZMM registers are not in the run page; they are asked for when an instruction has
+// one.
 class VectorRegisters {
   public:
     virtual ~VectorRegisters() = default;
-    // All 64 bytes of register `index`; parts that the CPU does not have read as zero and are ignored on writes.
+    // All 64 bytes of register `index`; parts that the CPU does not have read as zero and are
+    // ignored on writes.
     virtual void read(unsigned index, std::span<std::byte, 64> to) = 0;
     virtual void write(unsigned index, std::span<const std::byte, 64> from) = 0;
 };
@@ -28,8 +30,9 @@ struct Environment {
     unsigned physical_bits = 52;
 };
 
-// The vCPU's registers with the rules by which instructions see them. It works on its own copy, so that an
-// instruction that faults half-way has changed nothing: the owner takes `regs` over at the end.
+// The vCPU's registers with the rules by which instructions see them. It works on its own copy, so
+// that an instruction that faults half-way has changed nothing: the owner takes `regs` over at the
+// end.
 class Cpu {
   public:
     Cpu(const hwv_regs &initial, Environment environment);
@@ -55,8 +58,8 @@ class Cpu {
     bool flag(std::uint64_t bit) const { return (regs.rflags & bit) != 0; }
     void set_flags(std::uint64_t flags) { regs.rflags = flags; }
 
-    // Segmentation, alignment and paging checks for a data access; throws Fault. An address that is not a multiple of
-    // `alignment` raises #GP, whatever the alignment check flag says.
+    // Segmentation, alignment and paging checks for a data access; throws Fault. An address that is
+    // not a multiple of `alignment` raises #GP, whatever the alignment check flag says.
     Place place(unsigned segment, std::uint64_t offset, unsigned size, Access access,
                 unsigned alignment = 1) const;
     std::uint64_t read(const Place &place) const; // up to 8 bytes
@@ -65,7 +68,8 @@ class Cpu {
     // A near transfer of control; throws #GP for a target outside of the code segment.
     void jump(std::uint64_t target);
 
-    // Up to 15 bytes at CS:RIP, fewer when the next page cannot be fetched. Throws the fault of the first byte.
+    // Up to 15 bytes at CS:RIP, fewer when the next page cannot be fetched. Throws the fault of the
+    // first byte.
     unsigned fetch(std::span<std::byte, 15> to) const;
     // The fault that fetching one byte at CS:RIP + `offset` has; Unsupported when there is none.
     [[noreturn]] void raise_fetch_fault(unsigned offset) const;
@@ -89,7 +93,8 @@ constexpr std::uint64_t truncate(std::uint64_t value, unsigned width) {
     return value & (~std::uint64_t{0} >> (64 - width));
 }
 
-// Sets up delivery of `fault` by the next entry: event, CR2. Returns the groups of registers changed.
+// Sets up delivery of `fault` by the next entry: event, CR2. Returns the groups of registers
+// changed.
 std::uint32_t deliver(hwv_regs &regs, const Fault &fault);
 
 } // namespace assist

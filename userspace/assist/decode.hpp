@@ -28,7 +28,8 @@ enum class DecodeStatus { done, incomplete, invalid };
 
 DecodeStatus decode(const Cpu &cpu, std::span<const std::byte> bytes, Instruction &instruction);
 
-// Decodes `bytes`; what is missing there is fetched from guest memory. Throws Fault (of the fetch) or Unsupported.
+// Decodes `bytes`; what is missing there is fetched from guest memory. Throws Fault (of the fetch)
+// or Unsupported.
 Instruction decode_or_fetch(const Cpu &cpu, std::span<const std::byte> bytes);
 
 } // namespace assist

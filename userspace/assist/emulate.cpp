@@ -9,11 +9,13 @@ namespace {
 
 constexpr std::uint64_t dr6_single_step = 1 << 14;
 
-Handler find_handler(const Instruction &in) {
-    const auto mnemonic = in.info.mnemonic;
-    for (const auto find : {find_move, find_arithmetic, find_vector})
-        if (const auto handler = find(mnemonic)) return handler;
-    if (const auto handler = find_conditional(in)) return handler;
+void execute(Execution &e) {
+    const auto mnemonic = e.in.info.mnemonic;
+    if (const auto handler = find_vector(mnemonic)) return handler(e);
+    e.require_integer_operands();
+    if (const auto handler = find_move(mnemonic)) return handler(e);
+    if (const auto handler = find_arithmetic(mnemonic)) return handler(e);
+    if (const auto handler = find_conditional(e.in)) return handler(e);
     throw Unsupported{"an instruction that is not emulated"};
 }
 
@@ -54,7 +56,7 @@ Outcome emulate(hwv_regs &regs, const Environment &environment, std::span<const 
     const bool string = is_string(in);
     return run(regs, cpu, next, string, [&] {
         if (string) return execute_string(execution);
-        find_handler(in)(execution);
+        execute(execution);
         return true;
     });
 }

@@ -62,7 +62,19 @@ void Execution::write_register(ZydisRegister name, unsigned width, std::uint64_t
     case ZYDIS_REGCLASS_GPR64:
         return cpu.set_gpr(id, width, value);
     default:
-        throw Unsupported{"the instruction loads a register that is not emulated"};
+        throw Unsupported{"the instruction uses a register that is not emulated"};
+    }
+}
+
+void Execution::require_integer_operands() const {
+    for (unsigned i = 0; i < in.info.operand_count_visible; ++i) {
+        if (operand(i).type != ZYDIS_OPERAND_TYPE_REGISTER) continue;
+        const auto kind = ZydisRegisterGetClass(operand(i).reg.value);
+        const bool written = (operand(i).actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0;
+        const bool general = kind == ZYDIS_REGCLASS_GPR8 || kind == ZYDIS_REGCLASS_GPR16 ||
+                             kind == ZYDIS_REGCLASS_GPR32 || kind == ZYDIS_REGCLASS_GPR64;
+        if (!general && (written || kind != ZYDIS_REGCLASS_SEGMENT))
+            throw Unsupported{"the instruction uses a register that is not emulated"};
     }
 }
 

@@ -8,8 +8,8 @@
 // Inner parts of the emulator, shared by the files that implement instructions.
 namespace assist {
 
-// An instruction being executed: its operands as values. The memory operand is translated before the first access, with
-// the strongest right that the instruction needs.
+// An instruction being executed: its operands as values. The memory operand is translated before
+// the first access, with the strongest right that the instruction needs.
 class Execution {
   public:
     Execution(Cpu &processor, const Instruction &decoded) : cpu(processor), in(decoded) {}
@@ -23,12 +23,16 @@ class Execution {
         return operand(index).type == ZYDIS_OPERAND_TYPE_MEMORY;
     }
 
+    // Throws Unsupported unless all registers named are general ones (a source also a segment's
+    // selector), so that no device is touched in vain.
+    void require_integer_operands() const;
+
     // Integers of up to 64 bits.
     std::uint64_t read(unsigned index);
     void write(unsigned index, std::uint64_t value);
 
-    // The memory operand, translated by the first call; `displacement` is added to its address, and an address that is
-    // not a multiple of `alignment` raises #GP.
+    // The memory operand, translated by the first call; `displacement` is added to its address, and
+    // an address that is not a multiple of `alignment` raises #GP.
     const Place &place(unsigned index, std::uint64_t displacement = 0, unsigned alignment = 1);
     std::uint64_t offset(unsigned index) const;
     unsigned segment(unsigned index) const;
@@ -50,8 +54,8 @@ Handler find_conditional(const Instruction &in); // CMOVcc, SETcc
 Handler find_arithmetic(ZydisMnemonic mnemonic);
 Handler find_vector(ZydisMnemonic mnemonic);
 
-// String instructions without INS and OUTS. Returns false when iterations are left. On a fault the finished iterations
-// count: they are in e.cpu, with RIP at the instruction.
+// String instructions without INS and OUTS. Returns false when iterations are left. On a fault the
+// finished iterations count: they are in e.cpu, with RIP at the instruction.
 bool is_string(const Instruction &in);
 bool execute_string(Execution &e);
 

@@ -8,7 +8,8 @@
 namespace assist {
 namespace {
 
-// Guest memory is shared with running vCPUs: an access of a natural size is one access, as on a CPU.
+// Guest memory is shared with running vCPUs: an access of a natural size is one access, as on a
+// CPU.
 template <typename T>
 void copy_one(std::byte *to, const std::byte *from) {
     T value;

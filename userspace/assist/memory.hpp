@@ -14,16 +14,16 @@ enum class Access : std::uint8_t { read, write, execute };
 class PhysicalMemory {
   public:
     virtual ~PhysicalMemory() = default;
-    // Host address of guest RAM, null where [gpa, gpa + size) is not RAM or, for a write, is read-only.
-    // Never asked for a range that crosses a 4 KiB boundary.
+    // Host address of guest RAM, null where [gpa, gpa + size) is not RAM or, for a write, is
+    // read-only. Never asked for a range that crosses a 4 KiB boundary.
     virtual std::byte *ram(std::uint64_t gpa, std::size_t size, bool write) = 0;
     // A device's register; size is 1, 2, 4 or 8.
     virtual std::uint64_t mmio_read(std::uint64_t gpa, unsigned size) = 0;
     virtual void mmio_write(std::uint64_t gpa, unsigned size, std::uint64_t value) = 0;
 };
 
-// A linear range after translation: it touches at most two pages. Once it exists, no access through it
-// can fault, so an instruction translates all it needs before it changes anything.
+// A linear range after translation: it touches at most two pages. Once it exists, no access through
+// it can fault, so an instruction translates all it needs before it changes anything.
 struct Place {
     struct Piece {
         std::uint64_t gpa = 0;

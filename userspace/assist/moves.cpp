@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// Instructions that move integers without computing: MOV and its kin, the stack, transfers of control through memory.
+// Instructions that move integers without computing: MOV and its kin, the stack, transfers of
+// control through memory.
 #include "assist/alu.hpp"
 #include "assist/execution.hpp"
 

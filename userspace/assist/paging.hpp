@@ -20,9 +20,10 @@ struct PagingState {
     unsigned physical_bits = 52; // MAXPHYADDR: entry bits above it are reserved
 };
 
-// Walks the guest's page tables, for no paging, 32-bit, PAE, 4- and 5-level paging, and sets accessed and dirty bits as the
-// CPU does. Returns the guest-physical address. Throws Fault (#PF with its error code) or, where a table is not in
-// RAM, Unsupported. `linear` is canonical (long mode) or below 4 GiB.
+// Walks the guest's page tables, for no paging, 32-bit, PAE, 4- and 5-level paging, and sets
+// accessed and dirty bits as the CPU does. Returns the guest-physical address. Throws Fault (#PF
+// with its error code) or, where a table is not in RAM, Unsupported. `linear` is canonical (long
+// mode) or below 4 GiB.
 std::uint64_t translate(PhysicalMemory &memory, const PagingState &state, std::uint64_t linear,
                         Access access);
 

@@ -25,8 +25,9 @@ class PortAccess {
     virtual void out(std::uint16_t port, unsigned size, std::uint32_t value) = 0;
 };
 
-// Does the port accesses and the guest's memory accesses, moves rSI, rDI, rCX and RIP. The same rules as for emulate():
-// an exception in the middle leaves the finished iterations, and at most 4096 bytes are moved by one call.
+// Does the port accesses and the guest's memory accesses, moves rSI, rDI, rCX and RIP. The same
+// rules as for emulate(): an exception in the middle leaves the finished iterations, and at most
+// 4096 bytes are moved by one call.
 Outcome complete_string_io(hwv_regs &regs, const Environment &environment, const StringIo &io,
                            PortAccess &ports);
 

@@ -10,7 +10,8 @@
 namespace assist {
 namespace {
 
-// What all string instructions have in common: element size, address size, source segment, repetition.
+// What all string instructions have in common: element size, address size, source segment,
+// repetition.
 struct Frame {
     Cpu &cpu;
     unsigned width; // of an element, in bits
@@ -111,7 +112,8 @@ Repeat repeat_of(const Instruction &in) {
     return repeat;
 }
 
-// Iterates `element` as REP does. `more` is asked after each iteration. A single-stepping guest traps after each.
+// Iterates `element` as REP does. `more` is asked after each iteration. A single-stepping guest
+// traps after each.
 template <typename Once, typename More>
 bool repeat(const Frame &frame, Once element, More more) {
     auto budget = std::max(1U, string_bytes_at_once / (frame.width / 8));
@@ -122,7 +124,8 @@ bool repeat(const Frame &frame, Once element, More more) {
             element(frame);
         } catch (const Unsupported &) {
             if (first) throw;
-            return false; // what is done is done; the next call meets the obstacle at its first iteration
+            return false; // what is done is done; the next call meets the obstacle at its first
+                          // iteration
         }
         frame.cpu.advance_gpr(HWV_RCX, frame.address_width, ~std::uint64_t{0});
         if (!more()) return true;

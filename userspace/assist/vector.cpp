@@ -28,12 +28,14 @@ Value read_vector(Execution &e, unsigned index) {
     return value;
 }
 
+// EVEX has its mask as second operand, so it is the last one that is the other end of a move.
+unsigned last(const Execution &e) { return e.in.info.operand_count_visible - 1U; }
+
 void check_encoding(const Execution &e) {
     const auto mask = e.in.info.avx.mask.reg;
     if (mask != ZYDIS_REGISTER_NONE && mask != ZYDIS_REGISTER_K0)
         throw Unsupported{"a masked vector move"};
-    if (e.is_memory(0) == e.is_memory(e.in.info.operand_count_visible - 1U))
-        throw Unsupported{"a vector move without memory"};
+    if (e.is_memory(0) == e.is_memory(last(e))) throw Unsupported{"a vector move without memory"};
 }
 
 bool is_legacy(const Execution &e) {
@@ -43,10 +45,10 @@ bool is_legacy(const Execution &e) {
 // SSE encodings keep what is above an XMM register, VEX and EVEX clear all above what they load.
 void move(Execution &e) {
     check_encoding(e);
-    const unsigned memory = e.is_memory(0) ? 0 : 1;
+    const auto memory = e.is_memory(0) ? 0 : last(e);
     const auto bytes = e.width(memory) / 8;
     if (memory == 0) {
-        const auto value = read_vector(e, 1);
+        const auto value = read_vector(e, last(e));
         write_place(e.cpu.memory(), e.place(0), std::span{value}.first(bytes));
         return;
     }
@@ -56,13 +58,13 @@ void move(Execution &e) {
         std::fill_n(value.begin(), xmm_bytes, std::byte{});
     else
         value.fill(std::byte{});
-    read_place(e.cpu.memory(), e.place(1), std::span{value}.first(bytes));
+    read_place(e.cpu.memory(), e.place(memory), std::span{value}.first(bytes));
     e.cpu.vectors().write(vector_register(e, 0), value);
 }
 
 void move_aligned(Execution &e) {
     check_encoding(e);
-    const unsigned memory = e.is_memory(0) ? 0 : 1;
+    const auto memory = e.is_memory(0) ? 0 : last(e);
     e.place(memory, 0, e.width(memory) / 8);
     move(e);
 }
@@ -72,11 +74,11 @@ template <unsigned at>
 void move_half(Execution &e) {
     check_encoding(e);
     if (e.is_memory(0)) {
-        const auto value = read_vector(e, 1);
+        const auto value = read_vector(e, last(e));
         write_place(e.cpu.memory(), e.place(0), std::span{value}.subspan(at, half_bytes));
         return;
     }
-    const unsigned memory = e.in.info.operand_count_visible - 1U;
+    const auto memory = last(e);
     auto value = read_vector(e, memory == 2 ? 1 : 0);
     if (!is_legacy(e)) std::fill(value.begin() + xmm_bytes, value.end(), std::byte{});
     read_place(e.cpu.memory(), e.place(memory), std::span{value}.subspan(at, half_bytes));

@@ -26,8 +26,8 @@ std::uint8_t checksum(ByteView bytes) {
     return static_cast<std::uint8_t>(0x100 - (sum & 0xff));
 }
 
-// Generic Address Structure in system I/O space. The access size is 1, 2, 3 for 1, 2, 4 bytes; larger
-// blocks (GPE) are accessed by bytes.
+// Generic Address Structure in system I/O space. The access size is 1, 2, 3 for 1, 2, 4 bytes;
+// larger blocks (GPE) are accessed by bytes.
 void put_io_address(Bytes &table, std::uint64_t at, std::uint16_t port, unsigned bytes) {
     constexpr std::uint8_t system_io = 1;
     put(table, at, system_io);

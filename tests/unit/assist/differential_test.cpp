@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// The same instruction, registers, flags and memory for the emulator and for the CPU that the test runs on: both must
-// agree on everything that the manuals define.
+// The same instruction, registers, flags and memory for the emulator and for the CPU that the test
+// runs on: both must agree on everything that the manuals define.
 #include <bit>
 #include <random>
 #include <sstream>
@@ -274,7 +274,8 @@ TEST_F(Differential, Conversions) {
 }
 
 TEST_F(Differential, HighByteRegisters) {
-    // mov %ah, (%rbx); mov (%rbx), %dh; add %ch, (%rbx); xchg %bh, would change the address: left out
+    // mov %ah, (%rbx); mov (%rbx), %dh; add %ch, (%rbx); xchg %bh, would change the address: left
+    // out
     for (const auto &bytes :
          {std::array<unsigned, 2>{0x88, 0x23}, std::array<unsigned, 2>{0x8a, 0x33},
           std::array<unsigned, 2>{0x00, 0x2b}}) {

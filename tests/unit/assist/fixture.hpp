@@ -87,8 +87,8 @@ constexpr std::uint16_t attr_long = 1 << 9;
 constexpr std::uint16_t attr_big = 1 << 10;
 constexpr std::uint16_t attr_user = 3 << 5;
 
-// A guest at a place where it has code at 0x1000 and a stack below 0x8000; tables for an identity map of the
-// first GiB at 0x10000.
+// A guest at a place where it has code at 0x1000 and a stack below 0x8000; tables for an identity
+// map of the first GiB at 0x10000.
 class Guest {
   public:
     static constexpr std::uint64_t code = 0x1000;

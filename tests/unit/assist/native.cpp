@@ -14,8 +14,8 @@ void hwv_test_native(assist_test::NativeState *state, const void *code);
 extern const char hwv_test_native_return[];
 }
 
-// Swaps all general registers but RIP for those of the state, and back. RSP is the state's too while the
-// instruction runs, so nothing here may use the stack between the two.
+// Swaps all general registers but RIP for those of the state, and back. RSP is the state's too
+// while the instruction runs, so nothing here may use the stack between the two.
 asm(R"(
     .text
     .globl hwv_test_native
