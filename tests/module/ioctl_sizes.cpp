@@ -92,8 +92,8 @@ void check_vm(const Fds &fds) {
         hwv_dirty_log{.slot = 7, .pages = 64, .bitmap = reinterpret_cast<std::uint64_t>(bitmap)},
         -ENOENT));
     check(make("create_vcpu", fds.vm, HWV_CREATE_VCPU, hwv_create_vcpu{.id = 0}, -EEXIST));
-    check(make("msi", fds.vm, HWV_MSI, hwv_msi{.address = 0xfee00000, .data = 0x700},
-               -EINVAL)); // ExtINT is no MSI
+    check(make("msi", fds.vm, HWV_MSI, hwv_msi{.address = 0xfee00000, .data = 0x300},
+               -EINVAL)); // reserved delivery mode
     check(make("irqfd", fds.vm, HWV_IRQFD, hwv_irqfd{.fd = fds.event, .flags = HWV_IRQFD_DEASSIGN},
                -ENOENT));
     check(make("ioeventfd", fds.vm, HWV_IOEVENTFD,
