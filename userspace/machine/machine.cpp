@@ -25,8 +25,13 @@ constexpr unsigned timer_pin = 2;
 } // namespace
 
 void Machine::Router::set_irq(unsigned irq, bool level) noexcept {
-    if (pic_ != nullptr) pic_->set_irq(irq, level);
-    ioapic_.set_pin(irq == timer_irq ? timer_pin : irq, level);
+    if (irq >= holders_.size()) return;
+    std::uint32_t &holders = holders_[irq];
+    // A line tells only of changes, so every fall has had its rise.
+    holders = level ? holders + 1 : holders - 1;
+    const bool asserted = holders > 0;
+    if (pic_ != nullptr) pic_->set_irq(irq, asserted);
+    ioapic_.set_pin(irq == timer_irq ? timer_pin : irq, asserted);
 }
 
 Machine::Machine(MachineConfig config, MachineSinks sinks)

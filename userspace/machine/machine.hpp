@@ -101,6 +101,8 @@ class Machine {
       private:
         Pic *pic_;
         IoApic &ioapic_;
+        // How many devices hold each line: those of shared ones work as a wired OR.
+        std::array<std::uint32_t, IoApic::pins> holders_{};
     };
     void add_serial(MachineConfig &config, const MachineSinks &sinks);
     void attach_all();

@@ -15,8 +15,8 @@ namespace machine {
 
 namespace {
 
-// Long enough to collect a line that a guest writes byte by byte, too short for a typist to notice.
-constexpr std::uint64_t flush_delay_ns = 2'000'000;
+// Long enough to collect lines that a guest writes byte by byte, too short for a typist to notice.
+constexpr std::uint64_t flush_delay_ns = 10'000'000;
 constexpr std::size_t one_read = 64;
 
 } // namespace

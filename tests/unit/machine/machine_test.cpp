@@ -74,6 +74,58 @@ TEST_F(MachineTest, TimerTickArrivesThroughThePic) {
     EXPECT_FALSE(intr_.level);
 }
 
+TEST_F(MachineTest, SharedLineIsHeldUntilTheLastLetsGo) {
+    std::uint32_t value = 0x10 + 2 * 10; // pin 10: level-triggered, vector 0x50
+    pc_->handle_mmio(IoApic::default_base, 4, true, &value);
+    value = 0x8050;
+    pc_->handle_mmio(IoApic::default_base + 0x10, 4, true, &value);
+    IrqLine first = pc_->irq_line(10);
+    IrqLine second = pc_->irq_line(10);
+    first.set(true);
+    second.set(true);
+    EXPECT_EQ(messages_.sent.size(), 1u);
+    first.set(false);
+    pc_->eoi(0x50);
+    EXPECT_EQ(messages_.sent.size(), 2u);
+    second.set(false);
+    pc_->eoi(0x50);
+    EXPECT_EQ(messages_.sent.size(), 2u);
+    pc_->irq_line(24).set(true);
+}
+
+TEST_F(MachineTest, TimerIsPinTwoOfTheIoApic) {
+    std::uint32_t value = 0x10 + 2 * 2;
+    pc_->handle_mmio(IoApic::default_base, 4, true, &value);
+    value = 0x30;
+    pc_->handle_mmio(IoApic::default_base + 0x10, 4, true, &value);
+    pc_->irq_line(0).set(true);
+    ASSERT_EQ(messages_.sent.size(), 1u);
+    EXPECT_EQ(messages_.sent[0].data, 0x30u);
+}
+
+TEST_F(MachineTest, DescribesWhatItHas) {
+    const MachineDescription &about = pc_->description();
+    EXPECT_TRUE(about.legacy);
+    ASSERT_TRUE(about.serial[0].has_value());
+    EXPECT_EQ(about.serial[0]->port, 0x3f8);
+    EXPECT_FALSE(about.serial[1].has_value());
+    // What the description names answers: the timer runs, the sleep register is not there.
+    clock_.advance(1'000'000'000);
+    EXPECT_EQ(in(about.pm.timer, 4), 3579545u);
+    EXPECT_EQ(about.pm.sleep_control, 0);
+    build(false);
+    EXPECT_EQ(pc_->description().pm.pm1_control, 0);
+    EXPECT_FALSE(pc_->description().legacy);
+}
+
+TEST_F(MachineTest, ImpossibleSizesTouchNothing) {
+    std::uint32_t value = 0x12345678;
+    pc_->handle_port(0x70, 3, false, &value);
+    pc_->handle_port(0x70, 8, false, &value);
+    pc_->handle_mmio(IoApic::default_base, 16, false, &value);
+    EXPECT_EQ(value, 0x12345678u);
+}
+
 TEST_F(MachineTest, PciProbeDoesNotResetTheMachine) {
     out(0xcf8, 0x80000e00, 4);
     EXPECT_TRUE(power_.empty());
