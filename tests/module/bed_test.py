@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-# timeout: 400
+# timeout: 900
 """The bed itself: what scripts/bed promises in --help, each promise once."""
 
 import hashlib
