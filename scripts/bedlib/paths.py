@@ -48,12 +48,17 @@ def cached(name, make):
     return final
 
 
-def forget_old(name, days=3):
-    """Removes the entries below CACHE/name that nobody has used for so long."""
-    for entry in (CACHE / name).glob("*"):
+def forget_old(name, keep=12):
+    """Removes entries of CACHE/name, longest unused first; what was used in the last minutes may be in use."""
+
+    def used(entry):
         with contextlib.suppress(FileNotFoundError):
-            if time.time() - entry.stat().st_mtime > days * 86400:
-                shutil.rmtree(entry, ignore_errors=True)
+            return entry.stat().st_mtime
+        return 0
+
+    for entry in sorted((CACHE / name).glob("*"), key=used, reverse=True)[keep:]:
+        if time.time() - used(entry) > 600:
+            shutil.rmtree(entry, ignore_errors=True)
 
 
 def mark_used(entry):
