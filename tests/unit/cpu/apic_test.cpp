@@ -9,8 +9,9 @@ namespace {
 using namespace hwv::cpu;
 using Kind = ApicEffect::Kind;
 
-constexpr std::uint32_t svr = 0xf0, tpr = 0x80, ppr = 0xa0, eoi = 0xb0, esr = 0x280, icr = 0x300, icr_high = 0x310,
-                        lvt_timer = 0x320, lint0 = 0x350, lint1 = 0x360, lvt_error = 0x370;
+constexpr std::uint32_t svr = 0xf0, tpr = 0x80, ppr = 0xa0, eoi = 0xb0, esr = 0x280, icr = 0x300,
+                        icr_high = 0x310, lvt_timer = 0x320, lint0 = 0x350, lint1 = 0x360,
+                        lvt_error = 0x370;
 constexpr std::uint64_t x2apic_base = 0xfee0'0c00;
 
 class ApicTest : public testing::Test {
@@ -28,7 +29,9 @@ class ApicTest : public testing::Test {
         if (vector) apic.acknowledge(static_cast<std::uint8_t>(vector));
         return vector;
     }
-    bool write(std::uint32_t msr, std::uint64_t value) { return apic.write_msr(msr, value, effect); }
+    bool write(std::uint32_t msr, std::uint64_t value) {
+        return apic.write_msr(msr, value, effect);
+    }
 
     LocalApic apic{0, nullptr};
     ApicEffect effect;
@@ -41,8 +44,10 @@ TEST_F(ApicTest, state_after_reset) {
     EXPECT_EQ(apic.read(svr), 0xffu);
     EXPECT_EQ(apic.read(0xe0), 0xffff'ffffu);
     EXPECT_EQ(apic.read(0xd0), 0u);
-    for (std::uint32_t lvt = lvt_timer; lvt <= lvt_error; lvt += 0x10) EXPECT_EQ(apic.read(lvt), 0x1'0000u) << lvt;
-    for (std::uint32_t bitmap = 0x100; bitmap < 0x280; bitmap += 0x10) EXPECT_EQ(apic.read(bitmap), 0u);
+    for (std::uint32_t lvt = lvt_timer; lvt <= lvt_error; lvt += 0x10)
+        EXPECT_EQ(apic.read(lvt), 0x1'0000u) << lvt;
+    for (std::uint32_t bitmap = 0x100; bitmap < 0x280; bitmap += 0x10)
+        EXPECT_EQ(apic.read(bitmap), 0u);
     EXPECT_EQ(apic.pending(), 0);
     EXPECT_EQ(apic.events(), 0u);
 }
@@ -60,7 +65,8 @@ TEST_F(ApicTest, software_disabled_accepts_only_nmi_init_sipi) {
 
 TEST_F(ApicTest, highest_vector_first_and_end_in_order) {
     enable();
-    for (std::uint8_t vector : {0x31, 0x41, 0x45, 0xfe, 0x3f}) EXPECT_EQ(apic.accept(vector, false), Acceptance::accepted);
+    for (std::uint8_t vector : {0x31, 0x41, 0x45, 0xfe, 0x3f})
+        EXPECT_EQ(apic.accept(vector, false), Acceptance::accepted);
     EXPECT_EQ(apic.accept(0x41, false), Acceptance::coalesced);
     EXPECT_EQ(serve(), 0xfeu);
     EXPECT_EQ(serve(), 0u);

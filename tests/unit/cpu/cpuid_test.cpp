@@ -74,7 +74,9 @@ class CpuidTest : public testing::Test {
             if (e.leaf == 1) e.ebx = (e.ebx & ~0xff'0000u) | cores << 16;
         ASSERT_TRUE(static_cast<bool>(table.set(entries.data(), count, id)));
     }
-    CpuidResult at(std::uint32_t leaf, std::uint32_t subleaf = 0) const { return table.lookup(leaf, subleaf, state); }
+    CpuidResult at(std::uint32_t leaf, std::uint32_t subleaf = 0) const {
+        return table.lookup(leaf, subleaf, state);
+    }
 
     CpuidFacts facts{read_host, 0xe7, 48, 2'400'000, true};
     CpuidState state{7, false, true};
@@ -90,15 +92,33 @@ TEST_F(CpuidTest, what_hwv_does_not_offer_is_gone) {
         std::uint32_t bits;
         const char *what;
     } absent[] = {
-        {1, 0, 2, 1u << 5, "VMX"},           {1, 0, 2, 1u << 3, "MONITOR"},         {1, 0, 2, 1u << 6, "SMX"},
-        {1, 0, 2, 1u << 15, "PDCM"},         {1, 0, 3, 1u << 21, "DS"},             {1, 0, 3, 1u << 22, "ACPI"},
-        {7, 0, 1, 1u << 2, "SGX"},           {7, 0, 1, 1u << 14, "MPX"},            {7, 0, 1, 1u << 25, "PT"},
-        {7, 0, 2, 3u << 3, "PKU"},           {7, 0, 2, 1u << 5, "WAITPKG"},         {7, 0, 2, 1u << 7, "CET SS"},
-        {7, 0, 2, 1u << 16, "LA57"},         {7, 0, 3, 1u << 20, "CET IBT"},        {7, 0, 3, 7u << 24 & ~(3u << 26), "AMX"},
-        {7, 0, 3, 1u << 22, "AMX BF16"},     {7, 1, 0, 1u << 26, "LAM"},            {0xd, 1, 0, 3u << 3, "XSAVES, XFD"},
-        {0xa, 0, 0, ~0u, "PMU"},             {0x8000'0001, 0, 2, 1u << 2, "SVM"},   {0x8000'0001, 0, 2, 1u << 29, "MWAITX"},
-        {0x8000'0001, 0, 2, 1u << 10, "IBS"}, {0x8000'0001, 0, 2, 1u << 23, "PMC"}, {0x8000'0008, 0, 1, 1u << 4, "RDPRU"},
-        {0x8000'0008, 0, 1, 1u << 3, "INVLPGB"}, {0x8000'000a, 0, 3, ~0u, "SVM features"}, {0x8000'001f, 0, 0, ~0u, "SEV"},
+        {1, 0, 2, 1u << 5, "VMX"},
+        {1, 0, 2, 1u << 3, "MONITOR"},
+        {1, 0, 2, 1u << 6, "SMX"},
+        {1, 0, 2, 1u << 15, "PDCM"},
+        {1, 0, 3, 1u << 21, "DS"},
+        {1, 0, 3, 1u << 22, "ACPI"},
+        {7, 0, 1, 1u << 2, "SGX"},
+        {7, 0, 1, 1u << 14, "MPX"},
+        {7, 0, 1, 1u << 25, "PT"},
+        {7, 0, 2, 3u << 3, "PKU"},
+        {7, 0, 2, 1u << 5, "WAITPKG"},
+        {7, 0, 2, 1u << 7, "CET SS"},
+        {7, 0, 2, 1u << 16, "LA57"},
+        {7, 0, 3, 1u << 20, "CET IBT"},
+        {7, 0, 3, 7u << 24 & ~(3u << 26), "AMX"},
+        {7, 0, 3, 1u << 22, "AMX BF16"},
+        {7, 1, 0, 1u << 26, "LAM"},
+        {0xd, 1, 0, 3u << 3, "XSAVES, XFD"},
+        {0xa, 0, 0, ~0u, "PMU"},
+        {0x8000'0001, 0, 2, 1u << 2, "SVM"},
+        {0x8000'0001, 0, 2, 1u << 29, "MWAITX"},
+        {0x8000'0001, 0, 2, 1u << 10, "IBS"},
+        {0x8000'0001, 0, 2, 1u << 23, "PMC"},
+        {0x8000'0008, 0, 1, 1u << 4, "RDPRU"},
+        {0x8000'0008, 0, 1, 1u << 3, "INVLPGB"},
+        {0x8000'000a, 0, 3, ~0u, "SVM features"},
+        {0x8000'001f, 0, 0, ~0u, "SEV"},
         {0x8000'0021, 0, 0, 1u << 8, "AutoIBRS"},
     };
     for (const auto &a : absent) {
@@ -113,7 +133,8 @@ TEST_F(CpuidTest, what_hwv_adds_is_there_on_a_poor_host) {
     host[{0, 0}] = name(1, "GenuineIntel");
     facts.xcr0_guest = 0;
     build();
-    EXPECT_TRUE(table.has(feature::x2apic) && table.has(feature::tsc_deadline) && table.has(feature::apic));
+    EXPECT_TRUE(table.has(feature::x2apic) && table.has(feature::tsc_deadline) &&
+                table.has(feature::apic));
     EXPECT_TRUE(at(1).ecx >> 31) << "hypervisor bit";
     EXPECT_FALSE(table.has(feature::xsave));
     EXPECT_EQ(at(0).eax, 0xdu);
@@ -126,7 +147,8 @@ TEST_F(CpuidTest, avx_goes_with_its_state) {
     facts.xcr0_guest = 3;
     build();
     EXPECT_TRUE(table.has(feature::xsave));
-    EXPECT_FALSE(table.has({1, 0, 2, 28}) || table.has({1, 0, 2, 12}) || table.has({7, 0, 1, 5}) || table.has({7, 0, 1, 16}));
+    EXPECT_FALSE(table.has({1, 0, 2, 28}) || table.has({1, 0, 2, 12}) || table.has({7, 0, 1, 5}) ||
+                 table.has({7, 0, 1, 16}));
     EXPECT_EQ(at(0xd).ecx, 576u);
     facts.xcr0_guest = 7;
     build();
@@ -140,11 +162,13 @@ TEST_F(CpuidTest, avx_goes_with_its_state) {
 TEST_F(CpuidTest, speculation_controls_go_with_spec_ctrl) {
     facts.spec_ctrl = false;
     build();
-    EXPECT_FALSE(table.has(feature::spec_ctrl) || table.has(feature::amd_ibrs) || table.has(feature::amd_ssbd));
+    EXPECT_FALSE(table.has(feature::spec_ctrl) || table.has(feature::amd_ibrs) ||
+                 table.has(feature::amd_ssbd));
     EXPECT_TRUE(table.has(feature::amd_ibpb)) << "PRED_CMD needs no switching";
     facts.spec_ctrl = true;
     build();
-    EXPECT_TRUE(table.has(feature::spec_ctrl) && table.has(feature::amd_ibrs) && table.has(feature::amd_ssbd));
+    EXPECT_TRUE(table.has(feature::spec_ctrl) && table.has(feature::amd_ibrs) &&
+                table.has(feature::amd_ssbd));
 }
 
 TEST_F(CpuidTest, xsave_sizes_follow_xcr0) {
@@ -156,14 +180,16 @@ TEST_F(CpuidTest, xsave_sizes_follow_xcr0) {
     const struct {
         std::uint64_t xcr0;
         std::uint32_t standard, compacted;
-    } sizes[] = {{1, 576, 576}, {3, 576, 576}, {7, 832, 832}, {0xe7, 2688, 576 + 256 + 64 + 512 + 1024}};
+    } sizes[] = {
+        {1, 576, 576}, {3, 576, 576}, {7, 832, 832}, {0xe7, 2688, 576 + 256 + 64 + 512 + 1024}};
     for (const auto &s : sizes) {
         state.xcr0 = s.xcr0;
         EXPECT_EQ(at(0xd).ebx, s.standard) << s.xcr0;
         EXPECT_EQ(at(0xd, 1).ebx, s.compacted) << s.xcr0;
     }
     EXPECT_TRUE(valid_xcr0(0xe7, 0xe7) && valid_xcr0(7, 0xe7) && valid_xcr0(1, 0xe7));
-    for (std::uint64_t bad : {0ull, 2ull, 5ull, 0x27ull, 0xe3ull, 0x207ull}) EXPECT_FALSE(valid_xcr0(bad, 0xe7)) << bad;
+    for (std::uint64_t bad : {0ull, 2ull, 5ull, 0x27ull, 0xe3ull, 0x207ull})
+        EXPECT_FALSE(valid_xcr0(bad, 0xe7)) << bad;
 }
 
 TEST_F(CpuidTest, state_shows_in_leaf_1) {
@@ -204,7 +230,8 @@ TEST_F(CpuidTest, callers_own_topology_stays) {
     EXPECT_EQ(at(0x8000'001d, 1).eax, 0x4163u & ~(0xfffu << 14));
     for (auto &e : entries)
         if (e.leaf == 0xb) e.ebx = 7;
-    ASSERT_TRUE(static_cast<bool>(table.set(entries.data(), static_cast<std::uint32_t>(entries.size()), 5)));
+    ASSERT_TRUE(static_cast<bool>(
+        table.set(entries.data(), static_cast<std::uint32_t>(entries.size()), 5)));
     EXPECT_EQ(at(0xb, 1).ebx, 7u);
     EXPECT_EQ(at(0xb, 1).edx, 5u);
 }
@@ -219,7 +246,8 @@ TEST_F(CpuidTest, out_of_range_is_zero_or_the_last_basic_leaf) {
     build();
     EXPECT_EQ(at(0).eax, 0x16u);
     EXPECT_NE(at(0x16), CpuidResult{});
-    for (std::uint32_t leaf : {0x17u, 0x1fu, 0x3fff'ffffu, 0x8000'0029u, 0xffff'ffffu}) EXPECT_EQ(at(leaf), at(0x16)) << leaf;
+    for (std::uint32_t leaf : {0x17u, 0x1fu, 0x3fff'ffffu, 0x8000'0029u, 0xffff'ffffu})
+        EXPECT_EQ(at(leaf), at(0x16)) << leaf;
     EXPECT_EQ(at(0x9), CpuidResult{});
     EXPECT_EQ(at(0x4000'0002), CpuidResult{});
     EXPECT_EQ(at(0x4000'0200), CpuidResult{});
@@ -227,7 +255,8 @@ TEST_F(CpuidTest, out_of_range_is_zero_or_the_last_basic_leaf) {
 
 TEST_F(CpuidTest, frequencies) {
     build();
-    EXPECT_EQ(at(0x15), (CpuidResult{5, 12, 1'000'000'000, 0})) << "2.4 GHz over the APIC timer's clock";
+    EXPECT_EQ(at(0x15), (CpuidResult{5, 12, 1'000'000'000, 0}))
+        << "2.4 GHz over the APIC timer's clock";
     EXPECT_EQ(at(0x4000'0010), (CpuidResult{2'400'000, 1'000'000, 0, 0}));
     facts.tsc_khz = 2'445'407;
     build();
@@ -272,13 +301,18 @@ TEST_F(CpuidTest, bad_tables_are_refused_and_change_nothing) {
     EXPECT_EQ(refused({{.leaf = 1, .reserved = 1}}), Error::invalid);
     EXPECT_EQ(refused({{.leaf = 1}, {.leaf = 1}}), Error::invalid);
     EXPECT_EQ(refused({{.leaf = 4, .subleaf = 1, .flags = 1}, {.leaf = 4}}), Error::invalid);
-    EXPECT_EQ(refused({{.leaf = 4, .subleaf = 1, .flags = 1}, {.leaf = 4, .subleaf = 1, .flags = 1}}), Error::invalid);
+    EXPECT_EQ(
+        refused({{.leaf = 4, .subleaf = 1, .flags = 1}, {.leaf = 4, .subleaf = 1, .flags = 1}}),
+        Error::invalid);
 }
 
 TEST_F(CpuidTest, unsorted_tables_and_odd_leaves) {
     const std::vector<hwv_cpuid_entry> t = {
-        {.leaf = 0x8fff'ffff, .eax = 7}, {.leaf = 4, .subleaf = 1, .flags = 1, .eax = 0x43}, {.leaf = 0, .eax = 4},
-        {.leaf = 4, .subleaf = 0, .flags = 1, .eax = 0x21}, {.leaf = 2, .subleaf = 9, .eax = 5},
+        {.leaf = 0x8fff'ffff, .eax = 7},
+        {.leaf = 4, .subleaf = 1, .flags = 1, .eax = 0x43},
+        {.leaf = 0, .eax = 4},
+        {.leaf = 4, .subleaf = 0, .flags = 1, .eax = 0x21},
+        {.leaf = 2, .subleaf = 9, .eax = 5},
     };
     ASSERT_TRUE(static_cast<bool>(table.set(t.data(), static_cast<std::uint32_t>(t.size()), 0)));
     EXPECT_EQ(at(0x8fff'ffff).eax, 7u);
@@ -297,7 +331,9 @@ TEST_F(CpuidTest, cr4_follows_the_table) {
     host[{7, 0}].ebx = 0;
     host[{1, 0}].ecx = 0;
     build();
-    EXPECT_EQ(table.cr4_allowed() & (cr4::smep | cr4::smap | cr4::fsgsbase | cr4::pcide | cr4::osxsave), 0u);
+    EXPECT_EQ(table.cr4_allowed() &
+                  (cr4::smep | cr4::smap | cr4::fsgsbase | cr4::pcide | cr4::osxsave),
+              0u);
     EXPECT_TRUE(table.cr4_allowed() & cr4::pae);
     EXPECT_EQ(table.xcr0_allowed(), 0xe7u);
     EXPECT_EQ(table.phys_bits(), 48u);

@@ -45,7 +45,8 @@ void timer_cancel(hwv_host_vcpu *) {
 }
 
 void cpuid(std::uint32_t leaf, std::uint32_t subleaf, std::uint32_t (&out)[4]) {
-    for (auto &word : out) word = 0;
+    for (auto &word : out)
+        word = 0;
     if (fake::machine().cpuid) fake::machine().cpuid(leaf, subleaf, out);
 }
 

@@ -9,8 +9,8 @@ namespace fake {
 
 struct Machine {
     std::uint64_t ns = 1'000'000;
-    std::uint64_t tsc_per_ns = 2;                  // 2 GHz
-    std::optional<std::uint64_t> fires_at;         // of the one-shot timer
+    std::uint64_t tsc_per_ns = 2;          // 2 GHz
+    std::optional<std::uint64_t> fires_at; // of the one-shot timer
     unsigned starts = 0, cancels = 0;
     std::function<void(std::uint32_t, std::uint32_t, std::uint32_t (&)[4])> cpuid;
 
