@@ -1,3 +1,85 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// hypercall.hpp - the hypercalls of KVM's ABI that hwv serves.
+// Source: Linux, Documentation/virt/kvm/x86/hypercalls.rst; numbers in <linux/kvm_para.h>.
 #pragma once
 #include <cstdint>
-namespace hwv::cpu { struct Hypercall { std::uint64_t nr; std::uint64_t args[4]; unsigned cpl; bool long_mode; }; struct HypercallResult { bool known; std::int64_t value; }; template <class V> HypercallResult hypercall(const Hypercall&, V&) { return {}; } }
+#include "cpu/ipi.hpp"
+
+namespace hwv::cpu {
+
+namespace hypercall {
+inline constexpr std::uint64_t vapic_poll_irq = 1, kick_cpu = 5, send_ipi = 10;
+inline constexpr std::int64_t no_permission = -1, invalid = -22, unknown = -1000;
+} // namespace hypercall
+
+struct HypercallRequest {
+    std::uint64_t nr;      // RAX
+    std::uint64_t args[4]; // RBX, RCX, RDX, RSI
+    bool wide;             // 64-bit mode: else registers count by their low halves
+    unsigned cpl;
+};
+
+struct HypercallAnswer {
+    bool known;          // false: nobody's number; value says so in KVM's words
+    std::uint64_t value; // RAX
+};
+
+namespace detail {
+
+// Bitmap of vCPUs in two words from APIC id args[2] on, ICR in args[3]. Returns how many took it.
+template <typename Bus>
+std::int64_t send_ipis(Bus &bus, const HypercallRequest &call) {
+    constexpr std::uint64_t logical = 1u << 11, shorthand = 3u << 18;
+    const unsigned width = call.wide ? 64 : 32;
+    InterruptMessage message;
+    if ((call.args[3] & (logical | shorthand)) ||
+        !decode_icr(call.args[3] & 0xffff'ffff, true, message))
+        return hypercall::invalid;
+    std::int64_t count = 0;
+    for (unsigned bit = 0; bit < 2 * width; ++bit) {
+        if (!(call.args[bit / width] >> bit % width & 1)) continue;
+        const std::uint64_t id = call.args[2] + bit;
+        if (id >= bus.size()) break;
+        message.destination = static_cast<std::uint32_t>(id);
+        count += deliver(bus, message);
+    }
+    return count;
+}
+
+template <typename Bus>
+std::int64_t kick(Bus &bus, std::uint64_t id) {
+    auto *apic = id < bus.size() ? bus.apic(static_cast<unsigned>(id)) : nullptr;
+    if (apic) {
+        apic->unhalt();
+        bus.notify(*apic);
+    }
+    return 0;
+}
+
+} // namespace detail
+
+// Any context that may deliver. Bus as for deliver().
+template <typename Bus>
+HypercallAnswer serve_hypercall(Bus &bus, HypercallRequest call) {
+    if (!call.wide) {
+        call.nr &= 0xffff'ffff;
+        for (auto &arg : call.args)
+            arg &= 0xffff'ffff;
+    }
+    std::int64_t result = hypercall::unknown;
+    bool known = true;
+    if (call.cpl)
+        result = hypercall::no_permission;
+    else if (call.nr == hypercall::vapic_poll_irq)
+        result = 0;
+    else if (call.nr == hypercall::kick_cpu)
+        result = detail::kick(bus, call.args[1]);
+    else if (call.nr == hypercall::send_ipi)
+        result = detail::send_ipis(bus, call);
+    else
+        known = false;
+    const auto value = static_cast<std::uint64_t>(result);
+    return {known, call.wide ? value : value & 0xffff'ffff};
+}
+
+} // namespace hwv::cpu

@@ -8,28 +8,35 @@
 namespace hwv::cpu {
 namespace {
 
-constexpr bool in(std::uint32_t index, std::uint32_t first, std::uint32_t count) { return index - first < count; }
+constexpr bool in(std::uint32_t index, std::uint32_t first, std::uint32_t count) {
+    return index - first < count;
+}
 
-constexpr unsigned mc_fields = 4; // CTL, STATUS, ADDR, MISC
+constexpr unsigned mc_fields = 4;                      // CTL, STATUS, ADDR, MISC
 constexpr std::uint64_t mc_status_writable = 1u << 18; // HWCR.McStatusWrEn
 
 constexpr MsrResult done_if(bool ok) { return ok ? MsrResult::done : MsrResult::fault; }
 
 } // namespace
 
-MsrFile::MsrFile(LocalApic &apic, const CpuidTable &cpuid, PvState &pv) : apic_{apic}, cpuid_{cpuid}, pv_{pv} {
+MsrFile::MsrFile(LocalApic &apic, const CpuidTable &cpuid, PvState &pv)
+    : apic_{apic}, cpuid_{cpuid}, pv_{pv} {
     static_assert(plain_count <= max_plain);
 }
 
 void MsrFile::reset(const MsrFacts &facts) {
-    for (unsigned i = 0; i < plain_count; ++i) plain_[i] = plain_msrs[i].reset;
+    for (unsigned i = 0; i < plain_count; ++i)
+        plain_[i] = plain_msrs[i].reset;
     plain_[plain_row(0x8b)] = facts.microcode;
     plain_[plain_row(msr::arch_capabilities)] = facts.arch_capabilities;
     tsc_adjust_ = 0;
     mtrr_default_ = 0;
-    for (auto &value : mtrr_fixed_) value = 0;
-    for (auto &value : mtrr_variable_) value = 0;
-    for (auto &value : mc_) value = 0;
+    for (auto &value : mtrr_fixed_)
+        value = 0;
+    for (auto &value : mtrr_variable_)
+        value = 0;
+    for (auto &value : mc_)
+        value = 0;
     pv_ = {};
 }
 
@@ -48,32 +55,47 @@ MsrResult MsrFile::read(std::uint32_t index, std::uint64_t &value, const MsrCont
         return MsrResult::done;
     }
     const unsigned row = plain_row(index);
-    if (row == no_row) return context.host || readable(index) ? MsrResult::backend : MsrResult::fault;
+    if (row == no_row)
+        return context.host || readable(index) ? MsrResult::backend : MsrResult::fault;
     if (plain_msrs[row].kind == PlainKind::write_only) return MsrResult::fault;
-    if (index == msr::arch_capabilities && !context.host && !cpuid_.has(feature::arch_capabilities)) return MsrResult::fault;
+    if (index == msr::arch_capabilities && !context.host && !cpuid_.has(feature::arch_capabilities))
+        return MsrResult::fault;
     value = plain_[row];
     return MsrResult::done;
 }
 
 bool MsrFile::read_special(std::uint32_t index, std::uint64_t &value, MsrResult &result) const {
     switch (index) {
-    case msr::tsc: value = native::tsc() + tsc_offset_; return true;
+    case msr::tsc:
+        value = native::tsc() + tsc_offset_;
+        return true;
     case msr::tsc_adjust:
         value = tsc_adjust_;
         result = done_if(cpuid_.has(feature::tsc_adjust));
         return true;
-    case msr::apic_base: value = apic_.base(); return true;
+    case msr::apic_base:
+        value = apic_.base();
+        return true;
     case msr::tsc_deadline:
         value = apic_.deadline();
         result = done_if(cpuid_.has(feature::tsc_deadline));
         return true;
     case msr::kvm_wall_clock_old:
-    case msr::kvm_wall_clock: value = pv_.wall_clock; return true;
+    case msr::kvm_wall_clock:
+        value = pv_.wall_clock;
+        return true;
     case msr::kvm_system_time_old:
-    case msr::kvm_system_time: value = pv_.system_time; return true;
-    case msr::kvm_steal_time: value = pv_.steal_time; return true;
-    case msr::kvm_pv_eoi: value = pv_.eoi; return true;
-    default: return false;
+    case msr::kvm_system_time:
+        value = pv_.system_time;
+        return true;
+    case msr::kvm_steal_time:
+        value = pv_.steal_time;
+        return true;
+    case msr::kvm_pv_eoi:
+        value = pv_.eoi;
+        return true;
+    default:
+        return false;
     }
 }
 
@@ -81,16 +103,21 @@ bool MsrFile::read_special(std::uint32_t index, std::uint64_t &value, MsrResult 
 bool MsrFile::readable(std::uint32_t index) const {
     switch (index) {
     case msr::pred_cmd:
-    case msr::flush_cmd: return false;
-    case msr::spec_ctrl: return spec_ctrl_allowed();
-    case msr::tsc_aux: return cpuid_.has(feature::rdtscp) || cpuid_.has(feature::rdpid);
-    default: return true;
+    case msr::flush_cmd:
+        return false;
+    case msr::spec_ctrl:
+        return spec_ctrl_allowed();
+    case msr::tsc_aux:
+        return cpuid_.has(feature::rdtscp) || cpuid_.has(feature::rdpid);
+    default:
+        return true;
     }
 }
 
 // ---- writing ----
 
-MsrResult MsrFile::write(std::uint32_t index, std::uint64_t &value, const MsrContext &context, MsrEffect &effect) {
+MsrResult MsrFile::write(std::uint32_t index, std::uint64_t &value, const MsrContext &context,
+                         MsrEffect &effect) {
     if (in(index, msr::x2apic_first, 0x100)) {
         effect.kind = MsrEffect::Kind::apic;
         return done_if(apic_.write_msr(index, value, effect.apic));
@@ -102,34 +129,44 @@ MsrResult MsrFile::write(std::uint32_t index, std::uint64_t &value, const MsrCon
         *storage = value;
         return MsrResult::done;
     }
-    if (in(index, msr::mc_first, mc_banks * mc_fields)) return write_bank(index - msr::mc_first, value, context);
-    if (const unsigned row = plain_row(index); row != no_row) return write_plain(row, value, context);
+    if (in(index, msr::mc_first, mc_banks * mc_fields))
+        return write_bank(index - msr::mc_first, value, context);
+    if (const unsigned row = plain_row(index); row != no_row)
+        return write_plain(row, value, context);
     return check_backend(index, value, context) ? MsrResult::backend : MsrResult::fault;
 }
 
-bool MsrFile::write_special(std::uint32_t index, std::uint64_t value, MsrResult &result, const MsrContext &context,
-                            MsrEffect &effect) {
+bool MsrFile::write_special(std::uint32_t index, std::uint64_t value, MsrResult &result,
+                            const MsrContext &context, MsrEffect &effect) {
     switch (index) {
     case msr::tsc_deadline:
         result = done_if(cpuid_.has(feature::tsc_deadline));
         if (result == MsrResult::done) apic_.set_deadline(value);
         return true;
     case msr::tsc:
-    case msr::tsc_adjust: result = write_tsc(index, value, context, effect); return true;
-    case msr::apic_base: result = done_if(apic_.set_base(value)); return true;
+    case msr::tsc_adjust:
+        result = write_tsc(index, value, context, effect);
+        return true;
+    case msr::apic_base:
+        result = done_if(apic_.set_base(value));
+        return true;
     case msr::kvm_wall_clock_old:
     case msr::kvm_wall_clock:
     case msr::kvm_system_time_old:
     case msr::kvm_system_time:
     case msr::kvm_steal_time:
-    case msr::kvm_pv_eoi: result = write_pv(index, value, effect); return true;
-    default: return false;
+    case msr::kvm_pv_eoi:
+        result = write_pv(index, value, effect);
+        return true;
+    default:
+        return false;
     }
 }
 
 // "IA32_TSC_ADJUST MSR": a write of the TSC moves both, a write of the adjustment moves the TSC by the difference. Restoring
 // a guest's state sets each of them alone.
-MsrResult MsrFile::write_tsc(std::uint32_t index, std::uint64_t value, const MsrContext &context, MsrEffect &effect) {
+MsrResult MsrFile::write_tsc(std::uint32_t index, std::uint64_t value, const MsrContext &context,
+                             MsrEffect &effect) {
     if (index == msr::tsc_adjust) {
         if (!cpuid_.has(feature::tsc_adjust)) return MsrResult::fault;
         if (!context.host) tsc_offset_ += value - tsc_adjust_;
@@ -177,20 +214,26 @@ MsrResult MsrFile::write_plain(unsigned row, std::uint64_t value, const MsrConte
         return MsrResult::done;
     }
     switch (rule.kind) {
-    case PlainKind::fixed: return MsrResult::fault;
-    case PlainKind::same: return done_if(value == plain_[row]);
+    case PlainKind::fixed:
+        return MsrResult::fault;
+    case PlainKind::same:
+        return done_if(value == plain_[row]);
     case PlainKind::strict:
         if (value & ~rule.mask) return MsrResult::fault;
         [[fallthrough]];
-    case PlainKind::stored: plain_[row] = (value & rule.mask) | (plain_[row] & ~rule.mask); break;
+    case PlainKind::stored:
+        plain_[row] = (value & rule.mask) | (plain_[row] & ~rule.mask);
+        break;
     case PlainKind::sink:
-    case PlainKind::write_only: break;
+    case PlainKind::write_only:
+        break;
     }
     return MsrResult::done;
 }
 
 // Banks never hold an error of their own. STATUS can be cleared; other values need the makers' back door.
-MsrResult MsrFile::write_bank(std::uint32_t number, std::uint64_t value, const MsrContext &context) {
+MsrResult MsrFile::write_bank(std::uint32_t number, std::uint64_t value,
+                              const MsrContext &context) {
     const bool control = number % mc_fields == 0;
     const bool open = context.host || (plain_[plain_row(msr::hwcr)] & mc_status_writable);
     if (!control && value && !open) return MsrResult::fault;
@@ -199,13 +242,18 @@ MsrResult MsrFile::write_bank(std::uint32_t number, std::uint64_t value, const M
 }
 
 std::uint64_t *MsrFile::mtrr(std::uint32_t index) {
-    if (in(index, msr::mtrr_variable, variable_mtrrs * 2)) return &mtrr_variable_[index - msr::mtrr_variable];
+    if (in(index, msr::mtrr_variable, variable_mtrrs * 2))
+        return &mtrr_variable_[index - msr::mtrr_variable];
     switch (index) {
-    case msr::mtrr_default: return &mtrr_default_;
-    case 0x250: return &mtrr_fixed_[0];              // 64 KiB each
+    case msr::mtrr_default:
+        return &mtrr_default_;
+    case 0x250:
+        return &mtrr_fixed_[0]; // 64 KiB each
     case 0x258:
-    case 0x259: return &mtrr_fixed_[index - 0x257];  // 16 KiB
-    default: return in(index, 0x268, 8) ? &mtrr_fixed_[index - 0x265] : nullptr; // 4 KiB
+    case 0x259:
+        return &mtrr_fixed_[index - 0x257]; // 16 KiB
+    default:
+        return in(index, 0x268, 8) ? &mtrr_fixed_[index - 0x265] : nullptr; // 4 KiB
     }
 }
 

@@ -25,7 +25,7 @@ inline constexpr std::uint32_t efer = 0xc000'0080, star = 0xc000'0081, lstar = 0
 inline constexpr std::uint32_t kvm_wall_clock_old = 0x11, kvm_system_time_old = 0x12,
                                kvm_wall_clock = 0x4b56'4d00, kvm_system_time = 0x4b56'4d01,
                                kvm_steal_time = 0x4b56'4d03, kvm_pv_eoi = 0x4b56'4d04;
-}
+} // namespace msr
 
 enum class MsrResult : std::uint8_t {
     done,
@@ -53,7 +53,7 @@ struct MsrEffect {
 struct MsrContext {
     std::uint64_t efer = 0;
     bool paging = false; // CR0.PG
-    bool host = false;   // HWV_MSRS, not the guest: read-only values can be set, PV pages are only recorded
+    bool host = false;   // HWV_MSRS, not the guest: read-only values can be set
 };
 
 // What the machine gives.
@@ -72,7 +72,8 @@ class MsrFile {
 
     MsrResult read(std::uint32_t index, std::uint64_t &value, const MsrContext &context);
     // `value` may be changed where the rules say so (EFER.LMA): it is what the backend gets.
-    MsrResult write(std::uint32_t index, std::uint64_t &value, const MsrContext &context, MsrEffect &effect);
+    MsrResult write(std::uint32_t index, std::uint64_t &value, const MsrContext &context,
+                    MsrEffect &effect);
 
     // Guest TSC = host TSC + offset.
     std::uint64_t tsc_offset() const { return tsc_offset_; }
@@ -84,7 +85,8 @@ class MsrFile {
     bool read_special(std::uint32_t index, std::uint64_t &value, MsrResult &result) const;
     bool write_special(std::uint32_t index, std::uint64_t value, MsrResult &result,
                        const MsrContext &context, MsrEffect &effect);
-    MsrResult write_tsc(std::uint32_t index, std::uint64_t value, const MsrContext &context, MsrEffect &effect);
+    MsrResult write_tsc(std::uint32_t index, std::uint64_t value, const MsrContext &context,
+                        MsrEffect &effect);
     MsrResult write_pv(std::uint32_t index, std::uint64_t value, MsrEffect &effect);
     MsrResult write_plain(unsigned row, std::uint64_t value, const MsrContext &context);
     MsrResult write_bank(std::uint32_t number, std::uint64_t value, const MsrContext &context);

@@ -6,7 +6,9 @@
 namespace hwv::cpu {
 namespace {
 
-constexpr bool memory_type(std::uint64_t type) { return type == 0 || type == 1 || (type >= 4 && type <= 6); }
+constexpr bool memory_type(std::uint64_t type) {
+    return type == 0 || type == 1 || (type >= 4 && type <= 6);
+}
 
 constexpr bool memory_types(std::uint64_t value, bool pat) {
     constexpr std::uint64_t uncached_minus = 7; // of PAT alone
@@ -16,8 +18,10 @@ constexpr bool memory_types(std::uint64_t value, bool pat) {
     }
     return true;
 }
-static_assert(memory_types(0x0007'0406'0007'0406, true) && !memory_types(0x0007'0406'0007'0406, false));
-static_assert(!memory_types(2, true) && !memory_types(0x0306'0606'0606'0606, true) && memory_types(0x0605'0401'0006'0606, false));
+static_assert(memory_types(0x0007'0406'0007'0406, true) &&
+              !memory_types(0x0007'0406'0007'0406, false));
+static_assert(!memory_types(2, true) && !memory_types(0x0306'0606'0606'0606, true) &&
+              memory_types(0x0605'0401'0006'0606, false));
 
 // IA32_SPEC_CTRL, IA32_PRED_CMD: which bit exists by which CPUID bits of either maker.
 struct BitRule {
@@ -51,23 +55,33 @@ bool valid_pat(std::uint64_t value) { return memory_types(value, true); }
 std::uint64_t MsrFile::spec_ctrl_allowed() const { return allowed(cpuid_, spec_ctrl_rules); }
 std::uint64_t MsrFile::pred_cmd_allowed() const { return allowed(cpuid_, pred_cmd_rules); }
 
-bool MsrFile::check_backend(std::uint32_t index, std::uint64_t &value, const MsrContext &context) const {
+bool MsrFile::check_backend(std::uint32_t index, std::uint64_t &value,
+                            const MsrContext &context) const {
     switch (index) {
-    case msr::efer: return valid_efer(value, context);
-    case msr::pat: return valid_pat(value);
+    case msr::efer:
+        return valid_efer(value, context);
+    case msr::pat:
+        return valid_pat(value);
     case msr::fs_base:
     case msr::gs_base:
     case msr::kernel_gs_base:
     case msr::lstar:
     case msr::cstar:
     case msr::sysenter_esp:
-    case msr::sysenter_eip: return canonical(value);
-    case msr::sfmask: return !(value >> 32);
-    case msr::tsc_aux: return !(value >> 32) && (context.host || readable(index));
-    case msr::spec_ctrl: return spec_ctrl_allowed() && !(value & ~spec_ctrl_allowed());
-    case msr::pred_cmd: return pred_cmd_allowed() && !(value & ~pred_cmd_allowed());
-    case msr::flush_cmd: return cpuid_.has(feature::flush_l1d) && !(value & ~1ull);
-    default: return true;
+    case msr::sysenter_eip:
+        return canonical(value);
+    case msr::sfmask:
+        return !(value >> 32);
+    case msr::tsc_aux:
+        return !(value >> 32) && (context.host || readable(index));
+    case msr::spec_ctrl:
+        return spec_ctrl_allowed() && !(value & ~spec_ctrl_allowed());
+    case msr::pred_cmd:
+        return pred_cmd_allowed() && !(value & ~pred_cmd_allowed());
+    case msr::flush_cmd:
+        return cpuid_.has(feature::flush_l1d) && !(value & ~1ull);
+    default:
+        return true;
     }
 }
 

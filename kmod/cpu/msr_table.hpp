@@ -24,40 +24,41 @@ struct PlainMsr {
 
 // Ascending.
 inline constexpr PlainMsr plain_msrs[] = {
-    {0x0, PlainKind::same, 0},                          // P5_MC_ADDR
-    {0x1, PlainKind::same, 0},                          // P5_MC_TYPE
-    {0x17, PlainKind::fixed, 0},                        // PLATFORM_ID
-    {0x2a, PlainKind::same, 0},                         // EBL_CR_POWERON
-    {0x34, PlainKind::fixed, 0},                        // SMI_COUNT
-    {0x3a, PlainKind::same, 1},                         // FEATURE_CONTROL: locked, nothing on
-    {0x79, PlainKind::write_only, 0},                   // BIOS_UPDT_TRIG
-    {0x8b, PlainKind::sink, 0},                         // BIOS_SIGN_ID, PATCH_LEVEL: by the facts
-    {0xc1, PlainKind::same, 0},                         // performance counters: none
+    {0x0, PlainKind::same, 0},        // P5_MC_ADDR
+    {0x1, PlainKind::same, 0},        // P5_MC_TYPE
+    {0x17, PlainKind::fixed, 0},      // PLATFORM_ID
+    {0x2a, PlainKind::same, 0},       // EBL_CR_POWERON
+    {0x34, PlainKind::fixed, 0},      // SMI_COUNT
+    {0x3a, PlainKind::same, 1},       // FEATURE_CONTROL: locked, nothing on
+    {0x79, PlainKind::write_only, 0}, // BIOS_UPDT_TRIG
+    {0x8b, PlainKind::sink, 0},       // BIOS_SIGN_ID, PATCH_LEVEL: by the facts
+    {0xc1, PlainKind::same, 0},       // performance counters: none
     {0xc2, PlainKind::same, 0},
-    {0xcd, PlainKind::fixed, 3},                        // FSB_FREQ
-    {0xce, PlainKind::fixed, 0},                        // PLATFORM_INFO
-    {0xfe, PlainKind::fixed, 0x508},                    // MTRRcap: 8 variable, fixed, write-combining
-    {0x10a, PlainKind::fixed, 0},                       // ARCH_CAPABILITIES: by the facts
-    {0x11e, PlainKind::sink, 0},                        // BBL_CR_CTL3
-    {0x140, PlainKind::same, 0},                        // MISC_FEATURES_ENABLES
-    {0x179, PlainKind::fixed, 10},                      // MCG_CAP: banks
-    {0x17a, PlainKind::stored, 0, 0x7},                 // MCG_STATUS
+    {0xcd, PlainKind::fixed, 3},        // FSB_FREQ
+    {0xce, PlainKind::fixed, 0},        // PLATFORM_INFO
+    {0xfe, PlainKind::fixed, 0x508},    // MTRRcap: 8 variable, fixed, write-combining
+    {0x10a, PlainKind::fixed, 0},       // ARCH_CAPABILITIES: by the facts
+    {0x11e, PlainKind::sink, 0},        // BBL_CR_CTL3
+    {0x140, PlainKind::same, 0},        // MISC_FEATURES_ENABLES
+    {0x179, PlainKind::fixed, 10},      // MCG_CAP: banks
+    {0x17a, PlainKind::stored, 0, 0x7}, // MCG_STATUS
     {0x186, PlainKind::same, 0},
     {0x187, PlainKind::same, 0},
-    {0x198, PlainKind::fixed, 0},                       // PERF_STATUS
-    {0x199, PlainKind::sink, 0},                        // PERF_CTL
-    {0x1a0, PlainKind::stored, 0x1801, 0x40'0044'0009}, // MISC_ENABLE: fast strings; no BTS, no PEBS
-    {0x1d9, PlainKind::sink, 0},                        // DEBUGCTL
-    {0x1db, PlainKind::fixed, 0},                       // last branch and interrupt
+    {0x198, PlainKind::fixed, 0}, // PERF_STATUS
+    {0x199, PlainKind::sink, 0},  // PERF_CTL
+    {0x1a0, PlainKind::stored, 0x1801,
+     0x40'0044'0009},             // MISC_ENABLE: fast strings; no BTS, no PEBS
+    {0x1d9, PlainKind::sink, 0},  // DEBUGCTL
+    {0x1db, PlainKind::fixed, 0}, // last branch and interrupt
     {0x1dc, PlainKind::fixed, 0},
     {0x1dd, PlainKind::fixed, 0},
     {0x1de, PlainKind::fixed, 0},
-    {0x606, PlainKind::fixed, 0},                       // RAPL: no units, no energy
+    {0x606, PlainKind::fixed, 0}, // RAPL: no units, no energy
     {0x611, PlainKind::fixed, 0},
     {0x619, PlainKind::fixed, 0},
     {0x639, PlainKind::fixed, 0},
     {0x641, PlainKind::fixed, 0},
-    {0xc001'0000, PlainKind::same, 0},                  // PERF_CTL0-3, PERF_CTR0-3
+    {0xc001'0000, PlainKind::same, 0}, // PERF_CTL0-3, PERF_CTR0-3
     {0xc001'0001, PlainKind::same, 0},
     {0xc001'0002, PlainKind::same, 0},
     {0xc001'0003, PlainKind::same, 0},
@@ -65,29 +66,30 @@ inline constexpr PlainMsr plain_msrs[] = {
     {0xc001'0005, PlainKind::same, 0},
     {0xc001'0006, PlainKind::same, 0},
     {0xc001'0007, PlainKind::same, 0},
-    {0xc001'0010, PlainKind::sink, 0},                  // SYSCFG
-    {0xc001'0015, PlainKind::stored, 1u << 24, 1u << 18 | 1u << 24}, // HWCR: TscFreqSel, McStatusWrEn
-    {0xc001'001a, PlainKind::sink, 0},                  // TOP_MEM
-    {0xc001'001d, PlainKind::sink, 0},                  // TOP_MEM2
-    {0xc001'001f, PlainKind::sink, 0},                  // NB_CFG
-    {0xc001'0020, PlainKind::write_only, 0},            // PATCH_LOADER
-    {0xc001'0055, PlainKind::sink, 0},                  // INT_PENDING
-    {0xc001'0058, PlainKind::sink, 0},                  // MMIO_CFG_BASE
-    {0xc001'0111, PlainKind::fixed, 0x30000},           // SMBASE
-    {0xc001'0112, PlainKind::sink, 0},                  // SMM_ADDR
-    {0xc001'0113, PlainKind::sink, 0},                  // SMM_MASK
-    {0xc001'0114, PlainKind::fixed, 0x18},              // VM_CR: SVM disabled and locked
-    {0xc001'0117, PlainKind::same, 0},                  // VM_HSAVE_PA
-    {0xc001'0140, PlainKind::fixed, 0},                 // OSVW_ID_LENGTH
-    {0xc001'0141, PlainKind::fixed, 0},                 // OSVW_STATUS
-    {0xc001'0299, PlainKind::fixed, 0},                 // RAPL
+    {0xc001'0010, PlainKind::sink, 0}, // SYSCFG
+    {0xc001'0015, PlainKind::stored, 1u << 24,
+     1u << 18 | 1u << 24},                    // HWCR: TscFreqSel, McStatusWrEn
+    {0xc001'001a, PlainKind::sink, 0},        // TOP_MEM
+    {0xc001'001d, PlainKind::sink, 0},        // TOP_MEM2
+    {0xc001'001f, PlainKind::sink, 0},        // NB_CFG
+    {0xc001'0020, PlainKind::write_only, 0},  // PATCH_LOADER
+    {0xc001'0055, PlainKind::sink, 0},        // INT_PENDING
+    {0xc001'0058, PlainKind::sink, 0},        // MMIO_CFG_BASE
+    {0xc001'0111, PlainKind::fixed, 0x30000}, // SMBASE
+    {0xc001'0112, PlainKind::sink, 0},        // SMM_ADDR
+    {0xc001'0113, PlainKind::sink, 0},        // SMM_MASK
+    {0xc001'0114, PlainKind::fixed, 0x18},    // VM_CR: SVM disabled and locked
+    {0xc001'0117, PlainKind::same, 0},        // VM_HSAVE_PA
+    {0xc001'0140, PlainKind::fixed, 0},       // OSVW_ID_LENGTH
+    {0xc001'0141, PlainKind::fixed, 0},       // OSVW_STATUS
+    {0xc001'0299, PlainKind::fixed, 0},       // RAPL
     {0xc001'029a, PlainKind::fixed, 0},
     {0xc001'029b, PlainKind::fixed, 0},
-    {0xc001'1022, PlainKind::sink, 0},                  // DC_CFG
-    {0xc001'1023, PlainKind::sink, 0},                  // TW_CFG
-    {0xc001'1029, PlainKind::strict, 2, 2},             // DE_CFG: LFENCE serializes
-    {0xc001'102a, PlainKind::sink, 0},                  // BU_CFG2
-    {0xc001'102c, PlainKind::sink, 0},                  // EX_CFG
+    {0xc001'1022, PlainKind::sink, 0},      // DC_CFG
+    {0xc001'1023, PlainKind::sink, 0},      // TW_CFG
+    {0xc001'1029, PlainKind::strict, 2, 2}, // DE_CFG: LFENCE serializes
+    {0xc001'102a, PlainKind::sink, 0},      // BU_CFG2
+    {0xc001'102c, PlainKind::sink, 0},      // EX_CFG
 };
 inline constexpr unsigned plain_count = sizeof(plain_msrs) / sizeof(plain_msrs[0]);
 
@@ -113,6 +115,7 @@ constexpr unsigned plain_row(std::uint32_t index) {
     }
     return low < plain_count && plain_msrs[low].index == index ? low : no_row;
 }
-static_assert(plain_row(0) == 0 && plain_row(0xc001'102c) == plain_count - 1 && plain_row(2) == no_row);
+static_assert(plain_row(0) == 0 && plain_row(0xc001'102c) == plain_count - 1 &&
+              plain_row(2) == no_row);
 
 } // namespace hwv::cpu

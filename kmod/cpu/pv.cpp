@@ -9,8 +9,10 @@ PvScale pv_scale(std::uint32_t tsc_khz) {
     if (!tsc_khz) return {};
     constexpr std::uint64_t million = 1'000'000;
     int shift = -11; // 10^6 << 43 still fits into 64 bits
-    while (((million << (32 - shift)) / tsc_khz) >> 32) ++shift;
-    return {static_cast<std::uint32_t>((million << (32 - shift)) / tsc_khz), static_cast<std::int8_t>(shift)};
+    while (((million << (32 - shift)) / tsc_khz) >> 32)
+        ++shift;
+    return {static_cast<std::uint32_t>((million << (32 - shift)) / tsc_khz),
+            static_cast<std::int8_t>(shift)};
 }
 
 std::uint64_t pv_ticks_to_ns(const PvScale &scale, std::uint64_t ticks) {
@@ -31,7 +33,8 @@ PvClock pv_clock(const PvMoment &moment, const PvScale &scale, std::uint8_t flag
 PvWallClock pv_wall_clock(std::uint64_t wall_ns_now, std::uint64_t guest_ns_now) {
     constexpr std::uint64_t second = 1'000'000'000;
     const std::uint64_t start = wall_ns_now > guest_ns_now ? wall_ns_now - guest_ns_now : 0;
-    return {0, static_cast<std::uint32_t>(start / second), static_cast<std::uint32_t>(start % second)};
+    return {0, static_cast<std::uint32_t>(start / second),
+            static_cast<std::uint32_t>(start % second)};
 }
 
 } // namespace hwv::cpu

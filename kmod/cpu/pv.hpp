@@ -27,7 +27,8 @@ struct PvClock {
     std::uint8_t flags;
     std::uint8_t pad[2];
 };
-static_assert(sizeof(PvClock) == 32 && offsetof(PvClock, tsc_timestamp) == 8 && offsetof(PvClock, tsc_to_system_mul) == 24);
+static_assert(sizeof(PvClock) == 32 && offsetof(PvClock, tsc_timestamp) == 8 &&
+              offsetof(PvClock, tsc_to_system_mul) == 24);
 inline constexpr std::uint8_t pv_clock_stable = 1u << 0; // all vCPUs' clocks are one
 inline constexpr std::uint8_t pv_clock_paused = 1u << 1; // the guest was stopped
 
