@@ -105,8 +105,7 @@ auto VcpuOf<B>::serve_requests(int &error) -> Step {
 template <Backend B>
 auto VcpuOf<B>::wait_for_event(int &error) -> Step {
     const bool halted = mp_state.load() == HWV_MP_HALTED;
-    if (halted && (deferred || apic.wakes(halted_takes_interrupts, halted_takes_nmis))) {
-        (void)apic.take_unhalt();
+    if (halted && (deferred || apic.ends_halt(halted_takes_interrupts, halted_takes_nmis))) {
         mp_state = HWV_MP_RUNNING;
         return Step::again;
     }

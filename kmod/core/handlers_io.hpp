@@ -33,15 +33,17 @@ static_assert(merge(~0ull, 0, 4) == 0 && merge(~0ull, 0, 2) == 0xffff'ffff'ffff'
 
 template <Backend B>
 Outcome on_hypercall(VcpuOf<B> &v, const Exit &exit) {
-    const cpu::Hypercall call{.nr = v.value(HWV_RAX), .args = {v.value(HWV_RBX), v.value(HWV_RCX), v.value(HWV_RDX), v.value(HWV_RSI)},
-                              .cpl = v.backend.cpl(), .long_mode = v.wide()};
-    const cpu::HypercallResult r = cpu::hypercall(call, v);
+    const cpu::HypercallRequest call{.nr = v.value(HWV_RAX),
+                                     .args = {v.value(HWV_RBX), v.value(HWV_RCX), v.value(HWV_RDX), v.value(HWV_RSI)},
+                                     .wide = v.wide(),
+                                     .cpl = v.backend.cpl()};
+    const cpu::HypercallAnswer r = v.vm.hypercall(call);
     if (!r.known && v.vm.has(HWV_VM_HYPERCALL_TO_USER)) {
         v.leave(HWV_EXIT_HYPERCALL, exit).hypercall = {.nr = call.nr, .args = {call.args[0], call.args[1], call.args[2], call.args[3]}};
         v.completion = {.kind = Completion::Kind::hypercall, .length = exit.length, .size = 0, .load = {}};
         return Outcome::to_user;
     }
-    v.gprs[HWV_RAX] = merge(v.gprs[HWV_RAX], static_cast<std::uint64_t>(r.value), v.wide() ? 8 : 4);
+    v.gprs[HWV_RAX] = merge(v.gprs[HWV_RAX], r.value, v.wide() ? 8 : 4);
     return Outcome::resume_next;
 }
 

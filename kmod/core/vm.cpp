@@ -42,6 +42,11 @@ unsigned Vm::deliver(const cpu::InterruptMessage &message, unsigned source) {
     return cpu::deliver(bus, message, source);
 }
 
+cpu::HypercallAnswer Vm::hypercall(const cpu::HypercallRequest &call) {
+    Bus bus{*this};
+    return cpu::serve_hypercall(bus, call);
+}
+
 int Vm::msi(std::uint64_t address, std::uint32_t data) {
     cpu::InterruptMessage message;
     if (!has_apic() || !cpu::decode_msi(address, data, message)) return to_errno(Error::invalid);

@@ -4,6 +4,7 @@
 #include <atomic>
 #include "core/memory.hpp"
 #include "core/paged_memory.hpp"
+#include "cpu/hypercall.hpp"
 #include "cpu/ipi.hpp"
 #include "hwv.h"
 
@@ -42,6 +43,7 @@ class Vm : public hwv_core_vm {
     int msi(std::uint64_t address, std::uint32_t data);
     // From the vCPU `source`'s ICR, or from outside (cpu::no_source). vCPUs that accepted.
     unsigned deliver(const cpu::InterruptMessage &message, unsigned source);
+    cpu::HypercallAnswer hypercall(const cpu::HypercallRequest &call);
 
     bool eoi_exits(std::uint8_t vector) const {
         return eoi_exits_[vector / 64].load(std::memory_order_relaxed) >> (vector % 64) & 1;

@@ -167,6 +167,13 @@ bool LocalApic::wakes(bool interrupts, bool nmis) const {
            ((now & apic_event::interrupt) || ((now & apic_event::extint) && passes_extint()));
 }
 
+bool LocalApic::ends_halt(bool interrupts, bool nmis) {
+    sync();
+    if (take_unhalt() || (nmis && this->nmis())) return true;
+    if (events() & (apic_event::init | apic_event::start_up)) return true;
+    return interrupts && (pending() || extint_ready());
+}
+
 bool LocalApic::take_nmi() {
     std::uint8_t count = nmis_.load(std::memory_order_relaxed);
     if (!count) return false;

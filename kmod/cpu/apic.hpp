@@ -66,6 +66,7 @@ class LocalApic {
     // ---- what waits (any) ----
     std::uint32_t events() const { return events_.load(std::memory_order_acquire); }
     // Would it end a HLT? `interrupts`: IF is set; `nmis`: none in service.
+    // A look, that may say yes too often: for waking the owner, who then asks ends_halt().
     bool wakes(bool interrupts, bool nmis) const;
 
     // ---- before an entry ----
@@ -77,6 +78,9 @@ class LocalApic {
     std::uint8_t pending() { return events() & apic_event::interrupt ? find_pending() : 0; }
     // After pending(): the vector that only TPR holds back (0: none). The guest lowering CR8 must then be noticed.
     std::uint8_t held_by_tpr() const { return held_by_tpr_; }
+    // The halted guest goes on, exactly: a timer that was early or masked, or a vector that TPR holds back, is no reason.
+    // Takes what KVM_HC_KICK_CPU left.
+    bool ends_halt(bool interrupts, bool nmis);
     void acknowledge(std::uint8_t vector); // it was injected: from IRR to ISR
 
     // Each takes one; false: none waits.
