@@ -16,6 +16,9 @@
 #include <asm/cpufeature.h>
 #include <asm/nospec-branch.h>
 #include <asm/reboot.h>
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 4, 0)
+#include <trace/events/ipi.h> /* smp_send_reschedule() traces from then on */
+#endif
 
 /* guest_state_enter_irqoff(), guest_timing_enter_irqoff() are in kvm_host.h; entry work moved house in 6.18. */
 #if __has_include(<linux/entry-virt.h>)

@@ -12,6 +12,7 @@
 #include <linux/timekeeping.h>
 #include <asm/io.h>
 #include <asm/tsc.h>
+#include "compat.h"
 #include "glue.h"
 
 void hwv_host_log(const char *format, __u64 a, __u64 b)

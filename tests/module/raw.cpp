@@ -65,6 +65,12 @@ void *map_reset_page(int vm, const std::string &code) {
     return page;
 }
 
+void *map_program(int vm, const std::string &program) {
+    auto *page = static_cast<char *>(map_reset_page(vm, {"\xe9\x0d\xf0", 3})); // jmp 0xf000
+    std::memcpy(page, program.data(), program.size());
+    return page;
+}
+
 int in_child(const std::function<int()> &body) {
     std::fflush(nullptr);
     pid_t pid = ::fork();

@@ -25,6 +25,9 @@ hwv_run *map_run(int vcpu);
 void *map_reset_page(int vm, const std::string &code);
 inline const std::string loop_for_ever = "\xeb\xfe"; // jmp $
 
+// The same with a program at 0xfffff000 (F000:F000), to which the reset vector jumps. 0xff0 bytes at most.
+void *map_program(int vm, const std::string &program);
+
 // Runs `body` in a child process; its result is the child's exit status, 128 + signal where one ended it.
 int in_child(const std::function<int()> &body);
 

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// timeout: 60
+// bed: --smp 2
+// A guest counts in every page of its memory without ever leaving by itself, while the owner keeps changing how that memory is
+// mapped, never what is in it. An increment that went to a page which was taken away is missing at the end.
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <functional>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <thread>
+#include <unistd.h>
+#include "module/raw.hpp"
+#include "module/report.hpp"
+
+namespace {
+
+constexpr unsigned pages = 64;
+constexpr std::size_t page = 4096, huge = 2 << 20;
+
+//        xor  ebx, ebx         ; rounds
+// round: xor  ax, ax
+// next:  mov  ds, ax
+//        inc  dword [0]
+//        add  ax, 0x100
+//        cmp  ax, 0x4000       ; 64 pages
+//        jb   next
+//        inc  ebx
+//        jmp  round
+const std::string program{"\x66\x31\xdb\x31\xc0\x8e\xd8\x66\xff\x06\x00\x00\x05\x00\x01\x3d\x00\x40"
+                          "\x72\xf1\x66\x43\xeb\xeb",
+                          24};
+
+class Counter {
+  public:
+    Counter() {
+        auto *room = static_cast<char *>(
+            ::mmap(nullptr, 2 * huge, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+        memory_ = reinterpret_cast<char *>((reinterpret_cast<std::uintptr_t>(room) + huge - 1) &
+                                           ~(huge - 1));
+        raw::map_program(vm_, program);
+        hwv_memory slot{.slot = 1, .size = huge, .hva = reinterpret_cast<std::uint64_t>(memory_)};
+        raw::call(vm_, HWV_SET_MEMORY, &slot);
+    }
+    ~Counter() {
+        ::munmap(run_, HWV_RUN_PAGE_SIZE);
+        ::close(vcpu_);
+        ::close(vm_);
+    }
+
+    // Runs the guest while `change` is called over and over.
+    void storm(const std::string &name, int times,
+               const std::function<void(char *memory, int round)> &change) {
+        std::atomic<long> result{1};
+        std::thread runner([&] { result = raw::call(vcpu_, HWV_RUN); });
+        for (int i = 0; i < times; ++i)
+            change(memory_, i);
+        raw::call(vcpu_, HWV_KICK);
+        runner.join();
+        report(name + "_ran", result == 0 && run_->exit.reason == HWV_EXIT_KICKED,
+               "HWV_RUN " + std::to_string(result) + ", reason " +
+                   std::to_string(run_->exit.reason) + ", error " +
+                   std::to_string(run_->exit.error.code2));
+        judge(name);
+    }
+
+  private:
+    // Where the guest stood when it was kicked: pages before it have one increment more than those behind.
+    void judge(const std::string &name) {
+        run_->reply.wanted = HWV_REGS_GPR;
+        raw::call(vcpu_, HWV_SYNC_REGS);
+        auto rounds = static_cast<std::uint32_t>(run_->regs.gpr[HWV_RBX]);
+        std::uint64_t wrong = 0;
+        std::uint32_t last = rounds + 1;
+        for (unsigned n = 0; n < pages; ++n) {
+            std::uint32_t count;
+            std::memcpy(&count, memory_ + n * page, sizeof count);
+            wrong += (count != rounds && count != rounds + 1) || count > last;
+            last = count;
+        }
+        report(name + "_counted", rounds > 0 && wrong == 0,
+               std::to_string(wrong) + " pages are off after " + std::to_string(rounds) +
+                   " rounds");
+    }
+
+    int vm_ = raw::create_vm();
+    int vcpu_ = raw::create_vcpu(vm_);
+    hwv_run *run_ = raw::map_run(vcpu_);
+    char *memory_;
+};
+
+// Write-protects all of it; the first write of either side copies or takes back.
+void fork_and_reap(char *, int) {
+    pid_t child = ::fork();
+    if (child == 0) std::_Exit(0);
+    ::waitpid(child, nullptr, 0);
+}
+
+void collapse_and_split(char *memory, int round) {
+    constexpr int collapse = 25; // MADV_COLLAPSE
+    if (round % 2 == 0) {
+        ::madvise(memory, huge, collapse);
+        return;
+    }
+    char *beyond = memory + (pages + 32) * page; // splits it; the guest does not count there
+    ::madvise(beyond, page, MADV_DONTNEED);
+    (void)*static_cast<volatile char *>(beyond);
+}
+
+void page_out(char *memory, int) { ::madvise(memory, pages * page, MADV_PAGEOUT); }
+
+void compact(char *, int) { std::ofstream("/proc/sys/vm/compact_memory") << 1; }
+
+} // namespace
+
+int main() {
+    if (!raw::can_run()) {
+        skip("memory_storm", "this machine cannot run guests");
+        return 0;
+    }
+    Counter guest;
+    guest.storm("fork", 60, fork_and_reap);
+    guest.storm("collapse", 60, collapse_and_split);
+    guest.storm("page_out", 200, page_out);
+    guest.storm("compaction", 20, compact);
+    return verdict();
+}
