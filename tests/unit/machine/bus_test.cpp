@@ -80,6 +80,8 @@ TEST(PortBus, WholeOnlyDevicesNeverSeeAPartOfAWiderAccess) {
     bus.write(0xcf8, 4, 0x80000600);
     bus.write(0xcf8, 2, 0x0600);
     EXPECT_TRUE(device.writes.empty());
+    EXPECT_EQ(bus.read(0xcf8, 4), 0xffffffffu);
+    EXPECT_TRUE(device.reads.empty());
     bus.write(0xcf9, 1, 6);
     EXPECT_EQ(device.writes.size(), 1u);
 }

@@ -244,18 +244,44 @@ TEST_F(BackendTest, SlowClientHoldsTheGuestBack) {
     EXPECT_TRUE(eventually([&] { return port_.ready > 0; }));
 }
 
+TEST_F(BackendTest, PortIsNotCalledFromInsideItsOwnCall) {
+    const std::string path = directory_ + "/socket";
+    plug("unix:" + path);
+    Fd client = dial(path);
+    ASSERT_EQ(write(client.get(), "x", 1), 1);
+    ASSERT_TRUE(eventually([&] { return port_.received == "x"; }));
+    std::vector<std::uint8_t> block(1024, '.');
+    std::size_t sent = 0;
+    // Under the lock, so that only this thread can notice that there is room again.
+    const std::lock_guard guard(lock_);
+    for (std::size_t taken = block.size(); taken == block.size(); sent += taken)
+        taken = backend_->transmit(block);
+    constexpr std::size_t collected = 4096;
+    ASSERT_EQ(read_some(client.get(), sent - collected).size(), sent - collected);
+    EXPECT_EQ(backend_->transmit(block), block.size());
+    EXPECT_EQ(port_.ready, 0u);
+}
+
 TEST_F(BackendTest, ClientThatLeavesFreesAGuestThatWaits) {
     const std::string path = directory_ + "/socket";
     plug("unix:" + path);
-    {
+    for (const bool half : {true, false}) {
+        port_.received.clear();
+        port_.ready = 0;
+        make_room();
         Fd client = dial(path);
         ASSERT_EQ(write(client.get(), "x", 1), 1);
         ASSERT_TRUE(eventually([&] { return port_.received == "x"; }));
         const std::string block(1024, '.');
         while (send(block) == block.size()) {}
+        // Ending its input counts as leaving, even with output still full.
+        if (half)
+            ASSERT_EQ(shutdown(client.get(), SHUT_WR), 0);
+        else
+            client = Fd();
+        EXPECT_TRUE(eventually([&] { return port_.ready > 0; }));
+        EXPECT_EQ(send("nobody"), 6u);
     }
-    EXPECT_TRUE(eventually([&] { return port_.ready > 0; }));
-    EXPECT_EQ(send("nobody"), 6u);
 }
 
 TEST_F(BackendTest, UartOutputThroughASlowClientIsExact) {
