@@ -42,6 +42,9 @@ Outcome commit(hwv_regs &regs, const Cpu &cpu, bool finished) {
 }
 
 Outcome emulate(hwv_regs &regs, const Environment &environment, std::span<const std::byte> bytes) {
+    if (regs.event.type !=
+        HWV_EVENT_NONE) // then it was not the instruction at RIP that left the guest
+        return {Status::unsupported, 0, "the delivery of an event reached device memory"};
     Cpu cpu{regs, environment};
     Instruction in;
     try {

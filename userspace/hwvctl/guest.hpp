@@ -37,8 +37,13 @@ class Guest final : machine::MsiSink, machine::EoiSink, machine::ExtIntSink {
     // the vCPU's thread
     void vcpu_thread();
     bool serve();               // one exit; false: the guest is over
-    void serve_io();
+    bool serve_io();
     bool serve_mmio();
+    bool give_up(const char *problem); // an instruction that hwv does not emulate
+    // Null, or why it is not done: nothing has changed then.
+    const char *emulate_mmio();
+    const char *complete_string_io();
+    template <typename Once> const char *emulate(Once once);
     bool serve_error();
     void prepare_interrupt();   // what the PIC has for the vCPU
     bool pic_reaches_vcpu() const;

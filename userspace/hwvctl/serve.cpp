@@ -56,7 +56,7 @@ void Guest::vcpu_thread() {
 bool Guest::serve() {
     const hwv_exit &exit = vcpu_.exit();
     switch (exit.reason) {
-    case HWV_EXIT_IO: serve_io(); return true;
+    case HWV_EXIT_IO: return serve_io();
     case HWV_EXIT_MMIO: return serve_mmio();
     case HWV_EXIT_EOI: machine_->eoi(static_cast<std::uint8_t>(exit.eoi_vector)); return true;
     case HWV_EXIT_KICKED:
@@ -76,19 +76,33 @@ bool Guest::serve_error() {
     return false;
 }
 
-void Guest::serve_io() {
+bool Guest::give_up(const char *problem) {
+    const hwv_exit &exit = vcpu_.exit();
+    const bool mmio = exit.reason == HWV_EXIT_MMIO;
+    std::string message = "the guest cannot go on: " + std::string{problem};
+    message += mmio ? ", at address " + hex(exit.mmio.gpa) + ", which is no memory: " + bytes_of(exit.mmio.insn, exit.mmio.insn_len)
+                    : ", by string I/O on port " + hex(exit.io.port);
+    end({status::guest_error, message + registers_of(vcpu_.regs())});
+    return false;
+}
+
+bool Guest::serve_io() {
     const hwv_exit_io io = vcpu_.exit().io;
+    if (io.string) {
+        const char *problem = complete_string_io();
+        return !problem || give_up(problem);
+    }
     std::uint32_t data = io.data;
     machine_->handle_port(io.port, io.size, io.write, &data);
     if (!io.write) vcpu_.reply().data = data;
+    return true;
 }
 
 bool Guest::serve_mmio() {
     const hwv_exit_mmio mmio = vcpu_.exit().mmio;
     if (!mmio.decoded) {
-        end({status::guest_error, "the guest reached " + hex(mmio.gpa) + ", which is no memory, by an instruction that hwv does not emulate: " +
-                                      bytes_of(mmio.insn, mmio.insn_len) + registers_of(vcpu_.regs())});
-        return false;
+        const char *problem = emulate_mmio();
+        return !problem || give_up(problem);
     }
     std::uint64_t data = mmio.data;
     machine_->handle_mmio(mmio.gpa, mmio.size, mmio.write, &data);

@@ -168,7 +168,6 @@ TEST(Emulate, ChecksTheRightsOfUserMode) {
     guest.regs.gpr[HWV_RBX] = 0x5000;
     EXPECT_EQ(guest.emulate({0x8b, 0x03}).status, Status::fault);
     EXPECT_EQ(guest.regs.event.error_code, 5U);
-    guest.regs.event = {};
     guest.regs.gpr[HWV_RBX] = 0x6000;
     EXPECT_EQ(guest.emulate({0x8b, 0x03}).status, Status::done);
     EXPECT_EQ(guest.emulate({0x89, 0x03}).status, Status::fault);
@@ -307,6 +306,16 @@ TEST(Emulate, StepsAndEndsTheInterruptShadow) {
     EXPECT_EQ(guest.regs.event.has_error_code, 0);
     EXPECT_EQ(guest.regs.dr6 & 1 << 14, 1U << 14);
     EXPECT_EQ(guest.regs.gpr[HWV_RCX], 2U);
+}
+
+TEST(Emulate, LeavesTheDeliveryOfAnEventAlone) {
+    auto guest = Guest::long_mode();
+    guest.regs.event.type = HWV_EVENT_INTERRUPT;
+    guest.regs.gpr[HWV_RBX] = device;
+    const std::array load{std::byte{0x8b}, std::byte{0x03}};
+    EXPECT_EQ(assist::emulate(guest.regs, {*guest.memory}, load).status, Status::unsupported);
+    EXPECT_EQ(guest.regs.event.type, HWV_EVENT_INTERRUPT);
+    EXPECT_TRUE(guest.memory->log.empty());
 }
 
 TEST(Emulate, SaysWhatItDoesNotDo) {

@@ -135,6 +135,7 @@ class Guest {
         return emulate(bytes);
     }
     Outcome emulate(std::span<const std::byte> bytes) {
+        regs.event.type = HWV_EVENT_NONE; // as if an earlier exception had been delivered
         return assist::emulate(regs, {*memory, &vectors}, bytes);
     }
 
