@@ -29,7 +29,7 @@ Status VcpuOf<B>::take_over(const hwv_reply &reply) {
     if ((reply.flags & ~known) || ((reply.dirty | reply.wanted) & ~HWV_REGS_ALL)) return Error::invalid;
     if (reply.reserved[0] || reply.reserved[1] || reply.reserved[2] || reply.cr8 > 15) return Error::invalid;
     PreemptGuard guard;
-    if ((reply.flags & HWV_REPLY_EXTINT) && (apic.events() & cpu::apic_event::extint)) return Error::again;
+    if ((reply.flags & HWV_REPLY_EXTINT) && apic.extint_pending()) return Error::again;
     TRY(apply(reply.dirty));
     complete(reply);
     if (reply.flags & HWV_REPLY_CR8) set_tpr(static_cast<std::uint8_t>(reply.cr8));
@@ -69,7 +69,7 @@ void VcpuOf<B>::finish_exit() {
     e.rflags = backend.rflags();
     e.cr8 = backend.tpr();
     e.flags = (e.rflags & rflags::if_ ? HWV_EXIT_FLAG_IF : 0u) |
-              (interruptible() && !(apic.events() & cpu::apic_event::extint) ? HWV_EXIT_FLAG_INTERRUPTIBLE : 0u);
+              (interruptible() && !apic.extint_pending() ? HWV_EXIT_FLAG_INTERRUPTIBLE : 0u);
     e.sequence = ++exits_to_user;
     publish(wanted);
 }

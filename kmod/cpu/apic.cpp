@@ -9,6 +9,7 @@ namespace {
 constexpr std::uint32_t lvt_masked = 1u << 16;
 constexpr std::uint32_t error_receive_vector = 1u << 6;
 constexpr std::uint8_t first_legal_vector = 16;
+constexpr std::uint16_t extint_valid = 0x100;
 
 constexpr std::uint64_t bit(std::uint8_t vector) { return 1ull << (vector & 63); }
 
@@ -53,6 +54,7 @@ void LocalApic::reset() {
                 std::memory_order_relaxed);
     events_.store(0, std::memory_order_relaxed);
     nmis_.store(0, std::memory_order_relaxed);
+    extint_.store(0, std::memory_order_relaxed);
     init();
 }
 
@@ -124,12 +126,14 @@ Acceptance LocalApic::accept(std::uint8_t vector, bool level) {
 }
 
 bool LocalApic::offer_extint(std::uint8_t vector) {
-    if (events() & apic_event::extint) return false;
-    extint_vector_.store(vector, std::memory_order_relaxed);
-    return !(events_.fetch_or(apic_event::extint, std::memory_order_release) & apic_event::extint);
+    std::uint16_t none = 0;
+    const auto offered = static_cast<std::uint16_t>(extint_valid | vector);
+    if (!extint_.compare_exchange_strong(none, offered, std::memory_order_relaxed)) return false;
+    post(apic_event::extint);
+    return true;
 }
 
-bool LocalApic::cancel_extint() { return take(apic_event::extint); }
+bool LocalApic::cancel_extint() { return extint_.exchange(0, std::memory_order_relaxed); }
 
 Acceptance LocalApic::lint(unsigned pin) { return local_interrupt(pin ? lvt_lint1 : lvt_lint0); }
 
@@ -163,8 +167,7 @@ bool LocalApic::wakes(bool interrupts, bool nmis) const {
     if (now & (apic_event::timer | apic_event::init | apic_event::start_up | apic_event::unhalt))
         return true;
     if (nmis && (now & apic_event::nmi)) return true;
-    return interrupts &&
-           ((now & apic_event::interrupt) || ((now & apic_event::extint) && passes_extint()));
+    return interrupts && ((now & apic_event::interrupt) || extint_ready());
 }
 
 bool LocalApic::ends_halt(bool interrupts, bool nmis) {
@@ -175,10 +178,10 @@ bool LocalApic::ends_halt(bool interrupts, bool nmis) {
 }
 
 bool LocalApic::take_nmi() {
-    std::uint8_t count = nmis_.load(std::memory_order_relaxed);
-    if (!count) return false;
     // The event bit goes first: an NMI that arrives now sets it again
     events_.fetch_and(~apic_event::nmi, std::memory_order_acquire);
+    std::uint8_t count = nmis_.load(std::memory_order_relaxed);
+    if (!count) return false;
     while (!nmis_.compare_exchange_weak(count, count - 1, std::memory_order_relaxed)) {}
     if (count > 1) post(apic_event::nmi);
     return true;
@@ -200,14 +203,30 @@ bool LocalApic::take_start_up(std::uint8_t &vector) {
 
 bool LocalApic::take_extint(std::uint8_t &vector) {
     if (!extint_ready()) return false;
-    vector = extint_vector_.load(std::memory_order_relaxed);
-    return take(apic_event::extint);
+    events_.fetch_and(~apic_event::extint, std::memory_order_acquire);
+    const std::uint16_t taken = extint_.exchange(0, std::memory_order_relaxed);
+    vector = static_cast<std::uint8_t>(taken);
+    return taken;
 }
 
 bool LocalApic::passes_extint() const {
     if (!present()) return true;
     const std::uint32_t lvt = lvt_[lvt_lint0].load(std::memory_order_relaxed);
     return !(lvt & lvt_masked) && lvt_mode(lvt) == DeliveryMode::extint;
+}
+
+// What arrives is counted first and its event bit set then, so that a bit may stay behind what was taken in between.
+void LocalApic::settle() {
+    const std::uint32_t now = events();
+    if (now & apic_event::timer) run_timer();
+    if ((now & apic_event::nmi) && !nmis()) {
+        events_.fetch_and(~apic_event::nmi, std::memory_order_acq_rel);
+        if (nmis()) post(apic_event::nmi);
+    }
+    if ((now & apic_event::extint) && !extint_pending()) {
+        events_.fetch_and(~apic_event::extint, std::memory_order_acq_rel);
+        if (extint_pending()) post(apic_event::extint);
+    }
 }
 
 // ---- priorities ----

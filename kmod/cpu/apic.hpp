@@ -71,8 +71,8 @@ class LocalApic {
 
     // ---- before an entry ----
     void sync() {
-        if (events() & apic_event::timer) [[unlikely]]
-            run_timer();
+        if (events() & (apic_event::timer | apic_event::nmi | apic_event::extint)) [[unlikely]]
+            settle();
     }
     // Highest vector that the guest's priorities let through, or 0. A load and a test when there is nothing.
     std::uint8_t pending() { return events() & apic_event::interrupt ? find_pending() : 0; }
@@ -89,7 +89,8 @@ class LocalApic {
     bool take_start_up(std::uint8_t &vector);
     bool take_unhalt() { return take(apic_event::unhalt); }
     // ExtINT: through LVT0, or directly where the APIC is disabled or absent.
-    bool extint_ready() const { return (events() & apic_event::extint) && passes_extint(); }
+    bool extint_ready() const { return extint_pending() && passes_extint(); }
+    bool extint_pending() const { return extint_.load(std::memory_order_relaxed); }
     bool take_extint(std::uint8_t &vector);
     std::uint8_t nmis() const { return nmis_.load(std::memory_order_relaxed); }
     void set_nmis(std::uint8_t count);
@@ -145,6 +146,7 @@ class LocalApic {
     std::uint8_t highest_service() const;
     void update_ppr();
     void set_tpr(std::uint8_t value);
+    void settle();
     void run_timer();
     void note_due(bool due) {
         if (due) post(apic_event::timer);
@@ -167,7 +169,7 @@ class LocalApic {
     std::atomic<std::uint32_t> events_{0};
     std::atomic<std::uint8_t> nmis_{0};
     std::atomic<std::uint8_t> start_up_vector_{0};
-    std::atomic<std::uint8_t> extint_vector_{0};
+    std::atomic<std::uint16_t> extint_{0}; // vector and extint_valid, or 0
     std::atomic<std::uint64_t> irr_[words]{};
     std::atomic<std::uint64_t> tmr_[words]{};
     std::atomic<std::uint64_t> base_{0};
