@@ -41,6 +41,7 @@ void hwv_host_lock_release(struct hwv_host_lock *lock);
 int hwv_host_user_read(void *to, __u64 hva, __u32 bytes);   /* process; -EFAULT */
 int hwv_host_user_write(__u64 hva, const void *from, __u32 bytes);
 int hwv_host_user_read_atomic(void *to, __u64 hva, __u32 bytes); /* owner's thread, atomic: only what is present */
+int hwv_host_user_read64_atomic(__u64 *to, __u64 hva); /* one aligned word, the same and cheaper */
 int hwv_host_user_write_atomic(__u64 hva, const void *from, __u32 bytes);
 int hwv_host_user_cmpxchg64(__u64 hva, __u64 *expected, __u64 desired); /* process; 1: exchanged, 0: *expected updated */
 
@@ -62,19 +63,19 @@ __u32 hwv_host_cpu(void);
 __u32 hwv_host_cpu_count(void); /* possible CPUs */
 void hwv_host_preempt_disable(void);
 void hwv_host_preempt_enable(void);
-void hwv_host_irq_disable(void);
-void hwv_host_irq_enable(void);
 void hwv_host_cpu_kick(__u32 cpu);      /* any context: makes a guest on `cpu` exit */
 void hwv_host_cpu_kick_wait(__u32 cpu); /* irqs on: and returns after it did */
-int hwv_host_work_pending(void); /* irqs off: signal, reschedule or notification waits for this thread */
 int hwv_host_handle_work(void);  /* process: serves it. -EINTR: a signal */
 
-/* ---- around a guest entry (irqs off) ---- */
-void hwv_host_guest_enter(void);  /* time and RCU accounting: from here to guest_exit noinstr */
+/* ---- around a guest entry ---- */
+/*
+ * Preemption off. Turns irqs off; from here until entry_end() the CPU's time is the guest's (%guest). Nonzero: a signal, a
+ * reschedule or other work waits for this thread; else the guest's FPU state is in the registers.
+ */
+int hwv_host_entry_begin(void);
+void hwv_host_entry_end(void);    /* turns irqs on: the one that ended the guest is taken now, on the guest's time */
+void hwv_host_guest_enter(void);  /* irqs off: RCU's accounting; from here to guest_exit noinstr */
 void hwv_host_guest_exit(void);
-void hwv_host_timing_enter(void); /* %guest: brackets the above, spans the irq that ended the guest */
-void hwv_host_timing_exit(void);
-void hwv_host_fpu_ensure(void);   /* the guest's FPU state is in the registers (again) */
 void hwv_host_debug_restore(void); /* host breakpoints back into DR0-7 after a guest used them */
 
 /* ---- the vCPU's thread ---- */

@@ -64,6 +64,7 @@ concept Backend = requires(B b, const B c, Gprs &gprs, const typename B::RawExit
     { c.cpl() } -> std::same_as<unsigned>;
     { c.segment(n) } -> std::same_as<Segment>;           // hwv_segment_index
     { b.set_segment(n, seg) };
+    { c.code_attributes() } -> std::same_as<std::uint16_t>; // of CS: hwv_segment.attributes
     { c.gdtr() } -> std::same_as<TableRegister>;
     { b.set_gdtr(table) };
     { c.idtr() } -> std::same_as<TableRegister>;

@@ -39,6 +39,39 @@ inline Fetched fetch_linear(Vcpu &v, const npt::GuestPaging &paging, std::uint64
     return out;
 }
 
+// Where code is that the CPU has just fetched: it has checked all rights, so only addresses are followed. Covers long mode with
+// four levels and no paging; what is left is for the full walker.
+template <Backend B>
+std::optional<std::uint64_t> VcpuOf<B>::locate(std::uint64_t linear) {
+    if (!(backend.cr0() & cr0::pg)) return linear;
+    if (!long_mode(backend.efer()) || (backend.cr4() & cr4::la57)) return std::nullopt;
+    std::uint64_t entry = backend.cr3();
+    for (unsigned shift = 39;; shift -= 9) {
+        const std::uint64_t at = (entry & npt::pte::address) | (linear >> shift & 0x1ff) << 3;
+        if (!memory.read_word(at, entry, slot_cache) || !(entry & npt::pte::present)) return std::nullopt;
+        if (shift != npt::page_shift && !(entry & npt::pte::large)) continue;
+        const std::uint64_t offset = (1ull << shift) - 1;
+        return (entry & npt::pte::address & ~offset) | (linear & offset);
+    }
+}
+
+// The common case in few steps: all in one page, everything present.
+template <Backend B>
+bool VcpuOf<B>::fetch_present(std::uint64_t linear, Fetched &out) {
+    if ((linear & (npt::page_size - 1)) > npt::page_size - 24) return false;
+    const auto gpa = locate(linear);
+    if (!gpa) return false;
+    std::uint64_t low, middle, high = 0;
+    const std::uint64_t at = *gpa & ~7ull;
+    const unsigned shift = 8 * (*gpa & 7);
+    if (!memory.read_word(at, low, slot_cache) || !memory.read_word(at + 8, middle, slot_cache)) return false;
+    if (shift && !memory.read_word(at + 16, high, slot_cache)) return false;
+    out.words[0] = shift ? low >> shift | middle << (64 - shift) : low;
+    out.words[1] = shift ? middle >> shift | high << (64 - shift) : middle;
+    out.count = 15;
+    return true;
+}
+
 template <Backend B>
 Fetched VcpuOf<B>::fetch() {
     Fetched out;
@@ -47,10 +80,9 @@ Fetched VcpuOf<B>::fetch() {
         for (unsigned i = 0; i < out.count; ++i) out.bytes[i] = given[1 + i];
         return out;
     }
+    const std::uint64_t linear = wide() ? backend.rip() : (backend.segment(HWV_CS).base + backend.rip()) & 0xffff'ffff;
+    if (fetch_present(linear, out)) return out;
     const npt::GuestPaging paging = guest_paging();
-    const Segment cs = backend.segment(HWV_CS);
-    const bool long_code = long_mode(backend.efer()) && (cs.attributes & segment::l);
-    const std::uint64_t linear = long_code ? backend.rip() : (cs.base + backend.rip()) & 0xffff'ffff;
     const npt::Access access{.kind = npt::AccessKind::fetch, .user = backend.cpl() == 3};
     out = fetch_linear(*this, paging, linear, access, true);
     if (out.count) return out;
@@ -65,6 +97,15 @@ std::optional<Instruction> VcpuOf<B>::instruction(ExitReason reason) {
     auto i = decode_instruction(f.bytes, f.count, size);
     if (!i || !matches(*i, reason)) return std::nullopt;
     return i;
+}
+
+template <Backend B>
+std::uint8_t VcpuOf<B>::measure(ExitReason reason) {
+    const CodeSize size = code_size();
+    const Fetched f = fetch();
+    if (const std::uint8_t length = plain_length(f.bytes, reason); length && length <= f.count) return length;
+    const auto i = decode_instruction(f.bytes, f.count, size);
+    return i && matches(*i, reason) ? i->length : 0;
 }
 
 // Architecturally an instruction that completes ends the STI and MOV SS shadows, clears RF and, with TF, traps.

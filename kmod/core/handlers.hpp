@@ -136,17 +136,16 @@ Outcome dispatch(VcpuOf<B> &v, const Exit &exit) {
 }
 
 template <Backend B>
-Outcome VcpuOf<B>::handle(const Exit &exit) {
+Outcome VcpuOf<B>::handle(Exit &exit) {
     if (exit.delivering) {
         backend.inject(exit.delivering);
         check_events = true;
     }
-    if (exit.length || !is_instruction(exit.reason)) return complete_as(*this, exit, dispatch(*this, exit));
-    const auto i = instruction(exit.reason);
-    if (!i) return Outcome::resume_same;
-    Exit measured = exit;
-    measured.length = i->length;
-    return complete_as(*this, measured, dispatch(*this, measured));
+    if (!exit.length && is_instruction(exit.reason)) {
+        exit.length = measure(exit.reason);
+        if (!exit.length) return Outcome::resume_same;
+    }
+    return complete_as(*this, exit, dispatch(*this, exit));
 }
 
 } // namespace hwv

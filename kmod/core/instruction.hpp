@@ -33,6 +33,9 @@ struct Instruction {
 // `count` bytes are at hand; nullopt: the instruction is longer than they reach or no instruction at all (over 15 bytes).
 std::optional<Instruction> decode_instruction(const std::uint8_t *bytes, unsigned count, CodeSize code);
 
+// The length of the instruction that gave that exit, where it stands without prefixes, as nearly always; else 0.
+std::uint8_t plain_length(const std::uint8_t *bytes, ExitReason reason);
+
 // Is this the instruction that gave that exit? A guest may have rewritten its code between exit and fetch.
 bool matches(const Instruction &instruction, ExitReason reason);
 

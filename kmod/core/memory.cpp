@@ -28,16 +28,13 @@ Memory::~Memory() {
     for (std::uint64_t *bits : log_) hwv_host_free(bits);
 }
 
-const npt::MemorySlot *Memory::find(std::uint64_t gfn, SlotCache &cache) {
-    const npt::MemorySlot &slot = cache.slot;
-    if (cache.generation == generation_.load(std::memory_order_acquire) && gfn - slot.gfn() < slot.size >> npt::page_shift)
-        return &slot;
+const npt::MemorySlot *Memory::find_slowly(std::uint64_t gfn, SlotCache &cache) {
     LockGuard guard{lock_};
     const npt::MemorySlot *found = slots_.find(gfn);
     if (!found) return nullptr;
     cache.slot = *found;
     cache.generation = generation_.load(std::memory_order_relaxed);
-    return &slot;
+    return &cache.slot;
 }
 
 Status Memory::read(std::uint64_t gpa, void *to, std::uint32_t bytes, SlotCache &cache, bool atomic) {

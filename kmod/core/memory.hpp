@@ -34,10 +34,22 @@ class Memory {
     const npt::MemorySlots &slots() const { return slots_; } // under the lock
 
     // The slot of a guest frame; nullptr: not the caller's memory. Any context of the vCPU's thread.
-    const npt::MemorySlot *find(std::uint64_t gfn, SlotCache &cache);
+    const npt::MemorySlot *find(std::uint64_t gfn, SlotCache &cache) {
+        const npt::MemorySlot &slot = cache.slot;
+        const bool hit = current(cache.generation) && gfn - slot.gfn() < slot.size >> npt::page_shift;
+        return hit ? &slot : find_slowly(gfn, cache);
+    }
 
     // Bytes of guest memory, by the owner's mapping. Process context, or (atomic) only what is present.
     Status read(std::uint64_t gpa, void *to, std::uint32_t bytes, SlotCache &cache, bool atomic = false);
+    // One aligned word, only what is present: the exit path's way to page tables and instructions.
+    bool read_word(std::uint64_t gpa, std::uint64_t &word, SlotCache &cache) {
+        const npt::MemorySlot *slot = find(gpa >> npt::page_shift, cache);
+        __u64 value;
+        if (!slot || hwv_host_user_read64_atomic(&value, slot->hva + (gpa - slot->gpa))) return false;
+        word = value;
+        return true;
+    }
     Status write(std::uint64_t gpa, const void *from, std::uint32_t bytes, SlotCache &cache);
 
     // Remembers that a page was written, where its slot keeps a log. Under the lock.
@@ -57,6 +69,8 @@ class Memory {
     void retire(const npt::Leaf &leaf);
     // Flushes every vCPU where asked, then frees detached table pages. Under the lock.
     void settle(Gather &gather);
+
+    const npt::MemorySlot *find_slowly(std::uint64_t gfn, SlotCache &cache);
 
     Vm &vm_;
     npt::MemorySlots slots_;

@@ -81,27 +81,21 @@ auto VcpuOf<B>::step(int &error) -> Step {
     if (asked() || mp_state.load(std::memory_order_relaxed) != HWV_MP_RUNNING) return serve_requests(error);
     PreemptGuard guard;
     if (check_events || apic.events()) deliver_events();
-    hwv_host_irq_disable();
+    const bool work = hwv_host_entry_begin();
     begin_guest(hwv_host_cpu());
-    if (asked() || hwv_host_work_pending()) [[unlikely]] {
+    if (work || asked()) [[unlikely]] {
         end_guest();
-        hwv_host_irq_enable();
+        hwv_host_entry_end();
         MaySleep scope;
-        error = hwv_host_handle_work();
+        error = work ? hwv_host_handle_work() : 0;
         return error ? Step::left : Step::again;
     }
-    hwv_host_fpu_ensure();
-    hwv_host_timing_enter();
-    statistics.cut(Segment::kernel, arch::rdtsc());
-    statistics.entry();
+    statistics.entry(arch::rdtsc());
     raw = backend.enter(gprs);
     statistics.cut(Segment::guest, arch::rdtsc());
     end_guest();
-    hwv_host_irq_enable(); // the interrupt that ended the guest is taken here, on the guest's time
-    hwv_host_irq_disable();
-    hwv_host_timing_exit();
-    hwv_host_irq_enable();
-    const Exit exit = B::decode(raw);
+    hwv_host_entry_end();
+    Exit exit = B::decode(raw);
     statistics.open(exit.reason);
     apic.set_cr8(backend.tpr());
     const Outcome outcome = handle(exit);

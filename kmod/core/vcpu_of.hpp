@@ -19,7 +19,10 @@ class MaySleep {
 };
 
 struct Fetched {
-    std::uint8_t bytes[16] = {};
+    union {
+        std::uint64_t words[2] = {};
+        std::uint8_t bytes[16];
+    };
     std::uint8_t count = 0;
 };
 
@@ -51,13 +54,16 @@ class VcpuOf final : public Vcpu {
 
     // ---- for handlers; preemption off ----
     CodeSize code_size() const {
-        const Segment cs = backend.segment(HWV_CS);
-        if (long_mode(backend.efer()) && (cs.attributes & segment::l)) return CodeSize::bits64;
-        return cs.attributes & segment::db ? CodeSize::bits32 : CodeSize::bits16;
+        const std::uint16_t attributes = backend.code_attributes();
+        if ((attributes & segment::l) && long_mode(backend.efer())) return CodeSize::bits64;
+        return attributes & segment::db ? CodeSize::bits32 : CodeSize::bits16;
     }
     bool wide() const { return code_size() == CodeSize::bits64; }
     Fetched fetch();                         // the bytes at RIP; may sleep
+    bool fetch_present(std::uint64_t linear, Fetched &out);
+    std::optional<std::uint64_t> locate(std::uint64_t linear); // of code that the CPU has just fetched
     std::optional<Instruction> instruction(ExitReason reason); // fetched and decoded; nullopt: it is not the one that exited
+    std::uint8_t measure(ExitReason reason); // its length alone; 0: it is not the one that exited
     void advance(std::uint8_t length);       // RIP behind the instruction: the one place where it moves
     Outcome raise(const Event &exception);   // queues a fault at the same RIP
     Outcome gp() { return raise(exception(vector::general_protection, 0)); }
@@ -79,7 +85,7 @@ class VcpuOf final : public Vcpu {
     std::uint64_t value(unsigned gpr) const { return wide() ? gprs[gpr] : gprs[gpr] & 0xffff'ffff; }
     PagingRegisters paging() const {
         return {backend.cr0(), backend.cr3(), backend.cr4(), backend.efer(),
-                (backend.segment(HWV_CS).attributes & segment::l) != 0};
+                (backend.code_attributes() & segment::l) != 0};
     }
     // EDX:EAX of RDMSR, WRMSR, XSETBV, RDTSC.
     std::uint64_t edx_eax() const { return gprs[HWV_RDX] << 32 | (gprs[HWV_RAX] & 0xffff'ffff); }
@@ -92,7 +98,7 @@ class VcpuOf final : public Vcpu {
 
     // ---- parts of the loop, see run_loop.hpp ----
     enum class Step : std::uint8_t { entered, again, left };
-    Outcome handle(const Exit &exit);
+    Outcome handle(Exit &exit); // may fill in the instruction's length
     Step step(int &error);               // one entry, if nothing speaks against it
     Step serve_requests(int &error);     // what others asked for; may sleep
     Step wait_for_event(int &error);

@@ -27,7 +27,8 @@ class Statistics {
         open_cycles_ = 0;
     }
     void left_to_user() { exits_[open_reason_].to_user += open_reason_ != HWV_EXIT_NONE; }
-    void entry() {
+    void entry(std::uint64_t tsc) {
+        cut(Segment::kernel, tsc);
         ++entries_;
         if (open_reason_ == HWV_EXIT_NONE) return;
         hwv_exit_stats &s = exits_[open_reason_];

@@ -17,20 +17,21 @@ noinstr void hwv_host_guest_exit(void)
 	guest_state_exit_irqoff();
 }
 
-void hwv_host_timing_enter(void)
+int hwv_host_entry_begin(void)
 {
+	local_irq_disable();
 	guest_timing_enter_irqoff();
-}
-
-void hwv_host_timing_exit(void)
-{
-	guest_timing_exit_irqoff();
-}
-
-void hwv_host_fpu_ensure(void)
-{
 	if (test_thread_flag(TIF_NEED_FPU_LOAD))
 		switch_fpu_return();
+	return xfer_to_guest_mode_work_pending();
+}
+
+void hwv_host_entry_end(void)
+{
+	local_irq_enable();
+	local_irq_disable();
+	guest_timing_exit_irqoff();
+	local_irq_enable();
 }
 
 void hwv_host_debug_restore(void)

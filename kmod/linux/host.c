@@ -103,16 +103,6 @@ void hwv_host_preempt_enable(void)
 	preempt_enable();
 }
 
-void hwv_host_irq_disable(void)
-{
-	local_irq_disable();
-}
-
-void hwv_host_irq_enable(void)
-{
-	local_irq_enable();
-}
-
 void hwv_host_cpu_kick(__u32 cpu)
 {
 	smp_send_reschedule(cpu);

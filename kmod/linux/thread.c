@@ -14,11 +14,6 @@ static unsigned int halt_poll = 50000;
 module_param_named(halt_poll_ns, halt_poll, uint, 0644);
 MODULE_PARM_DESC(halt_poll_ns, "longest time in ns that a halted vCPU spins before it sleeps; 0: never");
 
-int hwv_host_work_pending(void)
-{
-	return xfer_to_guest_mode_work_pending();
-}
-
 int hwv_host_handle_work(void)
 {
 	return hwv_xfer_handle_work();

@@ -27,6 +27,22 @@ int hwv_host_user_read_atomic(void *to, __u64 hva, __u32 bytes)
 	return left ? -EFAULT : 0;
 }
 
+int hwv_host_user_read64_atomic(__u64 *to, __u64 hva)
+{
+	const u64 __user *user = u64_to_user_ptr(hva);
+	int error = -EFAULT;
+
+	pagefault_disable();
+	if (user_read_access_begin(user, sizeof(*user))) {
+		unsafe_get_user(*to, user, fault);
+		error = 0;
+fault:
+		user_read_access_end();
+	}
+	pagefault_enable();
+	return error;
+}
+
 int hwv_host_user_write_atomic(__u64 hva, const void *from, __u32 bytes)
 {
 	void __user *user = u64_to_user_ptr(hva);

@@ -60,6 +60,7 @@ class Backend {
     }
     unsigned cpl() const { return vmcb_->save.cpl; }
     Segment segment(unsigned index) const;
+    std::uint16_t code_attributes() const { return vmcb_->save.cs.attributes & 0xfff; }
     void set_segment(unsigned index, const Segment &s);
     TableRegister gdtr() const { return {vmcb_->save.gdtr.base, vmcb_->save.gdtr.limit, 0}; }
     void set_gdtr(const TableRegister &t) { set_table(vmcb_->save.gdtr, t); }
