@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// arch.hpp - kmod/core/arch.hpp on a machine that the test owns.
+#pragma once
+#include <cstdint>
+#include <optional>
+#include "hardware.hpp"
+
+#define HWV_NOINSTR
+
+namespace hwv::arch {
+
+using fake::CpuidLeaf;
+
+inline CpuidLeaf cpuid(std::uint32_t leaf, std::uint32_t subleaf = 0) {
+    return fake::hardware().cpuid(leaf, subleaf);
+}
+inline std::uint64_t rdtsc() { return fake::hardware().tsc += 100; }
+inline std::uint64_t rdmsr(std::uint32_t index) { return fake::hardware().rdmsr(index); }
+inline void wrmsr(std::uint32_t index, std::uint64_t value) {
+    fake::hardware().wrmsr(index, value);
+}
+inline std::optional<std::uint64_t> rdmsr_safe(std::uint32_t index) {
+    return fake::hardware().rdmsr_safe(index);
+}
+inline bool wrmsr_safe(std::uint32_t index, std::uint64_t value) {
+    return fake::hardware().wrmsr_safe(index, value);
+}
+inline void xsetbv(std::uint32_t index, std::uint64_t value) {
+    fake::hardware().xsetbv(index, value);
+}
+inline std::uint32_t sldt() { return fake::hardware().here().ldt; }
+
+template <unsigned N>
+std::uint64_t read_dr() {
+    return fake::hardware().here().dr[N];
+}
+template <unsigned N>
+void write_dr(std::uint64_t value) {
+    fake::hardware().write_dr(N, value);
+}
+
+} // namespace hwv::arch

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// host.h, "this CPU" and the accounting around a guest entry, on hardware.hpp's CPUs.
+#include "hardware.hpp"
+#include "host.hpp"
+
+extern "C" {
+
+__u32 hwv_host_cpu(void) { return hwv::fake::hardware().cpu; }
+__u32 hwv_host_cpu_count(void) { return hwv::fake::host().cpu_count; }
+void hwv_host_guest_enter(void) {
+    hwv::fake::host().guest_depth++;
+    hwv::fake::host().entries++;
+}
+void hwv_host_guest_exit(void) { hwv::fake::host().guest_depth--; }
+
+} // extern "C"
