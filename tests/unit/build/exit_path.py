@@ -66,8 +66,6 @@ def path_to(way, name):
 def judge(vendor, pattern, graph, plain):
     name = f"exit-path/{vendor}-no-indirect-branch"
     roots = [n for n in graph if re.search(pattern, plain[n])]
-    if not (ROOT / "kmod" / vendor).is_dir():
-        return print(f"skip {name} - there is no kmod/{vendor} yet")
     if not roots:
         return print(f"not ok {name} - no function matches {pattern}")
     ways = [search(graph, root) for root in roots]
@@ -85,7 +83,8 @@ def main():
     graph = call_graph()
     plain = demangle(list(graph))
     for vendor, pattern in ROOTS.items():
-        judge(vendor, pattern, graph, plain)
+        if (ROOT / "kmod" / vendor).is_dir():
+            judge(vendor, pattern, graph, plain)
     return 0
 
 
