@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// arch.hpp - the x86 instructions that C++ has no word for, one line each, the same on Intel and AMD. Unit tests put a
-// machine of their own behind the same names (tests/unit/fakes/core/arch.hpp).
+// arch.hpp - the x86 instructions that C++ has no word for, one line each, the same on Intel and
+// AMD. Unit tests put a machine of their own behind the same names
+// (tests/unit/fakes/core/arch.hpp).
 #pragma once
 #include <cstdint>
 #include <optional>
 #include "gen/hwv_kernel_asm.h"
 
-// The kernel's noinstr, spelled out for C++: around the guest nothing may be instrumented, because RCU does not watch and, in
-// the world switch, GS is the guest's.
+// The kernel's noinstr, spelled out for C++: around the guest nothing may be instrumented, because
+// RCU does not watch and, in the world switch, GS is the guest's.
 #define HWV_NOINSTR                                                                                \
     [[gnu::section(".noinstr.text"), gnu::noinline, gnu::no_instrument_function,                   \
       gnu::no_stack_protector]]

@@ -24,6 +24,7 @@ struct LoadContext {
     bool other_vm;     // another VM's vCPU, or none, was the last of hwv's on this CPU: barrier (IBPB) needed
 };
 
+// clang-format off: the formatter does not know requirements yet
 template <typename B>
 concept Backend = requires(B b, const B c, Gprs &gprs, const typename B::RawExit &raw, std::uint64_t u64, std::uint32_t u32,
                            unsigned n, bool on, Event event, const Segment &seg, const TableRegister &table) {
@@ -91,6 +92,7 @@ concept Backend = requires(B b, const B c, Gprs &gprs, const typename B::RawExit
     { b.set_table_root(u64) };                           // physical, without the encryption mask
     { b.flush_translations() };                          // before the next entry
     { b.set_tsc_offset(u64) };
+// clang-format on
 };
 
 } // namespace hwv

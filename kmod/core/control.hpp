@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// control.hpp - which values of control registers, EFER and RFLAGS a CPU accepts: pure rules, one place, for guest
-// writes and for the run page alike. Intel SDM "Control Registers"; AMD APM vol. 2 "System-Control Registers".
+// control.hpp - which values of control registers, EFER and RFLAGS a CPU accepts: pure rules, one
+// place, for guest writes and for the run page alike. Intel SDM "Control Registers"; AMD APM vol. 2
+// "System-Control Registers".
 #pragma once
 #include <cstdint>
 #include "core/guest_state.hpp"
@@ -15,23 +16,29 @@ struct ControlLimits {
     std::uint8_t phys_bits = 36;
 };
 
-// CR0 as a MOV to CR0 may set it: reserved bits below 32 are ignored by the CPU and dropped here by the caller.
+// CR0 as a MOV to CR0 may set it: reserved bits below 32 are ignored by the CPU and dropped here by
+// the caller.
 constexpr bool cr0_valid(std::uint64_t v) {
     if (v >> 32) return false;
     if ((v & cr0::pg) && !(v & cr0::pe)) return false;
     return !(v & cr0::nw) || (v & cr0::cd);
 }
 
-constexpr bool cr4_valid(std::uint64_t v, const ControlLimits &limits) { return !(v & ~limits.cr4); }
+constexpr bool cr4_valid(std::uint64_t v, const ControlLimits &limits) {
+    return !(v & ~limits.cr4);
+}
 
-constexpr bool efer_valid(std::uint64_t v, const ControlLimits &limits) { return !(v & ~limits.efer); }
+constexpr bool efer_valid(std::uint64_t v, const ControlLimits &limits) {
+    return !(v & ~limits.efer);
+}
 
 constexpr bool rflags_valid(std::uint64_t v) {
     constexpr std::uint64_t defined = 0x3f7fd7;
     return (v & rflags::fixed) && !(v & ~defined);
 }
 
-// Moving to CR0, CR4 and EFER with paging: the combinations that raise #GP. `from` and `to` are whole register sets.
+// Moving to CR0, CR4 and EFER with paging: the combinations that raise #GP. `from` and `to` are
+// whole register sets.
 struct PagingRegisters {
     std::uint64_t cr0, cr3, cr4, efer;
     bool code_long; // CS.L
@@ -44,13 +51,15 @@ constexpr std::uint64_t efer_after(const PagingRegisters &r) {
 
 constexpr bool cr0_change_allowed(const PagingRegisters &now, std::uint64_t to) {
     if (!cr0_valid(to)) return false;
-    const bool on = (to & cr0::pg) && !(now.cr0 & cr0::pg), off = !(to & cr0::pg) && (now.cr0 & cr0::pg);
+    const bool on = (to & cr0::pg) && !(now.cr0 & cr0::pg),
+               off = !(to & cr0::pg) && (now.cr0 & cr0::pg);
     if (on && (now.efer & efer::lme) && (!(now.cr4 & cr4::pae) || now.code_long)) return false;
     if (off && (now.cr4 & cr4::pcide)) return false;
     return !(off && long_mode(now.efer) && now.code_long); // leaving long mode from 64-bit code
 }
 
-constexpr bool cr4_change_allowed(const PagingRegisters &now, std::uint64_t to, const ControlLimits &limits) {
+constexpr bool cr4_change_allowed(const PagingRegisters &now, std::uint64_t to,
+                                  const ControlLimits &limits) {
     if (!cr4_valid(to, limits)) return false;
     const bool lma = long_mode(now.efer);
     if (lma && (!(to & cr4::pae) || ((to ^ now.cr4) & cr4::la57))) return false;
@@ -58,7 +67,8 @@ constexpr bool cr4_change_allowed(const PagingRegisters &now, std::uint64_t to, 
     return !pcid_on || (lma && !(now.cr3 & 0xfff));
 }
 
-constexpr bool efer_change_allowed(const PagingRegisters &now, std::uint64_t to, const ControlLimits &limits) {
+constexpr bool efer_change_allowed(const PagingRegisters &now, std::uint64_t to,
+                                   const ControlLimits &limits) {
     if (!efer_valid(to, limits)) return false;
     return !((now.cr0 & cr0::pg) && ((to ^ now.efer) & efer::lme));
 }

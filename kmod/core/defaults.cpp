@@ -44,11 +44,14 @@ Status cpuid(hwv_cpuid_entry *out, std::uint32_t &count) {
     const std::uint32_t room = count;
     count = offer->count;
     if (room < offer->count) return Error::too_big;
-    for (std::uint32_t i = 0; i < offer->count; ++i) out[i] = offer->entries[i];
+    for (std::uint32_t i = 0; i < offer->count; ++i)
+        out[i] = offer->entries[i];
     return {};
 }
 
-Status give_cpuid(cpu::CpuidTable &table, std::uint32_t apic_id) { return table.set(offer->entries, offer->count, apic_id); }
+Status give_cpuid(cpu::CpuidTable &table, std::uint32_t apic_id) {
+    return table.set(offer->entries, offer->count, apic_id);
+}
 
 std::uint64_t cr4() { return offer->table.cr4_allowed(); }
 

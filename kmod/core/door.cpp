@@ -64,17 +64,22 @@ void hwv_core_info(hwv_info *out) {
     out->xcr0_mask = facts.xcr0_guest;
 }
 
-int hwv_core_cpu_prepare(__u32 cpu) { return vendor ? to_errno(vendor->cpu_prepare(cpu)) : to_errno(Error::no_device); }
+int hwv_core_cpu_prepare(__u32 cpu) {
+    return vendor ? to_errno(vendor->cpu_prepare(cpu)) : to_errno(Error::no_device);
+}
 void hwv_core_cpu_release(__u32 cpu) {
     if (vendor) vendor->cpu_release(cpu);
 }
-int hwv_core_cpu_enable(void) { return vendor ? to_errno(vendor->cpu_enable()) : to_errno(Error::no_device); }
+int hwv_core_cpu_enable(void) {
+    return vendor ? to_errno(vendor->cpu_enable()) : to_errno(Error::no_device);
+}
 void hwv_core_cpu_disable(void) {
     if (vendor) vendor->cpu_disable();
 }
 
 int hwv_core_vm_create(hwv_host_vm *host, const hwv_create_vm *request, hwv_core_vm **out) {
-    constexpr std::uint64_t known = HWV_VM_HLT_TO_USER | HWV_VM_MSR_TO_USER | HWV_VM_HYPERCALL_TO_USER | HWV_VM_NO_APIC;
+    constexpr std::uint64_t known =
+        HWV_VM_HLT_TO_USER | HWV_VM_MSR_TO_USER | HWV_VM_HYPERCALL_TO_USER | HWV_VM_NO_APIC;
     if ((request->flags & ~known) || !zero(request->reserved)) return to_errno(Error::invalid);
     if (!vendor || why_unusable) return to_errno(Error::no_device);
     Vm *vm = nullptr;
@@ -93,7 +98,9 @@ int hwv_core_vm_dirty_log(hwv_core_vm *vm, const hwv_dirty_log *request, __u64 *
     return to_errno(vendor->harvest(vm_of(vm), *request, reinterpret_cast<std::uint64_t *>(words)));
 }
 
-int hwv_core_vm_msi(hwv_core_vm *vm, __u64 address, __u32 data) { return vm_of(vm).msi(address, data); }
+int hwv_core_vm_msi(hwv_core_vm *vm, __u64 address, __u32 data) {
+    return vm_of(vm).msi(address, data);
+}
 
 int hwv_core_vm_eoi_exits(hwv_core_vm *vm, const hwv_eoi_exits *request) {
     vm_of(vm).set_eoi_exits(*request);
@@ -102,17 +109,22 @@ int hwv_core_vm_eoi_exits(hwv_core_vm *vm, const hwv_eoi_exits *request) {
 
 int hwv_core_vm_clock(hwv_core_vm *vm, hwv_clock *request) {
     if ((request->flags & ~HWV_CLOCK_SET) || request->reserved) return to_errno(Error::invalid);
-    if (request->flags & HWV_CLOCK_SET) vm_of(vm).set_clock_ns(request->ns);
-    else request->ns = vm_of(vm).clock_ns();
+    if (request->flags & HWV_CLOCK_SET)
+        vm_of(vm).set_clock_ns(request->ns);
+    else
+        request->ns = vm_of(vm).clock_ns();
     return 0;
 }
 
-void hwv_core_vm_unmap_hva(hwv_core_vm *vm, __u64 start, __u64 end) { vendor->unmap_hva(vm_of(vm), start, end); }
+void hwv_core_vm_unmap_hva(hwv_core_vm *vm, __u64 start, __u64 end) {
+    vendor->unmap_hva(vm_of(vm), start, end);
+}
 int hwv_core_vm_age_hva(hwv_core_vm *vm, __u64 start, __u64 end, int clear) {
     return vendor->age_hva(vm_of(vm), start, end, clear != 0);
 }
 
-int hwv_core_vcpu_create(hwv_core_vm *vm, __u32 id, hwv_host_vcpu *host, hwv_run *run, hwv_core_vcpu **out) {
+int hwv_core_vcpu_create(hwv_core_vm *vm, __u32 id, hwv_host_vcpu *host, hwv_run *run,
+                         hwv_core_vcpu **out) {
     if (id >= HWV_MAX_VCPUS) return to_errno(Error::invalid);
     Vcpu *vcpu = nullptr;
     const Status s = vendor->vcpu_create(vm_of(vm), id, host, run, vcpu);
@@ -136,7 +148,8 @@ int hwv_core_vcpu_msr(hwv_core_vcpu *vcpu, hwv_msr_entry *entry, int set) {
 }
 
 int hwv_core_vcpu_apic_reg(hwv_core_vcpu *vcpu, hwv_apic_reg *request) {
-    if ((request->flags & ~HWV_APIC_REG_SET) || request->reserved || request->offset > 0xff0 || (request->offset & 0xf))
+    if ((request->flags & ~HWV_APIC_REG_SET) || request->reserved || request->offset > 0xff0 ||
+        (request->offset & 0xf))
         return to_errno(Error::invalid);
     return to_errno(vendor->apic_register(vcpu_of(vcpu), *request));
 }
@@ -154,7 +167,8 @@ void hwv_core_vcpu_timer(hwv_core_vcpu *vcpu) {
 
 int hwv_core_vcpu_runnable(hwv_core_vcpu *vcpu) { return vcpu_of(vcpu).runnable(); }
 
-void hwv_core_vcpu_stats(hwv_core_vcpu *vcpu, hwv_exit_stats *exits, hwv_time *time, __u64 *entries) {
+void hwv_core_vcpu_stats(hwv_core_vcpu *vcpu, hwv_exit_stats *exits, hwv_time *time,
+                         __u64 *entries) {
     std::uint64_t n = 0;
     vcpu_of(vcpu).statistics.snapshot(exits, *time, n);
     *entries = n;

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// events.hpp - what arrives from outside the vCPU: interrupts and NMIs into the guest, requests of other threads, waiting.
+// events.hpp - what arrives from outside the vCPU: interrupts and NMIs into the guest, requests of
+// other threads, waiting.
 #pragma once
 #include "core/arch.hpp"
 #include "core/fetch.hpp"
 
 namespace hwv {
 
-// Before an entry: at most one event goes in, the one that the CPU would take first; for what must wait, a window is opened.
-// An event that was interrupted on its way in (injecting()) comes before all others. Intel SDM "Priority Among Concurrent Events".
+// Before an entry: at most one event goes in, the one that the CPU would take first; for what must
+// wait, a window is opened. An event that was interrupted on its way in (injecting()) comes before
+// all others. Intel SDM "Priority Among Concurrent Events".
 template <Backend B>
 void VcpuOf<B>::deliver_events() {
     check_events = false;
@@ -30,14 +32,17 @@ void VcpuOf<B>::deliver_events() {
     open_windows();
 }
 
-// Class 16 opens whatever the task priority is. A vector that only the task priority holds back opens its own class, so
-// that the guest lowering CR8 is noticed.
+// Class 16 opens whatever the task priority is. A vector that only the task priority holds back
+// opens its own class, so that the guest lowering CR8 is noticed.
 template <Backend B>
 void VcpuOf<B>::open_windows() {
     std::uint8_t priority = 0;
-    if (deferred || window_wanted || apic.extint_ready()) priority = 16;
-    else if (const std::uint8_t v = apic.pending()) priority = v >> 4;
-    else if (apic.held_by_tpr()) priority = apic.held_by_tpr() >> 4;
+    if (deferred || window_wanted || apic.extint_ready())
+        priority = 16;
+    else if (const std::uint8_t v = apic.pending())
+        priority = v >> 4;
+    else if (apic.held_by_tpr())
+        priority = apic.held_by_tpr() >> 4;
     backend.want_interrupt_window(priority != 0, priority);
     if (priority) check_events = true;
 }
@@ -46,7 +51,8 @@ void VcpuOf<B>::open_windows() {
 template <Backend B>
 void VcpuOf<B>::initialise() {
     const std::uint64_t kept = backend.cr0() & (cr0::cd | cr0::nw);
-    for (auto &gpr : gprs) gpr = 0;
+    for (auto &gpr : gprs)
+        gpr = 0;
     if (const hwv_cpuid_entry *version = cpuid.find(1, 0)) gprs[HWV_RDX] = version->eax;
     backend.reset();
     backend.set_cr0(kept | cr0::et);
@@ -88,7 +94,8 @@ auto VcpuOf<B>::serve_requests(int &error) -> Step {
         if (asked_for & request::flush) backend.flush_translations();
         std::uint8_t sipi_vector = 0;
         if (apic.take_init()) initialise();
-        if (apic.take_start_up(sipi_vector) && mp_state.load() == HWV_MP_WAIT_SIPI) start_up(sipi_vector);
+        if (apic.take_start_up(sipi_vector) && mp_state.load() == HWV_MP_WAIT_SIPI)
+            start_up(sipi_vector);
         if (mp_state.load() == HWV_MP_SHUTDOWN) {
             (void)shutdown(Exit{.reason = HWV_EXIT_SHUTDOWN});
             finish_exit();

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// exit.hpp - one VM exit in neutral words. Backends make it from a RawExit by a pure function; nobody else does.
+// exit.hpp - one VM exit in neutral words. Backends make it from a RawExit by a pure function;
+// nobody else does.
 #pragma once
 #include <cstdint>
 #include "hwv.h"
@@ -8,12 +9,14 @@ namespace hwv {
 
 using ExitReason = hwv_exit_reason;
 
-// What the CPU was delivering into the guest when the exit came, to be delivered again; or what is to be injected.
+// What the CPU was delivering into the guest when the exit came, to be delivered again; or what is
+// to be injected.
 struct Event {
     hwv_event_type type = HWV_EVENT_NONE;
     std::uint8_t vector = 0;
     bool has_error_code = false;
-    std::uint8_t length = 0; // software interrupts and exceptions (INT n, INT3, INTO): bytes of the instruction
+    std::uint8_t length =
+        0; // software interrupts and exceptions (INT n, INT3, INTO): bytes of the instruction
     std::uint32_t error_code = 0;
 
     constexpr explicit operator bool() const { return type != HWV_EVENT_NONE; }
@@ -26,9 +29,10 @@ constexpr Event exception(std::uint8_t vector, std::uint32_t code) {
 }
 
 namespace vector {
-inline constexpr std::uint8_t divide_error = 0, debug = 1, nmi = 2, breakpoint = 3, overflow = 4, bound = 5,
-                              invalid_opcode = 6, device_not_available = 7, double_fault = 8, invalid_tss = 10,
-                              not_present = 11, stack_fault = 12, general_protection = 13, page_fault = 14,
+inline constexpr std::uint8_t divide_error = 0, debug = 1, nmi = 2, breakpoint = 3, overflow = 4,
+                              bound = 5, invalid_opcode = 6, device_not_available = 7,
+                              double_fault = 8, invalid_tss = 10, not_present = 11,
+                              stack_fault = 12, general_protection = 13, page_fault = 14,
                               math_fault = 16, alignment_check = 17, machine_check = 18, simd = 19,
                               control_protection = 21;
 }
@@ -59,7 +63,7 @@ struct RegisterAccess { // CR and DR moves, where the CPU decodes them
     std::uint8_t number;
     std::uint8_t gpr;
     bool write;
-    bool decoded;  // number and gpr are valid
+    bool decoded; // number and gpr are valid
     bool lmsw, clts;
     std::uint16_t source; // LMSW
 };

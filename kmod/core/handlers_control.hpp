@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// handlers_control.hpp - writes to control registers and XCR0 that the guest is not left alone with.
+// handlers_control.hpp - writes to control registers and XCR0 that the guest is not left alone
+// with.
 #pragma once
 #include "core/fetch.hpp"
 
@@ -32,7 +33,9 @@ Outcome write_control(VcpuOf<B> &v, unsigned number, std::uint64_t value) {
     case 0: return write_cr0(v, value);
     case 3:
         if (value & ~((1ull << v.limits.phys_bits) - 1) & ~(1ull << 63)) return v.gp();
-        v.backend.set_cr3(value & ~(1ull << 63)); // bit 63 with PCIDs: keep translations; dropping them is allowed too
+        v.backend.set_cr3(
+            value &
+            ~(1ull << 63)); // bit 63 with PCIDs: keep translations; dropping them is allowed too
         v.backend.flush_translations();
         return Outcome::resume_next;
     case 4: return write_cr4(v, value);
@@ -80,11 +83,16 @@ Outcome on_control_register(VcpuOf<B> &v, const Exit &exit) {
         access.gpr = i->reg;
     }
     Outcome done = Outcome::resume_next;
-    if (access.clts) done = write_cr0(v, v.backend.cr0() & ~cr0::ts);
-    else if (access.lmsw) done = write_cr0(v, lmsw(v.backend.cr0(), access.source));
-    else if (access.write) done = write_control(v, access.number, v.value(access.gpr));
-    else if (const auto value = read_control(v, access.number)) v.gprs[access.gpr] = *value;
-    else return v.ud();
+    if (access.clts)
+        done = write_cr0(v, v.backend.cr0() & ~cr0::ts);
+    else if (access.lmsw)
+        done = write_cr0(v, lmsw(v.backend.cr0(), access.source));
+    else if (access.write)
+        done = write_control(v, access.number, v.value(access.gpr));
+    else if (const auto value = read_control(v, access.number))
+        v.gprs[access.gpr] = *value;
+    else
+        return v.ud();
     if (done == Outcome::resume_next) v.advance(length);
     return done == Outcome::resume_next ? Outcome::resume_same : done;
 }

@@ -10,37 +10,51 @@ template <Backend B>
 Outcome on_io(VcpuOf<B> &v, const Exit &exit) {
     const IoAccess &io = exit.io;
     const auto data = static_cast<std::uint32_t>(v.gprs[HWV_RAX] & (~0ull >> (64 - 8 * io.size)));
-    if (io.write && !io.string && hwv_host_ioevent(v.vm.host(), 1, io.port, io.size, data)) return Outcome::resume_next;
-    v.leave(HWV_EXIT_IO, exit).io = {.port = io.port, .size = io.size, .write = io.write, .string = io.string, .rep = io.rep,
-                                     .segment = io.segment, .address_size = io.address_size, .data = io.write ? data : 0, .reserved = 0};
+    if (io.write && !io.string && hwv_host_ioevent(v.vm.host(), 1, io.port, io.size, data))
+        return Outcome::resume_next;
+    v.leave(HWV_EXIT_IO, exit).io = {.port = io.port,
+                                     .size = io.size,
+                                     .write = io.write,
+                                     .string = io.string,
+                                     .rep = io.rep,
+                                     .segment = io.segment,
+                                     .address_size = io.address_size,
+                                     .data = io.write ? data : 0,
+                                     .reserved = 0};
     if (io.string) {
         v.wanted |= HWV_REGS_GPR | HWV_REGS_SEGMENT | HWV_REGS_CONTROL;
         return Outcome::to_user;
     }
     if (io.write) return Outcome::to_user_next;
-    v.completion = {.kind = Completion::Kind::in, .length = exit.length, .size = io.size, .load = {}};
+    v.completion = {
+        .kind = Completion::Kind::in, .length = exit.length, .size = io.size, .load = {}};
     return Outcome::to_user;
 }
 
-// A value read by IN or from memory-mapped registers goes into a register as MOV puts it there: 32 bits clear the upper half.
+// A value read by IN or from memory-mapped registers goes into a register as MOV puts it there: 32
+// bits clear the upper half.
 constexpr std::uint64_t merge(std::uint64_t old, std::uint64_t value, unsigned bytes) {
     if (bytes == 8) return value;
     if (bytes == 4) return value & 0xffff'ffff;
     const std::uint64_t mask = (1ull << (8 * bytes)) - 1;
     return (old & ~mask) | (value & mask);
 }
-static_assert(merge(~0ull, 0, 4) == 0 && merge(~0ull, 0, 2) == 0xffff'ffff'ffff'0000 && merge(0, 0x1ff, 1) == 0xff);
+static_assert(merge(~0ull, 0, 4) == 0 && merge(~0ull, 0, 2) == 0xffff'ffff'ffff'0000 &&
+              merge(0, 0x1ff, 1) == 0xff);
 
 template <Backend B>
 Outcome on_hypercall(VcpuOf<B> &v, const Exit &exit) {
-    const cpu::HypercallRequest call{.nr = v.value(HWV_RAX),
-                                     .args = {v.value(HWV_RBX), v.value(HWV_RCX), v.value(HWV_RDX), v.value(HWV_RSI)},
-                                     .wide = v.wide(),
-                                     .cpl = v.backend.cpl()};
+    const cpu::HypercallRequest call{
+        .nr = v.value(HWV_RAX),
+        .args = {v.value(HWV_RBX), v.value(HWV_RCX), v.value(HWV_RDX), v.value(HWV_RSI)},
+        .wide = v.wide(),
+        .cpl = v.backend.cpl()};
     const cpu::HypercallAnswer r = v.vm.hypercall(call);
     if (!r.known && v.vm.has(HWV_VM_HYPERCALL_TO_USER)) {
-        v.leave(HWV_EXIT_HYPERCALL, exit).hypercall = {.nr = call.nr, .args = {call.args[0], call.args[1], call.args[2], call.args[3]}};
-        v.completion = {.kind = Completion::Kind::hypercall, .length = exit.length, .size = 0, .load = {}};
+        v.leave(HWV_EXIT_HYPERCALL, exit).hypercall = {
+            .nr = call.nr, .args = {call.args[0], call.args[1], call.args[2], call.args[3]}};
+        v.completion = {
+            .kind = Completion::Kind::hypercall, .length = exit.length, .size = 0, .load = {}};
         return Outcome::to_user;
     }
     v.gprs[HWV_RAX] = merge(v.gprs[HWV_RAX], r.value, v.wide() ? 8 : 4);
@@ -51,8 +65,13 @@ template <Backend B>
 Outcome msr_to_user(VcpuOf<B> &v, const Exit &exit, bool write) {
     if (!v.vm.has(HWV_VM_MSR_TO_USER)) return v.gp();
     v.leave(write ? HWV_EXIT_MSR_WRITE : HWV_EXIT_MSR_READ, exit).msr = {
-        .index = static_cast<__u32>(v.gprs[HWV_RCX]), .reserved = 0, .data = write ? v.edx_eax() : 0};
-    v.completion = {.kind = write ? Completion::Kind::msr_write : Completion::Kind::msr_read, .length = exit.length, .size = 0, .load = {}};
+        .index = static_cast<__u32>(v.gprs[HWV_RCX]),
+        .reserved = 0,
+        .data = write ? v.edx_eax() : 0};
+    v.completion = {.kind = write ? Completion::Kind::msr_write : Completion::Kind::msr_read,
+                    .length = exit.length,
+                    .size = 0,
+                    .load = {}};
     return Outcome::to_user;
 }
 
@@ -78,7 +97,8 @@ Outcome on_msr_write(VcpuOf<B> &v, const Exit &exit) {
 template <Backend B>
 Outcome on_rdtsc(VcpuOf<B> &v, const Exit &exit) {
     v.set_edx_eax(v.guest_tsc());
-    if (exit.reason == HWV_EXIT_RDTSCP) v.gprs[HWV_RCX] = v.backend.msr(0xc0000103).value_or(0); // TSC_AUX
+    if (exit.reason == HWV_EXIT_RDTSCP)
+        v.gprs[HWV_RCX] = v.backend.msr(0xc0000103).value_or(0); // TSC_AUX
     return Outcome::resume_next;
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// handlers_memory.hpp - nested page faults: paging in the owner's memory, the local APIC's page, and accesses for user.
+// handlers_memory.hpp - nested page faults: paging in the owner's memory, the local APIC's page,
+// and accesses for user.
 #pragma once
 #include "core/fetch.hpp"
 #include "core/handlers_io.hpp"
@@ -16,9 +17,13 @@ inline std::uint64_t stored_value(const Instruction &i, const Gprs &gprs) {
 // What a plain MOV, MOVZX or MOVSX does with the value that it loaded.
 inline void load_register(const Instruction &i, std::uint64_t value, Gprs &gprs) {
     if (i.size < 8) value &= (1ull << (8 * i.size)) - 1;
-    if (i.sign_extend) value = static_cast<std::uint64_t>(static_cast<std::int64_t>(value << (64 - 8 * i.size)) >> (64 - 8 * i.size));
-    if (i.high_byte) gprs[i.reg] = (gprs[i.reg] & ~0xff00ull) | (value & 0xff) << 8;
-    else gprs[i.reg] = merge(gprs[i.reg], value, i.destination_size);
+    if (i.sign_extend)
+        value = static_cast<std::uint64_t>(static_cast<std::int64_t>(value << (64 - 8 * i.size)) >>
+                                           (64 - 8 * i.size));
+    if (i.high_byte)
+        gprs[i.reg] = (gprs[i.reg] & ~0xff00ull) | (value & 0xff) << 8;
+    else
+        gprs[i.reg] = merge(gprs[i.reg], value, i.destination_size);
 }
 
 constexpr bool is_store(const Instruction &i) {
@@ -27,7 +32,8 @@ constexpr bool is_store(const Instruction &i) {
 
 // A plain MOV to or from one page, the kind of access that the fault tells.
 inline bool plain(const std::optional<Instruction> &i, const FaultAccess &access) {
-    if (!i || !i->memory || access.in_table_walk || (access.gpa & 0xfff) + i->size > 0x1000) return false;
+    if (!i || !i->memory || access.in_table_walk || (access.gpa & 0xfff) + i->size > 0x1000)
+        return false;
     return access.write ? is_store(*i) : i->operation == Operation::load;
 }
 
@@ -36,7 +42,8 @@ inline bool on_apic(const Vcpu &v, std::uint64_t gpa) {
     return v.apic.present() && !v.apic.x2apic() && (v.apic.base() & ~0xfffull) == (gpa & ~0xfffull);
 }
 
-// Handlers here move RIP themselves, by the length that they decoded, and return resume_same or to_user.
+// Handlers here move RIP themselves, by the length that they decoded, and return resume_same or
+// to_user.
 template <Backend B>
 Outcome on_apic_page(VcpuOf<B> &v, const Exit &exit, const Instruction &i) {
     const auto offset = static_cast<std::uint32_t>(exit.fault.gpa & 0xfff);
@@ -61,15 +68,26 @@ Outcome on_mmio(VcpuOf<B> &v, const Exit &exit) {
     const Fetched f = v.fetch();
     const auto i = decode_instruction(f.bytes, f.count, size);
     const bool simple = plain(i, access);
-    // Registers are 32 bits wide and 16 bytes apart: other widths and alignments are for user, who reads and sets single registers.
-    if (simple && on_apic(v, access.gpa) && (access.gpa & 0xf) + i->size <= 4) return on_apic_page(v, exit, *i);
-    if (simple && access.write && hwv_host_ioevent(v.vm.host(), 0, access.gpa, i->size, stored_value(*i, v.gprs))) {
+    // Registers are 32 bits wide and 16 bytes apart: other widths and alignments are for user, who
+    // reads and sets single registers.
+    if (simple && on_apic(v, access.gpa) && (access.gpa & 0xf) + i->size <= 4)
+        return on_apic_page(v, exit, *i);
+    if (simple && access.write &&
+        hwv_host_ioevent(v.vm.host(), 0, access.gpa, i->size, stored_value(*i, v.gprs))) {
         v.advance(i->length);
         return Outcome::resume_same;
     }
     hwv_exit_mmio &m = v.leave(HWV_EXIT_MMIO, exit).mmio;
-    m = {.gpa = access.gpa, .data = 0, .decoded = simple, .write = access.write, .size = 0, .insn_len = f.count, .insn = {}, .reserved = 0};
-    for (unsigned n = 0; n < f.count; ++n) m.insn[n] = f.bytes[n];
+    m = {.gpa = access.gpa,
+         .data = 0,
+         .decoded = simple,
+         .write = access.write,
+         .size = 0,
+         .insn_len = f.count,
+         .insn = {},
+         .reserved = 0};
+    for (unsigned n = 0; n < f.count; ++n)
+        m.insn[n] = f.bytes[n];
     if (!simple) {
         v.wanted |= HWV_REGS_GPR | HWV_REGS_SEGMENT | HWV_REGS_CONTROL;
         return Outcome::to_user;
@@ -80,7 +98,8 @@ Outcome on_mmio(VcpuOf<B> &v, const Exit &exit) {
         v.advance(i->length);
         return Outcome::to_user;
     }
-    v.completion = {.kind = Completion::Kind::mmio_read, .length = i->length, .size = i->size, .load = *i};
+    v.completion = {
+        .kind = Completion::Kind::mmio_read, .length = i->length, .size = i->size, .load = *i};
     return Outcome::to_user;
 }
 
@@ -91,7 +110,8 @@ Outcome on_page_fault(VcpuOf<B> &v, const Exit &exit) {
         MaySleep scope;
         r = v.machine.memory.fault(exit.fault, v.vm.host(), v.slot_cache, v.spare);
     }
-    if (!r && r.error() == Error::interrupted) return Outcome::resume_same; // the signal ends the run
+    if (!r && r.error() == Error::interrupted)
+        return Outcome::resume_same; // the signal ends the run
     if (!r) return v.fail(exit, HWV_ERROR_MEMORY, to_errno(r.error()), exit.fault.gpa);
     return *r == FaultResult::mapped ? Outcome::resume_same : on_mmio(v, exit);
 }

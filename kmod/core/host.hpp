@@ -23,7 +23,8 @@ class LockGuard {
     hwv_host_lock &lock_;
 };
 
-// Preemption is off: the vCPU's state may sit in this CPU, and accessors of the backend are allowed.
+// Preemption is off: the vCPU's state may sit in this CPU, and accessors of the backend are
+// allowed.
 class PreemptGuard {
   public:
     PreemptGuard() { hwv_host_preempt_disable(); }

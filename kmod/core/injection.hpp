@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// injection.hpp - an exception while another one is being delivered. Intel SDM "Interrupt 8 - Double Fault Exception (#DF)",
-// table "Conditions for Generating a Double Fault".
+// injection.hpp - an exception while another one is being delivered. Intel SDM "Interrupt 8 -
+// Double Fault Exception (#DF)", table "Conditions for Generating a Double Fault".
 #pragma once
 #include "core/exit.hpp"
 
@@ -11,7 +11,10 @@ enum class FaultClass : std::uint8_t { benign, contributory, page_fault, double_
 constexpr FaultClass fault_class(const Event &e) {
     if (e.type != HWV_EVENT_EXCEPTION) return FaultClass::benign;
     switch (e.vector) {
-    case vector::divide_error: case vector::invalid_tss: case vector::not_present: case vector::stack_fault:
+    case vector::divide_error:
+    case vector::invalid_tss:
+    case vector::not_present:
+    case vector::stack_fault:
     case vector::general_protection: return FaultClass::contributory;
     case vector::page_fault: return FaultClass::page_fault;
     case vector::double_fault: return FaultClass::double_fault;
@@ -19,18 +22,23 @@ constexpr FaultClass fault_class(const Event &e) {
     }
 }
 
-// What `second` becomes while `first` is being delivered. An event of type NONE stands for shutdown (triple fault).
+// What `second` becomes while `first` is being delivered. An event of type NONE stands for shutdown
+// (triple fault).
 constexpr Event combine(const Event &first, const Event &second) {
     const FaultClass a = fault_class(first), b = fault_class(second);
     if (a == FaultClass::double_fault && b != FaultClass::benign) return {};
     const bool contributory = a == FaultClass::contributory && b == FaultClass::contributory;
-    const bool page = a == FaultClass::page_fault && (b == FaultClass::contributory || b == FaultClass::page_fault);
+    const bool page = a == FaultClass::page_fault &&
+                      (b == FaultClass::contributory || b == FaultClass::page_fault);
     return contributory || page ? exception(vector::double_fault, 0) : second;
 }
 
 static_assert(combine({}, exception(vector::page_fault, 2)).vector == vector::page_fault);
-static_assert(combine(exception(vector::page_fault, 0), exception(vector::page_fault, 2)).vector == vector::double_fault);
-static_assert(combine(exception(vector::general_protection, 0), exception(vector::page_fault, 2)).vector == vector::page_fault);
-static_assert(!combine(exception(vector::double_fault, 0), exception(vector::general_protection, 0)));
+static_assert(combine(exception(vector::page_fault, 0), exception(vector::page_fault, 2)).vector ==
+              vector::double_fault);
+static_assert(combine(exception(vector::general_protection, 0), exception(vector::page_fault, 2))
+                  .vector == vector::page_fault);
+static_assert(!combine(exception(vector::double_fault, 0),
+                       exception(vector::general_protection, 0)));
 
 } // namespace hwv

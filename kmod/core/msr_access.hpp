@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// msr_access.hpp - one MSR, read or written by the guest or by the user: the generic ones in cpu/, the rest by the backend.
+// msr_access.hpp - one MSR, read or written by the guest or by the user: the generic ones in cpu/,
+// the rest by the backend.
 #pragma once
 #include "core/vcpu_of.hpp"
 
@@ -51,7 +52,8 @@ void VcpuOf<B>::apply_msr_effect(const cpu::MsrEffect &asked) {
     }
 }
 
-// An EOI may have to be told: to the resample eventfds, and to the user where he asked for that vector.
+// An EOI may have to be told: to the resample eventfds, and to the user where he asked for that
+// vector.
 template <Backend B>
 Outcome VcpuOf<B>::after_apic_write(const Exit &exit) {
     using Kind = cpu::ApicEffect::Kind;
@@ -76,7 +78,8 @@ template <Backend B>
 Status VcpuOf<B>::host_msr(hwv_msr_entry &entry, bool set) {
     PreemptGuard guard;
     std::uint64_t value = entry.value;
-    const cpu::MsrResult r = set ? write_msr(entry.index, value, true) : read_msr(entry.index, value, true);
+    const cpu::MsrResult r =
+        set ? write_msr(entry.index, value, true) : read_msr(entry.index, value, true);
     effect = {};
     entry.value = value;
     return r == cpu::MsrResult::done ? Status{} : Status{Error::invalid};
@@ -92,7 +95,8 @@ Status VcpuOf<B>::host_apic_register(hwv_apic_reg &request) {
     }
     effect = apic.write(request.offset, request.value);
     if (effect.kind == cpu::ApicEffect::Kind::ipi) (void)vm.deliver(effect.message, id);
-    if (effect.kind == cpu::ApicEffect::Kind::eoi && effect.level) hwv_host_resample(vm.host(), effect.vector);
+    if (effect.kind == cpu::ApicEffect::Kind::eoi && effect.level)
+        hwv_host_resample(vm.host(), effect.vector);
     effect = {};
     sync_tpr();
     check_events = true;

@@ -6,9 +6,9 @@
 namespace hwv {
 
 enum class Outcome : std::uint8_t {
-    resume_same, // enter again at the same RIP (fault-like, or the handler queued an event)
-    resume_next, // the instruction is done: RIP moves behind it
-    to_user,     // the exit area is filled; leaves HWV_RUN at the same RIP, completion moves it
+    resume_same,  // enter again at the same RIP (fault-like, or the handler queued an event)
+    resume_next,  // the instruction is done: RIP moves behind it
+    to_user,      // the exit area is filled; leaves HWV_RUN at the same RIP, completion moves it
     to_user_next, // leaves HWV_RUN after RIP moved behind the instruction (OUT, HLT)
 };
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// paged_memory.hpp - the half of a VM's memory that knows the table's format: faults, slots' changes, host invalidations.
+// paged_memory.hpp - the half of a VM's memory that knows the table's format: faults, slots'
+// changes, host invalidations.
 #pragma once
 #include "core/memory.hpp"
 
@@ -13,11 +14,13 @@ class PagedMemory : public Memory {
     using Table = npt::Table<Format, HostMemory>;
 
     PagedMemory(Vm &vm, std::uint64_t gpa_limit)
-        : Memory{vm, gpa_limit}, table_{Format{hwv_host_facts()->sme_mask}, {}, hwv_host_facts()->paging_levels} {}
+        : Memory{vm, gpa_limit},
+          table_{Format{hwv_host_facts()->sme_mask}, {}, hwv_host_facts()->paging_levels} {}
     ~PagedMemory() {
         Gather gather;
         table_.destroy(gather, [](const npt::Leaf &) {});
-        while (const auto page = gather.freed.pop()) free_table_page(*page);
+        while (const auto page = gather.freed.pop())
+            free_table_page(*page);
     }
 
     Status init() {
@@ -28,8 +31,10 @@ class PagedMemory : public Memory {
 
     std::uint64_t root_pointer() const { return table_.root_pointer(); }
 
-    // Process context. Maps the page a guest access missed. mmio: no memory there, or a write to a read-only slot.
-    Result<FaultResult> fault(const FaultAccess &access, hwv_host_vm *host, SlotCache &cache, SparePages &spare);
+    // Process context. Maps the page a guest access missed. mmio: no memory there, or a write to a
+    // read-only slot.
+    Result<FaultResult> fault(const FaultAccess &access, hwv_host_vm *host, SlotCache &cache,
+                              SparePages &spare);
 
     Status set_memory(const hwv_memory &request);
     Status harvest(const hwv_dirty_log &request, std::uint64_t *words);
@@ -37,7 +42,8 @@ class PagedMemory : public Memory {
     bool age_hva(std::uint64_t start, std::uint64_t end, bool clear);
 
   private:
-    npt::Leaf leaf_for(const FaultAccess &access, const npt::MemorySlot &slot, const hwv_host_fault &host) const;
+    npt::Leaf leaf_for(const FaultAccess &access, const npt::MemorySlot &slot,
+                       const hwv_host_fault &host) const;
     void drop(npt::GfnRange range);
     auto retirer() {
         return [this](const npt::Leaf &leaf) { retire(leaf); };
@@ -50,23 +56,29 @@ template <npt::Format Format>
 npt::Leaf PagedMemory<Format>::leaf_for(const FaultAccess &access, const npt::MemorySlot &slot,
                                         const hwv_host_fault &host) const {
     const struct hwv_host_facts &facts = *hwv_host_facts();
-    const npt::Level level = npt::mapping_level({.gpa = access.gpa,
-                                                 .slot_gpa = slot.gpa,
-                                                 .slot_size = slot.size,
-                                                 .slot_hva = slot.hva,
-                                                 .host_level = static_cast<npt::Level>(host.level),
-                                                 .cpu_level = facts.huge_1g ? npt::Level::page_1g : npt::Level::page_2m,
-                                                 .dirty_log = slot.logs_dirty(),
-                                                 .nx_split = facts.nx_split != 0});
+    const npt::Level level =
+        npt::mapping_level({.gpa = access.gpa,
+                            .slot_gpa = slot.gpa,
+                            .slot_size = slot.size,
+                            .slot_hva = slot.hva,
+                            .host_level = static_cast<npt::Level>(host.level),
+                            .cpu_level = facts.huge_1g ? npt::Level::page_1g : npt::Level::page_2m,
+                            .dirty_log = slot.logs_dirty(),
+                            .nx_split = facts.nx_split != 0});
     const std::uint64_t mask = npt::pages(level) - 1;
     const bool write = slot.writable() && host.writable;
     // The access comes right after: with its bits set, the CPU need not come back to set them.
-    return {(access.gpa >> npt::page_shift) & ~mask, host.pfn & ~mask, level, {true, write, true}, true, access.write};
+    return {(access.gpa >> npt::page_shift) & ~mask,
+            host.pfn & ~mask,
+            level,
+            {true, write, true},
+            true,
+            access.write};
 }
 
 template <npt::Format Format>
-Result<FaultResult> PagedMemory<Format>::fault(const FaultAccess &access, hwv_host_vm *host_vm, SlotCache &cache,
-                                               SparePages &spare) {
+Result<FaultResult> PagedMemory<Format>::fault(const FaultAccess &access, hwv_host_vm *host_vm,
+                                               SlotCache &cache, SparePages &spare) {
     const std::uint64_t gfn = access.gpa >> npt::page_shift;
     for (;;) {
         const npt::MemorySlot *found = find(gfn, cache);
@@ -98,7 +110,8 @@ void PagedMemory<Format>::drop(npt::GfnRange range) {
     settle(gather);
 }
 
-// Creates, moves, re-flags or deletes. A slot's leaves go whenever anything about it changes: they come back by demand.
+// Creates, moves, re-flags or deletes. A slot's leaves go whenever anything about it changes: they
+// come back by demand.
 template <npt::Format Format>
 Status PagedMemory<Format>::set_memory(const hwv_memory &request) {
     TRY(check(request));
@@ -110,11 +123,17 @@ Status PagedMemory<Format>::set_memory(const hwv_memory &request) {
         const npt::MemorySlot *old = slots_.find_id(request.slot);
         const npt::MemorySlot before = old ? *old : npt::MemorySlot{};
         if (before.size) drop(before.frames()); // first, so that dirty bits still find their slot
-        if (!request.size) error = slots_.remove(request.slot);
-        else if (!old) error = slots_.create({request.slot, request.flags, request.gpa, request.size, request.hva});
-        else if (before.size != request.size || before.hva != request.hva) error = npt::SlotError::bad_flags;
-        else if (before.gpa != request.gpa) error = slots_.move(request.slot, request.gpa);
-        if (error == npt::SlotError::none && old && request.size) error = slots_.set_flags(request.slot, request.flags);
+        if (!request.size)
+            error = slots_.remove(request.slot);
+        else if (!old)
+            error = slots_.create(
+                {request.slot, request.flags, request.gpa, request.size, request.hva});
+        else if (before.size != request.size || before.hva != request.hva)
+            error = npt::SlotError::bad_flags;
+        else if (before.gpa != request.gpa)
+            error = slots_.move(request.slot, request.gpa);
+        if (error == npt::SlotError::none && old && request.size)
+            error = slots_.set_flags(request.slot, request.flags);
         if (error == npt::SlotError::none) {
             changed();
             log = replace_log(request, before, log);
@@ -131,11 +150,13 @@ Status PagedMemory<Format>::harvest(const hwv_dirty_log &request, std::uint64_t 
     if (request.flags) return Error::invalid;
     if (!slot || !slot->logs_dirty()) return Error::not_found;
     const std::uint64_t pages = slot->size >> npt::page_shift, count = request.pages;
-    if (request.first > pages || count > pages - request.first || request.first % 64) return Error::invalid;
+    if (request.first > pages || count > pages - request.first || request.first % 64)
+        return Error::invalid;
     if (count % 64 && request.first + count != pages) return Error::invalid;
     const std::uint64_t n = (count + 63) / 64, first = slot->gfn() + request.first;
     Gather gather;
-    for (std::uint64_t i = 0; i < n; ++i) words[i] = 0;
+    for (std::uint64_t i = 0; i < n; ++i)
+        words[i] = 0;
     table_.harvest_dirty({first, first + count}, {words, n}, npt::DirtyBy::dirty_bit, gather);
     settle(gather);
     take_log(*slot, request.first / 64, n, words);

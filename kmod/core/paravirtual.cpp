@@ -8,20 +8,26 @@ bool Vcpu::write_guest(std::uint64_t gpa, const void *from, std::uint32_t bytes)
     return static_cast<bool>(memory.write(gpa, from, bytes, slot_cache));
 }
 
-// All vCPUs of a VM share one moment, so that their clocks are one and the guest needs no lock around them.
+// All vCPUs of a VM share one moment, so that their clocks are one and the guest needs no lock
+// around them.
 void Vcpu::write_clock() {
     if (!(pv.system_time & cpu::pv_enabled)) return;
     const Vm::Moment moment = vm.moment();
-    cpu::PvClock clock = cpu::pv_clock({moment.tsc + msrs.tsc_offset(), moment.ns}, cpu::pv_scale(hwv_host_tsc_khz()), cpu::pv_clock_stable);
+    cpu::PvClock clock = cpu::pv_clock({moment.tsc + msrs.tsc_offset(), moment.ns},
+                                       cpu::pv_scale(hwv_host_tsc_khz()), cpu::pv_clock_stable);
     (void)cpu::pv_publish(pv.system_time & ~cpu::pv_enabled, clock, clock_version,
-                          [this](std::uint64_t gpa, const void *from, std::uint32_t bytes) { return write_guest(gpa, from, bytes); });
+                          [this](std::uint64_t gpa, const void *from, std::uint32_t bytes) {
+                              return write_guest(gpa, from, bytes);
+                          });
     clock_version = clock.version;
 }
 
 void Vcpu::write_wall_clock() {
     cpu::PvWallClock wall = cpu::pv_wall_clock(hwv_host_wall_ns(), vm.clock_ns());
     (void)cpu::pv_publish(pv.wall_clock, wall, 0,
-                          [this](std::uint64_t gpa, const void *from, std::uint32_t bytes) { return write_guest(gpa, from, bytes); });
+                          [this](std::uint64_t gpa, const void *from, std::uint32_t bytes) {
+                              return write_guest(gpa, from, bytes);
+                          });
 }
 
 void Vcpu::write_steal() {
@@ -29,7 +35,9 @@ void Vcpu::write_steal() {
     cpu::PvSteal record{};
     record.steal = hwv_host_steal_ns();
     (void)cpu::pv_publish(pv.steal_time & ~0x3full, record, steal_version,
-                          [this](std::uint64_t gpa, const void *from, std::uint32_t bytes) { return write_guest(gpa, from, bytes); });
+                          [this](std::uint64_t gpa, const void *from, std::uint32_t bytes) {
+                              return write_guest(gpa, from, bytes);
+                          });
     steal_version = record.version;
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// registers.hpp - register groups between the backend and the run page: out as they are, in only after every value has been
-// found to be one that the CPU could hold.
+// registers.hpp - register groups between the backend and the run page: out as they are, in only
+// after every value has been found to be one that the CPU could hold.
 #pragma once
 #include "core/vcpu_of.hpp"
 
@@ -12,7 +12,8 @@ void copy_shared(T &to, const T &from) {
     static_assert(sizeof(T) % 8 == 0 && alignof(T) == 8);
     auto *out = reinterpret_cast<std::uint64_t *>(&to);
     auto *in = reinterpret_cast<const std::uint64_t *>(&from);
-    for (unsigned i = 0; i < sizeof(T) / 8; ++i) out[i] = __atomic_load_n(in + i, __ATOMIC_RELAXED);
+    for (unsigned i = 0; i < sizeof(T) / 8; ++i)
+        out[i] = __atomic_load_n(in + i, __ATOMIC_RELAXED);
 }
 
 inline constexpr unsigned debug_numbers[] = {0, 1, 2, 3};
@@ -21,12 +22,14 @@ template <Backend B>
 void VcpuOf<B>::publish(std::uint32_t groups) {
     hwv_regs &r = run->regs;
     if (groups & HWV_REGS_GPR) {
-        for (unsigned i = 0; i < HWV_GPRS; ++i) r.gpr[i] = gprs[i];
+        for (unsigned i = 0; i < HWV_GPRS; ++i)
+            r.gpr[i] = gprs[i];
         r.rip = backend.rip();
         r.rflags = backend.rflags();
     }
     if (groups & HWV_REGS_SEGMENT) {
-        for (unsigned i = 0; i < HWV_SEGMENTS; ++i) r.segment[i] = backend.segment(i);
+        for (unsigned i = 0; i < HWV_SEGMENTS; ++i)
+            r.segment[i] = backend.segment(i);
         r.gdtr = backend.gdtr();
         r.idtr = backend.idtr();
     }
@@ -41,15 +44,22 @@ void VcpuOf<B>::publish(std::uint32_t groups) {
         r.apic_base = apic.base();
     }
     if (groups & HWV_REGS_DEBUG) {
-        for (unsigned n : debug_numbers) r.dr[n] = backend.debug(n);
+        for (unsigned n : debug_numbers)
+            r.dr[n] = backend.debug(n);
         r.dr6 = backend.debug(6);
         r.dr7 = backend.debug(7);
     }
     if (groups & HWV_REGS_EVENT) {
         const Event e = backend.injecting();
-        r.event = {.type = static_cast<__u8>(e.type), .vector = e.vector, .has_error_code = e.has_error_code,
-                   .length = e.length, .error_code = e.error_code, .nmi_pending = apic.nmis(),
-                   .nmi_blocked = backend.nmi_blocked(), .shadow = backend.shadow(), .mp_state = mp_state.load(),
+        r.event = {.type = static_cast<__u8>(e.type),
+                   .vector = e.vector,
+                   .has_error_code = e.has_error_code,
+                   .length = e.length,
+                   .error_code = e.error_code,
+                   .nmi_pending = apic.nmis(),
+                   .nmi_blocked = backend.nmi_blocked(),
+                   .shadow = backend.shadow(),
+                   .mp_state = mp_state.load(),
                    .reserved = {}};
     }
     r.valid = groups;
@@ -60,8 +70,8 @@ namespace registers {
 inline bool segments_valid(const hwv_regs &r) {
     for (const hwv_segment &s : r.segment)
         if (!canonical(s.base) || (s.attributes & 0xe000)) return false;
-    return r.gdtr.limit <= 0xffff && r.idtr.limit <= 0xffff && canonical(r.gdtr.base) && canonical(r.idtr.base) &&
-           !r.gdtr.reserved && !r.idtr.reserved;
+    return r.gdtr.limit <= 0xffff && r.idtr.limit <= 0xffff && canonical(r.gdtr.base) &&
+           canonical(r.idtr.base) && !r.gdtr.reserved && !r.idtr.reserved;
 }
 
 inline bool control_valid(const hwv_regs &r, const ControlLimits &limits) {
@@ -76,8 +86,11 @@ inline bool control_valid(const hwv_regs &r, const ControlLimits &limits) {
 inline bool debug_valid(const hwv_regs &r) { return !(r.dr6 >> 32) && !(r.dr7 >> 32); }
 
 inline bool event_valid(const hwv_event_state &e) {
-    if (e.type > HWV_EVENT_SOFTWARE || e.has_error_code > 1 || e.reserved[0] || e.reserved[1] || e.reserved[2] || e.reserved[3] || e.nmi_pending > 2 || e.nmi_blocked > 1) return false;
-    if (e.mp_state > HWV_MP_SHUTDOWN || (e.shadow & ~(HWV_SHADOW_STI | HWV_SHADOW_MOV_SS))) return false;
+    if (e.type > HWV_EVENT_SOFTWARE || e.has_error_code > 1 || e.reserved[0] || e.reserved[1] ||
+        e.reserved[2] || e.reserved[3] || e.nmi_pending > 2 || e.nmi_blocked > 1)
+        return false;
+    if (e.mp_state > HWV_MP_SHUTDOWN || (e.shadow & ~(HWV_SHADOW_STI | HWV_SHADOW_MOV_SS)))
+        return false;
     if (e.type == HWV_EVENT_EXCEPTION && (e.vector > 31 || e.vector == vector::nmi)) return false;
     if (e.type == HWV_EVENT_SOFTWARE && (e.length == 0 || e.length > 15)) return false;
     return true;
@@ -97,21 +110,25 @@ Status VcpuOf<B>::apply(std::uint32_t groups) {
     if ((groups & HWV_REGS_DEBUG) && !registers::debug_valid(r)) return Error::invalid;
     if ((groups & HWV_REGS_EVENT) && !registers::event_valid(r.event)) return Error::invalid;
     const bool new_base = (groups & HWV_REGS_CONTROL) && r.apic_base != apic.base();
-    if (new_base && !apic.set_base(r.apic_base)) return Error::invalid; // the last that can refuse, and the first to change
+    if (new_base && !apic.set_base(r.apic_base))
+        return Error::invalid; // the last that can refuse, and the first to change
     if (groups & HWV_REGS_GPR) {
-        for (unsigned i = 0; i < HWV_GPRS; ++i) gprs[i] = r.gpr[i];
+        for (unsigned i = 0; i < HWV_GPRS; ++i)
+            gprs[i] = r.gpr[i];
         backend.set_rip(r.rip);
         backend.set_rflags(r.rflags);
         completion = {}; // the user completed the instruction himself
     }
     if (groups & HWV_REGS_CONTROL) apply_control(r);
     if (groups & HWV_REGS_SEGMENT) {
-        for (unsigned i = 0; i < HWV_SEGMENTS; ++i) backend.set_segment(i, r.segment[i]);
+        for (unsigned i = 0; i < HWV_SEGMENTS; ++i)
+            backend.set_segment(i, r.segment[i]);
         backend.set_gdtr(r.gdtr);
         backend.set_idtr(r.idtr);
     }
     if (groups & HWV_REGS_DEBUG) {
-        for (unsigned n : debug_numbers) backend.set_debug(n, r.dr[n]);
+        for (unsigned n : debug_numbers)
+            backend.set_debug(n, r.dr[n]);
         backend.set_debug(6, r.dr6);
         backend.set_debug(7, r.dr7);
     }
@@ -134,7 +151,8 @@ void VcpuOf<B>::apply_control(const hwv_regs &r) {
 
 template <Backend B>
 void VcpuOf<B>::apply_event(const hwv_event_state &e) {
-    backend.inject({static_cast<hwv_event_type>(e.type), e.vector, e.has_error_code != 0, e.length, e.error_code});
+    backend.inject({static_cast<hwv_event_type>(e.type), e.vector, e.has_error_code != 0, e.length,
+                    e.error_code});
     apic.set_nmis(e.nmi_pending);
     backend.set_nmi_blocked(e.nmi_blocked);
     backend.set_shadow(e.shadow);

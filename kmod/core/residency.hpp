@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// residency.hpp - which VM was the last of hwv's on each CPU: another one must not find its branch history there.
+// residency.hpp - which VM was the last of hwv's on each CPU: another one must not find its branch
+// history there.
 #pragma once
 #include "core/backend.hpp"
 #include "core/vcpu.hpp"

@@ -6,7 +6,8 @@
 
 namespace {
 
-// objtool knows noreturn functions by name or by seeing their end; BUG() behind a C function is neither, so end in UD2.
+// objtool knows noreturn functions by name or by seeing their end; BUG() behind a C function is
+// neither, so end in UD2.
 [[noreturn, gnu::always_inline]] inline void fatal() {
     hwv_host_bug();
     __builtin_trap();
@@ -14,8 +15,8 @@ namespace {
 
 } // namespace
 
-// Memory is zeroed and charged to the caller's memcg, and may be short: only the nothrow form is there, and a plain `new`
-// does not link.
+// Memory is zeroed and charged to the caller's memcg, and may be short: only the nothrow form is
+// there, and a plain `new` does not link.
 void *operator new(std::size_t size, const std::nothrow_t &) noexcept {
     return hwv_host_alloc(size);
 }

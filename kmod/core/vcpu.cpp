@@ -5,33 +5,39 @@
 
 namespace hwv {
 
-Vcpu::Vcpu(Vm &vm_of, Memory &memory_of, std::uint32_t number, hwv_host_vcpu *host_of, hwv_run *page)
+Vcpu::Vcpu(Vm &vm_of, Memory &memory_of, std::uint32_t number, hwv_host_vcpu *host_of,
+           hwv_run *page)
     : vm{vm_of}, id{number}, host{host_of}, run{page}, apic{number, host_of}, memory{memory_of} {
     mp_state = number == 0 ? HWV_MP_RUNNING : HWV_MP_WAIT_SIPI;
     apic.set_features({.present = vm.has_apic()});
-    msrs.set_tsc_offset(0 - vm.moment().tsc); // the guest's TSC starts with the VM, the same on all vCPUs
+    msrs.set_tsc_offset(
+        0 - vm.moment().tsc); // the guest's TSC starts with the VM, the same on all vCPUs
     msrs.reset({});
     apic.set_tsc(hwv_host_tsc_khz(), msrs.tsc_offset());
     apic.reset();
 }
 
-// Either the vCPU sees the request before it enters, or it is seen in the guest here: both sides store first and look then.
+// Either the vCPU sees the request before it enters, or it is seen in the guest here: both sides
+// store first and look then.
 void Vcpu::ask(std::uint32_t what) {
     requests_.fetch_or(what, std::memory_order_seq_cst);
     hwv_host_vcpu_wake(host);
-    if (in_guest_.load(std::memory_order_seq_cst)) hwv_host_cpu_kick(cpu_.load(std::memory_order_relaxed));
+    if (in_guest_.load(std::memory_order_seq_cst))
+        hwv_host_cpu_kick(cpu_.load(std::memory_order_relaxed));
 }
 
 void Vcpu::flush_and_wait() {
     requests_.fetch_or(request::flush, std::memory_order_seq_cst);
-    if (in_guest_.load(std::memory_order_seq_cst)) hwv_host_cpu_kick_wait(cpu_.load(std::memory_order_relaxed));
+    if (in_guest_.load(std::memory_order_seq_cst))
+        hwv_host_cpu_kick_wait(cpu_.load(std::memory_order_relaxed));
 }
 
 bool Vcpu::runnable() const {
     if (asked()) return true;
     const std::uint8_t state = mp_state.load(std::memory_order_relaxed);
     if (state == HWV_MP_HALTED) return apic.wakes(halted_takes_interrupts, halted_takes_nmis);
-    return state == HWV_MP_RUNNING || (apic.events() & (cpu::apic_event::init | cpu::apic_event::start_up));
+    return state == HWV_MP_RUNNING ||
+           (apic.events() & (cpu::apic_event::init | cpu::apic_event::start_up));
 }
 
 Status Vcpu::interrupt(const hwv_interrupt &request) {
@@ -52,7 +58,8 @@ Status Vcpu::interrupt(const hwv_interrupt &request) {
     return {};
 }
 
-// The vCPU believes its CPUID: which bits of CR4, EFER and XCR0 may be set follows from it, less what the host lacks.
+// The vCPU believes its CPUID: which bits of CR4, EFER and XCR0 may be set follows from it, less
+// what the host lacks.
 Status Vcpu::set_cpuid(const hwv_cpuid_entry *entries, std::uint32_t count) {
     if (started) return Error::busy;
     TRY(cpuid.set(entries, count, id));
@@ -71,10 +78,15 @@ void Vcpu::adopt_cpuid() {
     const struct hwv_host_facts &facts = *hwv_host_facts();
     limits.cr4 = cpuid.cr4_allowed() & defaults::cr4();
     limits.xcr0 = cpuid.xcr0_allowed() & facts.xcr0_guest;
-    limits.phys_bits = static_cast<std::uint8_t>(cpuid.phys_bits() < facts.phys_bits ? cpuid.phys_bits() : facts.phys_bits);
-    limits.efer = (cpuid.has(feature::syscall) ? efer::sce : 0) | (cpuid.has(feature::lm) ? efer::lme | efer::lma : 0) |
-                  (cpuid.has(feature::nx) ? efer::nxe : 0) | (cpuid.has(feature::fxsr_opt) ? efer::ffxsr : 0);
-    apic.set_features({.present = vm.has_apic(), .x2apic = cpuid.has(feature::x2apic), .tsc_deadline = cpuid.has(feature::tsc_deadline),
+    limits.phys_bits = static_cast<std::uint8_t>(
+        cpuid.phys_bits() < facts.phys_bits ? cpuid.phys_bits() : facts.phys_bits);
+    limits.efer = (cpuid.has(feature::syscall) ? efer::sce : 0) |
+                  (cpuid.has(feature::lm) ? efer::lme | efer::lma : 0) |
+                  (cpuid.has(feature::nx) ? efer::nxe : 0) |
+                  (cpuid.has(feature::fxsr_opt) ? efer::ffxsr : 0);
+    apic.set_features({.present = vm.has_apic(),
+                       .x2apic = cpuid.has(feature::x2apic),
+                       .tsc_deadline = cpuid.has(feature::tsc_deadline),
                        .phys_bits = limits.phys_bits});
 }
 

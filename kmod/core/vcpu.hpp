@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// vcpu.hpp - one virtual CPU less its vendor's half (VcpuOf): what other threads may ask of it, what it waits for, and
-// where an exit to user left it. Everything not marked atomic belongs to the thread in HWV_RUN.
+// vcpu.hpp - one virtual CPU less its vendor's half (VcpuOf): what other threads may ask of it,
+// what it waits for, and where an exit to user left it. Everything not marked atomic belongs to the
+// thread in HWV_RUN.
 #pragma once
 #include <atomic>
 #include "core/backend.hpp"
@@ -19,17 +20,25 @@ namespace hwv {
 
 // What a vCPU is asked to do before it enters the guest again: bits of Vcpu::requests_.
 namespace request {
-inline constexpr std::uint32_t flush = 1u << 0,   // drop cached translations
-                               kick = 1u << 1,    // leave HWV_RUN
-                               event = 1u << 2,   // the local APIC has something new
-                               clock = 1u << 3,   // rewrite the paravirtual clock
-                               steal = 1u << 4,   // rewrite the steal time record
-                               wall_clock = 1u << 5;
+inline constexpr std::uint32_t flush = 1u << 0, // drop cached translations
+    kick = 1u << 1,                             // leave HWV_RUN
+    event = 1u << 2,                            // the local APIC has something new
+    clock = 1u << 3,                            // rewrite the paravirtual clock
+    steal = 1u << 4,                            // rewrite the steal time record
+    wall_clock = 1u << 5;
 }
 
-// How the next HWV_RUN finishes the instruction that left to user. By value: nothing of the exit is pointed at.
+// How the next HWV_RUN finishes the instruction that left to user. By value: nothing of the exit is
+// pointed at.
 struct Completion {
-    enum class Kind : std::uint8_t { none, in, mmio_read, msr_read, msr_write, hypercall } kind = Kind::none;
+    enum class Kind : std::uint8_t {
+        none,
+        in,
+        mmio_read,
+        msr_read,
+        msr_write,
+        hypercall
+    } kind = Kind::none;
     std::uint8_t length = 0; // of the instruction: RIP moves when it is complete
     std::uint8_t size = 0;   // IN: bytes
     Instruction load{};      // MMIO read: where the value goes
@@ -43,7 +52,8 @@ class Vcpu : public hwv_core_vcpu {
     Vm &vm;
     const std::uint32_t id;
     hwv_host_vcpu *const host;
-    hwv_run *const run; // shared with the user: the exit and regs areas are only written, the reply is copied once
+    hwv_run *const run; // shared with the user: the exit and regs areas are only written, the reply
+                        // is copied once
 
     alignas(16) Gprs gprs = {};
     instrument::Statistics statistics;
@@ -61,19 +71,20 @@ class Vcpu : public hwv_core_vcpu {
 
     std::uint64_t xcr0 = 1;
     std::uint64_t exits_to_user = 0;
-    std::uint32_t wanted = 0;       // register groups that the user asked for
-    bool window_wanted = false;     // reply asked for an interrupt window
-    bool started = false;           // has run: CPUID is fixed
+    std::uint32_t wanted = 0;                           // register groups that the user asked for
+    bool window_wanted = false;                         // reply asked for an interrupt window
+    bool started = false;                               // has run: CPUID is fixed
     std::uint32_t clock_version = 0, steal_version = 0; // of the guest's records
-    std::uint32_t last_cpu = ~0u;   // where it was loaded last
+    std::uint32_t last_cpu = ~0u;                       // where it was loaded last
 
     // ---- any thread ----
-    void ask(std::uint32_t what); // sets requests and makes the vCPU look at them: wakes it, or takes it out of the guest
+    void ask(std::uint32_t what); // sets requests and makes the vCPU look at them: wakes it, or
+                                  // takes it out of the guest
     bool asked() const { return requests_.load(std::memory_order_acquire); }
     std::uint32_t take_requests() { return requests_.exchange(0, std::memory_order_acq_rel); }
     void put_back(std::uint32_t what) { requests_.fetch_or(what, std::memory_order_release); }
-    void flush_and_wait();        // returns when the vCPU cannot be using an old translation
-    bool runnable() const;        // a halted vCPU has a reason to go on
+    void flush_and_wait(); // returns when the vCPU cannot be using an old translation
+    bool runnable() const; // a halted vCPU has a reason to go on
     Status interrupt(const hwv_interrupt &request); // HWV_INTERRUPT
 
     std::atomic<std::uint8_t> mp_state{HWV_MP_RUNNING};
@@ -81,7 +92,8 @@ class Vcpu : public hwv_core_vcpu {
     std::atomic<bool> halted_takes_interrupts{false}, halted_takes_nmis{false};
 
     // ---- the guest side of the entry ----
-    // Announces that the guest is about to run on this CPU; from here ask() sends an interrupt. irqs off.
+    // Announces that the guest is about to run on this CPU; from here ask() sends an interrupt.
+    // irqs off.
     void begin_guest(std::uint32_t cpu) {
         cpu_.store(cpu, std::memory_order_relaxed);
         in_guest_.store(true, std::memory_order_seq_cst);

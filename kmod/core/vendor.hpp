@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// vendor.hpp - the vendor, chosen once per ioctl: a table of the calls that differ. Nothing here is on the exit path.
+// vendor.hpp - the vendor, chosen once per ioctl: a table of the calls that differ. Nothing here is
+// on the exit path.
 #pragma once
 #include "core/run_loop.hpp"
 
@@ -31,7 +32,8 @@ struct Vendor {
     Status (*apic_register)(Vcpu &vcpu, hwv_apic_reg &request);
 };
 
-// The table of a backend; `Cpu` is its per-CPU half: unusable, features, prepare, release, enable, disable.
+// The table of a backend; `Cpu` is its per-CPU half: unusable, features, prepare, release, enable,
+// disable.
 template <Backend B, typename Cpu>
 class VendorOf {
     using Machine = VmOf<typename B::TableFormat>;
@@ -49,13 +51,16 @@ class VendorOf {
         out = vm;
         return {};
     }
-    static Status vcpu_create(Vm &vm, std::uint32_t id, hwv_host_vcpu *host, hwv_run *run, Vcpu *&out) {
+    static Status vcpu_create(Vm &vm, std::uint32_t id, hwv_host_vcpu *host, hwv_run *run,
+                              Vcpu *&out) {
         auto *v = host_new<Processor>(machine(vm), id, host, run);
         if (!v) return Error::no_memory;
         Status s = v->init();
         if (s) s = vm.add(*v, id);
-        if (!s) host_delete(v);
-        else out = v;
+        if (!s)
+            host_delete(v);
+        else
+            out = v;
         return s;
     }
     static void vcpu_destroy(Vcpu &vcpu) {
@@ -74,22 +79,31 @@ class VendorOf {
         .cpu_disable = Cpu::disable,
         .vm_create = vm_create,
         .vm_destroy = [](Vm &vm) { host_delete(&machine(vm)); },
-        .set_memory = [](Vm &vm, const hwv_memory &request) { return machine(vm).memory.set_memory(request); },
-        .harvest = [](Vm &vm, const hwv_dirty_log &request, std::uint64_t *words) { return machine(vm).memory.harvest(request, words); },
-        .unmap_hva = [](Vm &vm, std::uint64_t start, std::uint64_t end) { machine(vm).memory.unmap_hva(start, end); },
-        .age_hva = [](Vm &vm, std::uint64_t start, std::uint64_t end, bool clear) { return machine(vm).memory.age_hva(start, end, clear); },
+        .set_memory =
+            [](Vm &vm, const hwv_memory &request) {
+                return machine(vm).memory.set_memory(request);
+            },
+        .harvest = [](Vm &vm, const hwv_dirty_log &request,
+                      std::uint64_t *words) { return machine(vm).memory.harvest(request, words); },
+        .unmap_hva = [](Vm &vm, std::uint64_t start,
+                        std::uint64_t end) { machine(vm).memory.unmap_hva(start, end); },
+        .age_hva = [](Vm &vm, std::uint64_t start, std::uint64_t end,
+                      bool clear) { return machine(vm).memory.age_hva(start, end, clear); },
         .vcpu_create = vcpu_create,
         .vcpu_destroy = vcpu_destroy,
         .run = [](Vcpu &v) { return processor(v).run_guest(); },
         .sync = [](Vcpu &v) { return processor(v).sync(); },
         .load = [](Vcpu &v, std::uint32_t cpu) { processor(v).load(cpu); },
         .put = [](Vcpu &v) { processor(v).put(); },
-        .msr = [](Vcpu &v, hwv_msr_entry &entry, bool set) { return processor(v).host_msr(entry, set); },
-        .apic_register = [](Vcpu &v, hwv_apic_reg &request) { return processor(v).host_apic_register(request); },
+        .msr = [](Vcpu &v, hwv_msr_entry &entry,
+                  bool set) { return processor(v).host_msr(entry, set); },
+        .apic_register =
+            [](Vcpu &v, hwv_apic_reg &request) { return processor(v).host_apic_register(request); },
     };
 };
 
-// Null where no backend fits this CPU; `why` says so. Defined by the one file that knows both vendors.
+// Null where no backend fits this CPU; `why` says so. Defined by the one file that knows both
+// vendors.
 const Vendor *find_vendor(hwv_unusable &why, hwv_vendor &name); // process context
 void release_vendor();
 

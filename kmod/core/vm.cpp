@@ -7,15 +7,20 @@
 namespace hwv {
 
 Vm::Vm(hwv_host_vm *host, const hwv_create_vm &request)
-    : serial{next_serial()}, host_{host}, flags_{request.flags}, moment_tsc_{arch::rdtsc()}, moment_boot_ns_{hwv_host_boot_ns()},
+    : serial{next_serial()},
+      host_{host},
+      flags_{request.flags},
+      moment_tsc_{arch::rdtsc()},
+      moment_boot_ns_{hwv_host_boot_ns()},
       start_ns_{moment_boot_ns_} {}
 
 Status Vm::add(Vcpu &vcpu, unsigned id) {
     if (id >= HWV_MAX_VCPUS) return Error::invalid;
     Vcpu *expected = nullptr;
-    if (!vcpus_[id].compare_exchange_strong(expected, &vcpu, std::memory_order_acq_rel)) return Error::exists;
-    for (unsigned end = vcpu_end_.load(); end < id + 1 && !vcpu_end_.compare_exchange_weak(end, id + 1);) {
-    }
+    if (!vcpus_[id].compare_exchange_strong(expected, &vcpu, std::memory_order_acq_rel))
+        return Error::exists;
+    for (unsigned end = vcpu_end_.load();
+         end < id + 1 && !vcpu_end_.compare_exchange_weak(end, id + 1);) {}
     return {};
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// vm.hpp - one virtual machine: memory, vCPUs, clock. What depends on the vendor's table format is in VmOf.
+// vm.hpp - one virtual machine: memory, vCPUs, clock. What depends on the vendor's table format is
+// in VmOf.
 #pragma once
 #include <atomic>
 #include "core/memory.hpp"
@@ -36,7 +37,8 @@ class Vm : public hwv_core_vm {
             if (Vcpu *v = vcpu(i)) visit(*v);
     }
 
-    // Process or atomic context, irqs on. Returns when no CPU uses an old translation of this VM any more.
+    // Process or atomic context, irqs on. Returns when no CPU uses an old translation of this VM
+    // any more.
     void flush_translations();
 
     // Message-signalled interrupt; any context. vCPUs that accepted, or -EINVAL.
@@ -49,17 +51,22 @@ class Vm : public hwv_core_vm {
         return eoi_exits_[vector / 64].load(std::memory_order_relaxed) >> (vector % 64) & 1;
     }
     void set_eoi_exits(const hwv_eoi_exits &request) {
-        for (unsigned i = 0; i < 4; ++i) eoi_exits_[i].store(request.vectors[i], std::memory_order_relaxed);
+        for (unsigned i = 0; i < 4; ++i)
+            eoi_exits_[i].store(request.vectors[i], std::memory_order_relaxed);
     }
 
     // Guest time in nanoseconds since the VM's start, as kvmclock shows it.
-    std::uint64_t clock_ns() const { return hwv_host_boot_ns() - start_ns_.load(std::memory_order_relaxed); }
+    std::uint64_t clock_ns() const {
+        return hwv_host_boot_ns() - start_ns_.load(std::memory_order_relaxed);
+    }
     void set_clock_ns(std::uint64_t ns);
     // A reading of the host's TSC and of the guest's time that belong together.
     struct Moment {
         std::uint64_t tsc, ns;
     };
-    Moment moment() const { return {moment_tsc_, moment_boot_ns_ - start_ns_.load(std::memory_order_relaxed)}; }
+    Moment moment() const {
+        return {moment_tsc_, moment_boot_ns_ - start_ns_.load(std::memory_order_relaxed)};
+    }
 
   protected:
     ~Vm() = default;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // apic_regs.cpp - the register file of the local APIC, as a page (xAPIC) and as MSRs (x2APIC).
-// Manual: Intel SDM vol. 3, "The Local APIC Block Diagram" (register map), "x2APIC Register Address Space".
+// Manual: Intel SDM vol. 3, "The Local APIC Block Diagram" (register map), "x2APIC Register Address
+// Space".
 #include <initializer_list>
 #include "cpu/apic.hpp"
 
@@ -23,7 +24,8 @@ constexpr std::uint32_t software_enable = 1u << 8;
 constexpr std::uint32_t error_send_vector = 1u << 5, error_register = 1u << 7;
 constexpr std::uint32_t icr_writable = 0xccfff, icr_busy = 1u << 12, icr_self = 1u << 18;
 
-// How a register can be accessed in the two modes, and which bits a write may have set (others: dropped, #GP in x2APIC).
+// How a register can be accessed in the two modes, and which bits a write may have set (others:
+// dropped, #GP in x2APIC).
 struct Rule {
     bool x1_read, x1_write, x2_read, x2_write;
     std::uint32_t bits;
@@ -120,7 +122,8 @@ bool LocalApic::write_msr(std::uint32_t index, std::uint64_t value, ApicEffect &
     return true;
 }
 
-// "x2APIC State Transitions": out of x2APIC mode only to disabled, and into it only from xAPIC mode.
+// "x2APIC State Transitions": out of x2APIC mode only to disabled, and into it only from xAPIC
+// mode.
 bool LocalApic::set_base(std::uint64_t value) {
     const std::uint64_t page_bits = ((1ull << features_.phys_bits) - 1) & ~0xfffull;
     if (!features_.present || (value & ~(page_bits | base_bsp | base_extended | base_enable)))
@@ -145,36 +148,21 @@ std::uint32_t LocalApic::read_register(std::uint32_t offset) const {
     if (offset >= reg::lvt_first && offset <= reg::lvt_last)
         return lvt_[(offset - reg::lvt_first) >> 4].load(std::memory_order_relaxed);
     switch (offset) {
-    case reg::id:
-        return x2apic() ? id_ : id_ << 24;
-    case reg::version:
-        return version_value;
-    case reg::tpr:
-        return tpr_;
-    case reg::apr:
-        return arbitration_priority();
-    case reg::ppr:
-        return ppr_;
-    case reg::ldr:
-        return ldr_.load(std::memory_order_relaxed);
-    case reg::dfr:
-        return dfr_.load(std::memory_order_relaxed);
-    case reg::svr:
-        return svr_.load(std::memory_order_relaxed);
-    case reg::esr:
-        return esr_;
-    case reg::icr:
-        return static_cast<std::uint32_t>(icr_);
-    case reg::icr_high:
-        return static_cast<std::uint32_t>(icr_ >> 32);
-    case reg::initial_count:
-        return timer_.initial_count();
-    case reg::current_count:
-        return timer_.current_count();
-    case reg::divide:
-        return timer_.divide_configuration();
-    default:
-        return 0; // remote read: nothing ever starts one
+    case reg::id: return x2apic() ? id_ : id_ << 24;
+    case reg::version: return version_value;
+    case reg::tpr: return tpr_;
+    case reg::apr: return arbitration_priority();
+    case reg::ppr: return ppr_;
+    case reg::ldr: return ldr_.load(std::memory_order_relaxed);
+    case reg::dfr: return dfr_.load(std::memory_order_relaxed);
+    case reg::svr: return svr_.load(std::memory_order_relaxed);
+    case reg::esr: return esr_;
+    case reg::icr: return static_cast<std::uint32_t>(icr_);
+    case reg::icr_high: return static_cast<std::uint32_t>(icr_ >> 32);
+    case reg::initial_count: return timer_.initial_count();
+    case reg::current_count: return timer_.current_count();
+    case reg::divide: return timer_.divide_configuration();
+    default: return 0; // remote read: nothing ever starts one
     }
 }
 
@@ -188,7 +176,8 @@ std::uint32_t LocalApic::read_bitmap(std::uint32_t offset) const {
     return static_cast<std::uint32_t>(word >> (part % 2 * 32));
 }
 
-// "Arbitration Priority Register (APR)" of the APM: TPR where it is above all that waits and is in service.
+// "Arbitration Priority Register (APR)" of the APM: TPR where it is above all that waits and is in
+// service.
 std::uint8_t LocalApic::arbitration_priority() const {
     const unsigned task = tpr_ >> 4, request = highest_request() >> 4, service = in_service_ >> 4;
     if (task >= request && task > service) return tpr_;
@@ -204,34 +193,18 @@ ApicEffect LocalApic::write_register(std::uint32_t offset, std::uint32_t value) 
         return {};
     }
     switch (offset) {
-    case reg::tpr:
-        set_tpr(static_cast<std::uint8_t>(value));
-        break;
-    case reg::eoi:
-        return end_of_interrupt();
-    case reg::ldr:
-        ldr_.store(value, std::memory_order_relaxed);
-        break;
-    case reg::dfr:
-        dfr_.store(value | 0x0fff'ffff, std::memory_order_relaxed);
-        break;
-    case reg::svr:
-        write_svr(value);
-        break;
-    case reg::esr:
-        latch_errors();
-        break;
+    case reg::tpr: set_tpr(static_cast<std::uint8_t>(value)); break;
+    case reg::eoi: return end_of_interrupt();
+    case reg::ldr: ldr_.store(value, std::memory_order_relaxed); break;
+    case reg::dfr: dfr_.store(value | 0x0fff'ffff, std::memory_order_relaxed); break;
+    case reg::svr: write_svr(value); break;
+    case reg::esr: latch_errors(); break;
     case reg::icr_high:
         icr_ = static_cast<std::uint64_t>(value) << 32 | (icr_ & 0xffff'ffff);
         break;
-    case reg::initial_count:
-        note_due(timer_.set_initial_count(value));
-        break;
-    case reg::divide:
-        note_due(timer_.set_divide(value));
-        break;
-    default:
-        break; // the id, which is fixed
+    case reg::initial_count: note_due(timer_.set_initial_count(value)); break;
+    case reg::divide: note_due(timer_.set_divide(value)); break;
+    default: break; // the id, which is fixed
     }
     return {};
 }
@@ -249,7 +222,8 @@ void LocalApic::write_lvt(unsigned index, std::uint32_t value) {
             timer_.configure(static_cast<ApicTimer::Mode>(value >> 17 & 3), value & lvt_masked));
 }
 
-// "Local APIC State After It Has Been Software Disabled": all mask bits are set; what is requested or in service stays.
+// "Local APIC State After It Has Been Software Disabled": all mask bits are set; what is requested
+// or in service stays.
 void LocalApic::write_svr(std::uint32_t value) {
     svr_.store(value, std::memory_order_relaxed);
     if (value & software_enable) return;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// apic_timer.cpp - counting by the clock: nothing ticks, all counts are computed when somebody looks.
+// apic_timer.cpp - counting by the clock: nothing ticks, all counts are computed when somebody
+// looks.
 #include "cpu/apic_timer.hpp"
 #include "cpu/native.hpp"
 

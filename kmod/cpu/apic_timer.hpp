@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// apic_timer.hpp - the local APIC's timer: one-shot, periodic, TSC deadline, on the host's one-shot timer.
-// Manual: Intel SDM vol. 3, "APIC Timer", "TSC-Deadline Mode".
+// apic_timer.hpp - the local APIC's timer: one-shot, periodic, TSC deadline, on the host's one-shot
+// timer. Manual: Intel SDM vol. 3, "APIC Timer", "TSC-Deadline Mode".
 #pragma once
 #include <cstdint>
 
@@ -11,11 +11,13 @@ namespace hwv::cpu {
 // The timer's clock before the divider: 1 GHz, one tick a nanosecond, as under KVM.
 inline constexpr std::uint32_t apic_timer_khz = 1'000'000;
 
-// A periodic timer never runs faster than this, whatever the guest asks for: else it would spend the host's time in interrupts.
+// A periodic timer never runs faster than this, whatever the guest asks for: else it would spend
+// the host's time in interrupts.
 inline constexpr std::uint64_t minimum_period_ns = 20'000;
 
-// All but nothing of this is touched by the host timer's callback: that one only leaves a flag with the owner (LocalApic).
-// Every call that may arm returns whether the timer is due already: the owner then calls expire() before the next entry.
+// All but nothing of this is touched by the host timer's callback: that one only leaves a flag with
+// the owner (LocalApic). Every call that may arm returns whether the timer is due already: the
+// owner then calls expire() before the next entry.
 class ApicTimer {
   public:
     enum class Mode : std::uint8_t { one_shot, periodic, deadline, reserved };
@@ -41,8 +43,9 @@ class ApicTimer {
         bool interrupt; // the LVT entry's interrupt is to be raised
         bool due;       // and expire() is to be called again before the next entry
     };
-    // The host timer fired, or a call said "due". Looks at the clock itself, so that a stale or early call does no harm;
-    // periodic timers stay on their grid, and periods that passed unseen are one interrupt, as IRR has one bit.
+    // The host timer fired, or a call said "due". Looks at the clock itself, so that a stale or
+    // early call does no harm; periodic timers stay on their grid, and periods that passed unseen
+    // are one interrupt, as IRR has one bit.
     Expiry expire();
 
     void stop(); // disarms and waits for a callback under way; for the end of life too

@@ -132,8 +132,9 @@ bool CpuidTable::has(Feature f) const {
     return e && (reg_of(*e, f.reg) >> f.bit & 1);
 }
 
-// "If a value entered for CPUID.EAX is higher than the maximum input value ... the data for the highest basic information
-// leaf is returned" (SDM); zeros on the other make, and for the hypervisor's range.
+// "If a value entered for CPUID.EAX is higher than the maximum input value ... the data for the
+// highest basic information leaf is returned" (SDM); zeros on the other make, and for the
+// hypervisor's range.
 const hwv_cpuid_entry *CpuidTable::beyond(std::uint32_t leaf, std::uint32_t subleaf) const {
     if (!repeats_last_ || leaf >> 28 == 4) return nullptr;
     const bool in_range = leaf & 0x8000'0000 ? leaf <= max_extended_ : leaf <= max_basic_;
@@ -175,14 +176,14 @@ void CpuidTable::adjust(std::uint32_t leaf, std::uint32_t subleaf, const CpuidSt
         if (subleaf == 0 && result.ebx) result.ebx = xsave_bytes(state.xcr0, false);
         if (subleaf == 1 && result.ebx) result.ebx = xsave_bytes(state.xcr0, true);
         break;
-    default:
-        break;
+    default: break;
     }
 }
 
 bool CpuidTable::present(std::uint32_t leaf) const { return first(leaf) < count_; }
 
-// Size of an XSAVE area of these components, from the sizes, offsets and alignments in leaf 0xd itself.
+// Size of an XSAVE area of these components, from the sizes, offsets and alignments in leaf 0xd
+// itself.
 std::uint32_t CpuidTable::xsave_bytes(std::uint64_t components, bool compacted) const {
     std::uint32_t end = xsave_legacy_bytes;
     for (std::uint32_t i = first(leaf_xstate); i < count_ && entries_[i].leaf == leaf_xstate; ++i) {

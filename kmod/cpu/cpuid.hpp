@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // cpuid.hpp - the CPUID table of a vCPU, and the default one that hwv offers.
-// Manuals: Intel SDM vol. 2, "CPUID-CPU Identification"; APM vol. 3, "Obtaining Processor Information Via the CPUID
-// Instruction"; Linux, Documentation/virt/kvm/x86/cpuid.rst for the leaves at 0x40000000.
+// Manuals: Intel SDM vol. 2, "CPUID-CPU Identification"; APM vol. 3, "Obtaining Processor
+// Information Via the CPUID Instruction"; Linux, Documentation/virt/kvm/x86/cpuid.rst for the
+// leaves at 0x40000000.
 #pragma once
 #include <cstdint>
 #include "core/result.hpp"
@@ -47,9 +48,10 @@ struct CpuidState {
 
 class CpuidTable {
   public:
-    // Takes over the caller's table (kernel copy) for the vCPU with this APIC id. Leaf 1 EBX 23:16 = N > 0 asks that the
-    // topology leaves be rewritten for one package of N one-thread cores; with 0 only APIC ids are filled in.
-    // too_big, invalid (flags, reserved, two entries for one leaf). Nothing changes on error.
+    // Takes over the caller's table (kernel copy) for the vCPU with this APIC id. Leaf 1 EBX 23:16
+    // = N > 0 asks that the topology leaves be rewritten for one package of N one-thread cores;
+    // with 0 only APIC ids are filled in. too_big, invalid (flags, reserved, two entries for one
+    // leaf). Nothing changes on error.
     Status set(const hwv_cpuid_entry *entries, std::uint32_t count, std::uint32_t apic_id);
 
     CpuidResult lookup(std::uint32_t leaf, std::uint32_t subleaf, const CpuidState &state) const;
@@ -66,7 +68,8 @@ class CpuidTable {
     const hwv_cpuid_entry *find(std::uint32_t leaf, std::uint32_t subleaf) const;
 
   private:
-    // First entry of a leaf, by its place in one of three windows: every leaf that software asks for often is in one.
+    // First entry of a leaf, by its place in one of three windows: every leaf that software asks
+    // for often is in one.
     static constexpr unsigned windows = 3, window_size = 48;
     static constexpr std::uint8_t absent = 0xff;
     static_assert(HWV_MAX_CPUID < absent);
@@ -90,7 +93,8 @@ class CpuidTable {
     unsigned phys_bits_ = 36;
 };
 
-// XSETBV: what the manual demands of a value beyond being allowed ("XCR0" in "Managing State Using the XSAVE Feature Set").
+// XSETBV: what the manual demands of a value beyond being allowed ("XCR0" in "Managing State Using
+// the XSAVE Feature Set").
 constexpr bool valid_xcr0(std::uint64_t value, std::uint64_t allowed) {
     constexpr std::uint64_t x87 = 1, sse = 2, avx = 4, mpx = 3 << 3, avx512 = 7 << 5;
     if ((value & ~allowed) || !(value & x87)) return false;
@@ -109,19 +113,20 @@ struct CpuidFacts {
     bool spec_ctrl; // the guest's SPEC_CTRL is switched (HWV_SPEC_CTRL)
 };
 
-// The host's leaves less what hwv does not offer, KVM's paravirtual leaves, hwv's own. `count`: room in, entries out.
-// too_big: count says how many there are.
+// The host's leaves less what hwv does not offer, KVM's paravirtual leaves, hwv's own. `count`:
+// room in, entries out. too_big: count says how many there are.
 Status supported_cpuid(const CpuidFacts &facts, hwv_cpuid_entry *out, std::uint32_t &count);
 
-// Rewrites the topology of a sorted table for one package of `cores` one-thread cores, and fills in the APIC id.
+// Rewrites the topology of a sorted table for one package of `cores` one-thread cores, and fills in
+// the APIC id.
 void place_vcpu(hwv_cpuid_entry *entries, std::uint32_t count, std::uint32_t apic_id);
 
 // Paravirtual leaves (KVM's numbers).
 inline constexpr std::uint32_t kvm_signature_leaf = 0x4000'0000, kvm_features_leaf = 0x4000'0001,
                                kvm_timing_leaf = 0x4000'0010, hwv_signature_leaf = 0x4000'0100,
                                hwv_version_leaf = 0x4000'0101;
-// KVM_FEATURE_* that hwv implements: old and new clock MSRs, no I/O delay, steal time, PV EOI, kick (unhalt), IPI hypercall,
-// MSI with extended destination id, stable clock.
+// KVM_FEATURE_* that hwv implements: old and new clock MSRs, no I/O delay, steal time, PV EOI, kick
+// (unhalt), IPI hypercall, MSI with extended destination id, stable clock.
 inline constexpr std::uint32_t kvm_features =
     1u << 0 | 1u << 1 | 1u << 3 | 1u << 5 | 1u << 6 | 1u << 7 | 1u << 11 | 1u << 15 | 1u << 24;
 

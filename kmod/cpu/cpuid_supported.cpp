@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// cpuid_supported.cpp - the default table. Allow-lists: a bit that is not named here does not reach a guest.
+// cpuid_supported.cpp - the default table. Allow-lists: a bit that is not named here does not reach
+// a guest.
 #include "cpu/apic_timer.hpp"
 #include "cpu/cpuid.hpp"
 
@@ -22,14 +23,15 @@ struct Row {
     bool by_subleaf = false;
 };
 
-// Leaf 1 ECX less: DTES64, MONITOR, DS-CPL, VMX, SMX, EIST, TM2, CNXT, SDBG, xTPR, PDCM, DCA. EDX less: PSN, DS, ACPI, TM, PBE.
+// Leaf 1 ECX less: DTES64, MONITOR, DS-CPL, VMX, SMX, EIST, TM2, CNXT, SDBG, xTPR, PDCM, DCA. EDX
+// less: PSN, DS, ACPI, TM, PBE.
 constexpr std::uint32_t leaf1_ecx =
     bits(0, 1, 9, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 28, 29, 30);
 constexpr std::uint32_t leaf1_edx =
     bits(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 14, 15, 16, 17, 19, 23, 24, 25, 26, 27);
 constexpr std::uint32_t leaf1_ecx_forced = bits(21, 24, 31); // x2APIC, TSC deadline, hypervisor
-// Leaf 7 EBX less: SGX, RDT, MPX, PT. ECX less: PKU, WAITPKG, CET, LA57, TME, KL, BUS_LOCK, ENQCMD, PKS. EDX less: UINTR,
-// SRBDS_CTRL, hybrid, PCONFIG, LBR, IBT, AMX, CORE_CAPABILITIES.
+// Leaf 7 EBX less: SGX, RDT, MPX, PT. ECX less: PKU, WAITPKG, CET, LA57, TME, KL, BUS_LOCK, ENQCMD,
+// PKS. EDX less: UINTR, SRBDS_CTRL, hybrid, PCONFIG, LBR, IBT, AMX, CORE_CAPABILITIES.
 constexpr std::uint32_t leaf7_ebx = bits(0, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 16, 17, 18, 19, 20, 21,
                                          23, 24, 26, 27, 28, 29, 30, 31);
 constexpr std::uint32_t leaf7_ebx_forced = bits(1); // TSC_ADJUST
@@ -37,14 +39,17 @@ constexpr std::uint32_t leaf7_ecx = bits(0, 1, 2, 6, 8, 9, 10, 11, 12, 14, 22, 2
 constexpr std::uint32_t leaf7_edx = bits(2, 3, 4, 8, 10, 14, 16, 23, 26, 27, 28, 29, 31);
 constexpr std::uint32_t leaf7_edx_spec = bits(26, 27, 31);
 constexpr std::uint32_t leaf7_1_eax = bits(4, 5, 10, 11, 12, 23);
-// 0x80000001 ECX less: SVM, ExtApicSpace, OSVW, IBS, SKINIT, WDT, LWP, TCE, NodeId, performance counters, breakpoints, MWAITX.
+// 0x80000001 ECX less: SVM, ExtApicSpace, OSVW, IBS, SKINIT, WDT, LWP, TCE, NodeId, performance
+// counters, breakpoints, MWAITX.
 constexpr std::uint32_t ext1_ecx = bits(0, 4, 5, 6, 7, 8, 11, 16, 21, 22);
 constexpr std::uint32_t ext1_edx = bits(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 14, 15, 16, 17,
                                         20, 22, 23, 24, 25, 26, 27, 29, 30, 31);
-// 0x80000008 EBX: CLZERO, XSAVEERPTR, WBNOINVD, IBPB and what goes with SPEC_CTRL, SSB_NO, BTC_NO, IBPB_RET. Not RDPRU, INVLPGB.
+// 0x80000008 EBX: CLZERO, XSAVEERPTR, WBNOINVD, IBPB and what goes with SPEC_CTRL, SSB_NO, BTC_NO,
+// IBPB_RET. Not RDPRU, INVLPGB.
 constexpr std::uint32_t ext8_ebx = bits(0, 2, 9, 12, 14, 15, 16, 17, 18, 24, 26, 28, 29, 30);
 constexpr std::uint32_t ext8_ebx_spec = bits(14, 15, 16, 17, 18, 24, 28);
-// 0x80000021 EAX: no nested data breakpoints, LFENCE serializes, null selector clears base, SBPB, IBPB_BRTYPE, SRSO_NO
+// 0x80000021 EAX: no nested data breakpoints, LFENCE serializes, null selector clears base, SBPB,
+// IBPB_BRTYPE, SRSO_NO
 constexpr std::uint32_t ext21_eax = bits(0, 2, 6, 27, 28, 29);
 
 constexpr Row rows[] = {
@@ -193,8 +198,8 @@ class Builder {
         out_[zero_at].ebx = out_[zero_at].ecx = end;
     }
 
-    // TSC / crystal clock. Guests take the crystal for the APIC timer's clock, so it must be that; and they multiply in 32
-    // bits, so that a ratio that would overflow is left out.
+    // TSC / crystal clock. Guests take the crystal for the APIC timer's clock, so it must be that;
+    // and they multiply in 32 bits, so that a ratio that would overflow is left out.
     void timing() {
         if (!host_has(0x15) || !facts_.tsc_khz) return;
         std::uint32_t a = apic_timer_khz, b = facts_.tsc_khz;

@@ -29,12 +29,8 @@ constexpr std::uint32_t sharers(std::uint32_t cache_eax, std::uint32_t package) 
 void rewrite(hwv_cpuid_entry &e, const Place &place) {
     const std::uint32_t span = (1u << place.id_bits) - 1; // of ids
     switch (e.leaf) {
-    case 0x1:
-        e.edx = place.cores > 1 ? e.edx | htt : e.edx & ~htt;
-        break;
-    case 0x4:
-        e.eax = replace(replace(e.eax, 14, 12, sharers(e.eax, span)), 26, 6, span);
-        break;
+    case 0x1: e.edx = place.cores > 1 ? e.edx | htt : e.edx & ~htt; break;
+    case 0x4: e.eax = replace(replace(e.eax, 14, 12, sharers(e.eax, span)), 26, 6, span); break;
     case 0xb:
     case 0x1f:
         if (e.subleaf == 0) e.eax = 0, e.ebx = 1, e.ecx = 1 << 8;
@@ -47,30 +43,22 @@ void rewrite(hwv_cpuid_entry &e, const Place &place) {
     case 0x8000'0008:
         if (place.cmp_legacy) e.ecx = place.id_bits << 12 | (place.cores - 1);
         break;
-    case 0x8000'001d:
-        e.eax = replace(e.eax, 14, 12, sharers(e.eax, place.cores - 1));
-        break;
-    default:
-        break;
+    case 0x8000'001d: e.eax = replace(e.eax, 14, 12, sharers(e.eax, place.cores - 1)); break;
+    default: break;
     }
 }
 
 void identify(hwv_cpuid_entry &e, std::uint32_t apic_id) {
     switch (e.leaf) {
-    case 0x1:
-        e.ebx = replace(e.ebx, 24, 8, apic_id);
-        break;
+    case 0x1: e.ebx = replace(e.ebx, 24, 8, apic_id); break;
     case 0xb:
-    case 0x1f:
-        e.edx = apic_id;
-        break;
+    case 0x1f: e.edx = apic_id; break;
     case 0x8000'001e:
         e.eax = apic_id;
         e.ebx = apic_id & 0xff; // core id; one thread a core
         e.ecx = 0;              // one node
         break;
-    default:
-        break;
+    default: break;
     }
 }
 

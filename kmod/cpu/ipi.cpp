@@ -58,7 +58,8 @@ bool decode_icr(std::uint64_t icr, bool wide, InterruptMessage &out) {
     out.shorthand = static_cast<Shorthand>(low >> 18 & 3);
     out.vector = static_cast<std::uint8_t>(low);
     out.logical = low >> 11 & 1;
-    // IPIs are edge-triggered whatever the trigger bit says ("Interrupt Command Register (ICR)", trigger mode)
+    // IPIs are edge-triggered whatever the trigger bit says ("Interrupt Command Register (ICR)",
+    // trigger mode)
     out.level = false;
     return true;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// ipi.hpp - one interrupt message, from an ICR, an MSI or an irqfd, and its way to the local APICs of a VM.
-// Manual: Intel SDM vol. 3, "Advanced Programmable Interrupt Controller (APIC)": "Issuing Interprocessor Interrupts",
-// "Determining IPI Destination", "Message Signalled Interrupts".
+// ipi.hpp - one interrupt message, from an ICR, an MSI or an irqfd, and its way to the local APICs
+// of a VM. Manual: Intel SDM vol. 3, "Advanced Programmable Interrupt Controller (APIC)": "Issuing
+// Interprocessor Interrupts", "Determining IPI Destination", "Message Signalled Interrupts".
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -22,8 +22,9 @@ enum class DeliveryMode : std::uint8_t {
 
 enum class Shorthand : std::uint8_t { none, self, all, others };
 
-// A destination that means every local APIC, physical or logical. An 8-bit 0xff is widened to it when a message is made, so
-// that the width of the sender's destination field need not travel along.
+// A destination that means every local APIC, physical or logical. An 8-bit 0xff is widened to it
+// when a message is made, so that the width of the sender's destination field need not travel
+// along.
 inline constexpr std::uint32_t broadcast = 0xffff'ffff;
 
 struct InterruptMessage {
@@ -41,12 +42,13 @@ constexpr std::uint32_t widen_destination(std::uint8_t destination) {
     return destination == 0xff ? broadcast : destination;
 }
 
-// The MSI at `address` with `data`. Bits 11:5 of the address are bits 14:8 of the destination (KVM's extended destination id).
-// False: no interrupt message (address outside 0xfeexxxxx, reserved or start-up delivery mode).
+// The MSI at `address` with `data`. Bits 11:5 of the address are bits 14:8 of the destination
+// (KVM's extended destination id). False: no interrupt message (address outside 0xfeexxxxx,
+// reserved or start-up delivery mode).
 bool decode_msi(std::uint64_t address, std::uint32_t data, InterruptMessage &out);
 
-// ICR as one 64-bit value. `wide`: x2APIC form, the destination is the whole upper half. Level-triggered INIT de-assert
-// and reserved modes send nothing: false.
+// ICR as one 64-bit value. `wide`: x2APIC form, the destination is the whole upper half.
+// Level-triggered INIT de-assert and reserved modes send nothing: false.
 bool decode_icr(std::uint64_t icr, bool wide, InterruptMessage &out);
 
 // The logical id that an x2APIC has by its physical one.
@@ -69,7 +71,8 @@ bool matches(const InterruptMessage &message, const Address &address);
 //   Apic *apic(unsigned id)              nullptr: no vCPU with that id
 //   void notify(Apic &)                  wakes or kicks the vCPU: it has something new
 //   std::atomic<std::uint32_t> &turn()   where the next lowest-priority arbitration starts
-// and its Apic is LocalApic or looks like it: present(), address(), arbitrable(), accept(message) -> Acceptance.
+// and its Apic is LocalApic or looks like it: present(), address(), arbitrable(), accept(message)
+// -> Acceptance.
 enum class Acceptance : std::uint8_t {
     refused,   // not for this APIC in its state
     coalesced, // was pending already: nobody needs to be woken
@@ -90,20 +93,17 @@ unsigned hand_over(Bus &bus, unsigned id, const InterruptMessage &message) {
 template <typename Bus>
 bool meant(Bus &bus, unsigned id, const InterruptMessage &message, unsigned source) {
     switch (message.shorthand) {
-    case Shorthand::self:
-        return id == source;
-    case Shorthand::all:
-        return true;
-    case Shorthand::others:
-        return id != source;
-    case Shorthand::none:
-        break;
+    case Shorthand::self: return id == source;
+    case Shorthand::all: return true;
+    case Shorthand::others: return id != source;
+    case Shorthand::none: break;
     }
     auto *apic = bus.apic(id);
     return apic && apic->present() && matches(message, apic->address());
 }
 
-// Lowest priority: the task priorities of running vCPUs are in their CPUs, so that the turn decides, fairly.
+// Lowest priority: the task priorities of running vCPUs are in their CPUs, so that the turn
+// decides, fairly.
 template <typename Bus>
 unsigned arbitrate(Bus &bus, const InterruptMessage &message, unsigned source) {
     const unsigned size = bus.size();
@@ -122,7 +122,8 @@ unsigned arbitrate(Bus &bus, const InterruptMessage &message, unsigned source) {
 
 inline constexpr unsigned no_source = ~0u;
 
-// Delivers to all that are meant; `source` is the sender's id, or no_source for devices. Any context. Returns how many accepted.
+// Delivers to all that are meant; `source` is the sender's id, or no_source for devices. Any
+// context. Returns how many accepted.
 template <typename Bus>
 unsigned deliver(Bus &bus, const InterruptMessage &message, unsigned source = no_source) {
     if (message.mode == DeliveryMode::lowest_priority)

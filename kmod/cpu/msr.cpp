@@ -66,36 +66,23 @@ MsrResult MsrFile::read(std::uint32_t index, std::uint64_t &value, const MsrCont
 
 bool MsrFile::read_special(std::uint32_t index, std::uint64_t &value, MsrResult &result) const {
     switch (index) {
-    case msr::tsc:
-        value = native::tsc() + tsc_offset_;
-        return true;
+    case msr::tsc: value = native::tsc() + tsc_offset_; return true;
     case msr::tsc_adjust:
         value = tsc_adjust_;
         result = done_if(cpuid_.has(feature::tsc_adjust));
         return true;
-    case msr::apic_base:
-        value = apic_.base();
-        return true;
+    case msr::apic_base: value = apic_.base(); return true;
     case msr::tsc_deadline:
         value = apic_.deadline();
         result = done_if(cpuid_.has(feature::tsc_deadline));
         return true;
     case msr::kvm_wall_clock_old:
-    case msr::kvm_wall_clock:
-        value = pv_.wall_clock;
-        return true;
+    case msr::kvm_wall_clock: value = pv_.wall_clock; return true;
     case msr::kvm_system_time_old:
-    case msr::kvm_system_time:
-        value = pv_.system_time;
-        return true;
-    case msr::kvm_steal_time:
-        value = pv_.steal_time;
-        return true;
-    case msr::kvm_pv_eoi:
-        value = pv_.eoi;
-        return true;
-    default:
-        return false;
+    case msr::kvm_system_time: value = pv_.system_time; return true;
+    case msr::kvm_steal_time: value = pv_.steal_time; return true;
+    case msr::kvm_pv_eoi: value = pv_.eoi; return true;
+    default: return false;
     }
 }
 
@@ -103,14 +90,10 @@ bool MsrFile::read_special(std::uint32_t index, std::uint64_t &value, MsrResult 
 bool MsrFile::readable(std::uint32_t index) const {
     switch (index) {
     case msr::pred_cmd:
-    case msr::flush_cmd:
-        return false;
-    case msr::spec_ctrl:
-        return spec_ctrl_allowed();
-    case msr::tsc_aux:
-        return cpuid_.has(feature::rdtscp) || cpuid_.has(feature::rdpid);
-    default:
-        return true;
+    case msr::flush_cmd: return false;
+    case msr::spec_ctrl: return spec_ctrl_allowed();
+    case msr::tsc_aux: return cpuid_.has(feature::rdtscp) || cpuid_.has(feature::rdpid);
+    default: return true;
     }
 }
 
@@ -144,27 +127,20 @@ bool MsrFile::write_special(std::uint32_t index, std::uint64_t value, MsrResult 
         if (result == MsrResult::done) apic_.set_deadline(value);
         return true;
     case msr::tsc:
-    case msr::tsc_adjust:
-        result = write_tsc(index, value, context, effect);
-        return true;
-    case msr::apic_base:
-        result = done_if(apic_.set_base(value));
-        return true;
+    case msr::tsc_adjust: result = write_tsc(index, value, context, effect); return true;
+    case msr::apic_base: result = done_if(apic_.set_base(value)); return true;
     case msr::kvm_wall_clock_old:
     case msr::kvm_wall_clock:
     case msr::kvm_system_time_old:
     case msr::kvm_system_time:
     case msr::kvm_steal_time:
-    case msr::kvm_pv_eoi:
-        result = write_pv(index, value, effect);
-        return true;
-    default:
-        return false;
+    case msr::kvm_pv_eoi: result = write_pv(index, value, effect); return true;
+    default: return false;
     }
 }
 
-// "IA32_TSC_ADJUST MSR": a write of the TSC moves both, a write of the adjustment moves the TSC by the difference. Restoring
-// a guest's state sets each of them alone.
+// "IA32_TSC_ADJUST MSR": a write of the TSC moves both, a write of the adjustment moves the TSC by
+// the difference. Restoring a guest's state sets each of them alone.
 MsrResult MsrFile::write_tsc(std::uint32_t index, std::uint64_t value, const MsrContext &context,
                              MsrEffect &effect) {
     if (index == msr::tsc_adjust) {
@@ -214,24 +190,20 @@ MsrResult MsrFile::write_plain(unsigned row, std::uint64_t value, const MsrConte
         return MsrResult::done;
     }
     switch (rule.kind) {
-    case PlainKind::fixed:
-        return MsrResult::fault;
-    case PlainKind::same:
-        return done_if(value == plain_[row]);
+    case PlainKind::fixed: return MsrResult::fault;
+    case PlainKind::same: return done_if(value == plain_[row]);
     case PlainKind::strict:
         if (value & ~rule.mask) return MsrResult::fault;
         [[fallthrough]];
-    case PlainKind::stored:
-        plain_[row] = (value & rule.mask) | (plain_[row] & ~rule.mask);
-        break;
+    case PlainKind::stored: plain_[row] = (value & rule.mask) | (plain_[row] & ~rule.mask); break;
     case PlainKind::sink:
-    case PlainKind::write_only:
-        break;
+    case PlainKind::write_only: break;
     }
     return MsrResult::done;
 }
 
-// Banks never hold an error of their own. STATUS can be cleared; other values need the makers' back door.
+// Banks never hold an error of their own. STATUS can be cleared; other values need the makers' back
+// door.
 MsrResult MsrFile::write_bank(std::uint32_t number, std::uint64_t value,
                               const MsrContext &context) {
     const bool control = number % mc_fields == 0;
@@ -245,15 +217,11 @@ std::uint64_t *MsrFile::mtrr(std::uint32_t index) {
     if (in(index, msr::mtrr_variable, variable_mtrrs * 2))
         return &mtrr_variable_[index - msr::mtrr_variable];
     switch (index) {
-    case msr::mtrr_default:
-        return &mtrr_default_;
-    case 0x250:
-        return &mtrr_fixed_[0]; // 64 KiB each
+    case msr::mtrr_default: return &mtrr_default_;
+    case 0x250: return &mtrr_fixed_[0]; // 64 KiB each
     case 0x258:
-    case 0x259:
-        return &mtrr_fixed_[index - 0x257]; // 16 KiB
-    default:
-        return in(index, 0x268, 8) ? &mtrr_fixed_[index - 0x265] : nullptr; // 4 KiB
+    case 0x259: return &mtrr_fixed_[index - 0x257];                              // 16 KiB
+    default: return in(index, 0x268, 8) ? &mtrr_fixed_[index - 0x265] : nullptr; // 4 KiB
     }
 }
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// msr.hpp - the MSRs whose meaning does not depend on who made the CPU, and the rules for those that the backend switches.
-// Manuals: Intel SDM vol. 4, "Model-Specific Registers (MSRs)"; APM vol. 2, "Model-Specific Registers (MSRs)"; Linux,
-// Documentation/virt/kvm/x86/msr.rst for the paravirtual ones.
+// msr.hpp - the MSRs whose meaning does not depend on who made the CPU, and the rules for those
+// that the backend switches. Manuals: Intel SDM vol. 4, "Model-Specific Registers (MSRs)"; APM vol.
+// 2, "Model-Specific Registers (MSRs)"; Linux, Documentation/virt/kvm/x86/msr.rst for the
+// paravirtual ones.
 #pragma once
 #include <cstdint>
 #include "cpu/apic.hpp"

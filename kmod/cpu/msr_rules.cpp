@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// msr_rules.cpp - which values a guest may write: memory types, EFER, addresses, speculation controls.
+// msr_rules.cpp - which values a guest may write: memory types, EFER, addresses, speculation
+// controls.
 #include "core/guest_state.hpp"
 #include "cpu/msr.hpp"
 
@@ -58,35 +59,27 @@ std::uint64_t MsrFile::pred_cmd_allowed() const { return allowed(cpuid_, pred_cm
 bool MsrFile::check_backend(std::uint32_t index, std::uint64_t &value,
                             const MsrContext &context) const {
     switch (index) {
-    case msr::efer:
-        return valid_efer(value, context);
-    case msr::pat:
-        return valid_pat(value);
+    case msr::efer: return valid_efer(value, context);
+    case msr::pat: return valid_pat(value);
     case msr::fs_base:
     case msr::gs_base:
     case msr::kernel_gs_base:
     case msr::lstar:
     case msr::cstar:
     case msr::sysenter_esp:
-    case msr::sysenter_eip:
-        return canonical(value);
-    case msr::sfmask:
-        return !(value >> 32);
-    case msr::tsc_aux:
-        return !(value >> 32) && (context.host || readable(index));
-    case msr::spec_ctrl:
-        return spec_ctrl_allowed() && !(value & ~spec_ctrl_allowed());
-    case msr::pred_cmd:
-        return pred_cmd_allowed() && !(value & ~pred_cmd_allowed());
-    case msr::flush_cmd:
-        return cpuid_.has(feature::flush_l1d) && !(value & ~1ull);
-    default:
-        return true;
+    case msr::sysenter_eip: return canonical(value);
+    case msr::sfmask: return !(value >> 32);
+    case msr::tsc_aux: return !(value >> 32) && (context.host || readable(index));
+    case msr::spec_ctrl: return spec_ctrl_allowed() && !(value & ~spec_ctrl_allowed());
+    case msr::pred_cmd: return pred_cmd_allowed() && !(value & ~pred_cmd_allowed());
+    case msr::flush_cmd: return cpuid_.has(feature::flush_l1d) && !(value & ~1ull);
+    default: return true;
     }
 }
 
-// "IA32_EFER": LME cannot change while paging is on; LMA follows from LME and CR0.PG, so that what is written there does not
-// count. Restoring a guest's state may come in any order, and is for the caller to get right.
+// "IA32_EFER": LME cannot change while paging is on; LMA follows from LME and CR0.PG, so that what
+// is written there does not count. Restoring a guest's state may come in any order, and is for the
+// caller to get right.
 bool MsrFile::valid_efer(std::uint64_t &value, const MsrContext &context) const {
     std::uint64_t bits = efer::lma;
     if (cpuid_.has(feature::syscall)) bits |= efer::sce;

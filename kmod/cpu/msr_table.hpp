@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// msr_table.hpp - MSRs that guests look at and that hold a plain value: firmware's settings, chipset registers, workarounds
-// for errata that a guest has no business with. Each is here because some unmodified system reads or writes it unasked.
+// msr_table.hpp - MSRs that guests look at and that hold a plain value: firmware's settings,
+// chipset registers, workarounds for errata that a guest has no business with. Each is here because
+// some unmodified system reads or writes it unasked.
 #pragma once
 #include <cstdint>
 
@@ -93,7 +94,8 @@ inline constexpr PlainMsr plain_msrs[] = {
 };
 inline constexpr unsigned plain_count = sizeof(plain_msrs) / sizeof(plain_msrs[0]);
 
-// Not here: LS_CFG (0xc0011020). A guest that can read it believes that it can turn speculative store bypass off with it.
+// Not here: LS_CFG (0xc0011020). A guest that can read it believes that it can turn speculative
+// store bypass off with it.
 
 constexpr bool plain_ascending() {
     for (unsigned i = 1; i < plain_count; ++i)

@@ -4,7 +4,8 @@
 
 namespace hwv::cpu {
 
-// ns = ticks * 10^6 / khz becomes (ticks << shift) * mul / 2^32; the smallest shift whose mul fits keeps the most digits.
+// ns = ticks * 10^6 / khz becomes (ticks << shift) * mul / 2^32; the smallest shift whose mul fits
+// keeps the most digits.
 PvScale pv_scale(std::uint32_t tsc_khz) {
     if (!tsc_khz) return {};
     constexpr std::uint64_t million = 1'000'000;

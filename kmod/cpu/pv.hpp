@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// pv.hpp - the paravirtual records that a guest asks for: clock, wall clock, steal time, end of interrupt.
-// Source: Linux, Documentation/virt/kvm/x86/msr.rst and Documentation/virt/kvm/x86/timekeeping.rst; layouts in
-// <asm/pvclock-abi.h> and <asm/kvm_para.h>.
+// pv.hpp - the paravirtual records that a guest asks for: clock, wall clock, steal time, end of
+// interrupt. Source: Linux, Documentation/virt/kvm/x86/msr.rst and
+// Documentation/virt/kvm/x86/timekeeping.rst; layouts in <asm/pvclock-abi.h> and <asm/kvm_para.h>.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -58,7 +58,8 @@ struct PvScale {
 PvScale pv_scale(std::uint32_t tsc_khz);
 std::uint64_t pv_ticks_to_ns(const PvScale &scale, std::uint64_t ticks);
 
-// A reading of the guest's TSC and of its time that belong together. The same pair serves all vCPUs, else the clock is not stable.
+// A reading of the guest's TSC and of its time that belong together. The same pair serves all
+// vCPUs, else the clock is not stable.
 struct PvMoment {
     std::uint64_t guest_tsc;
     std::uint64_t ns;
@@ -70,8 +71,8 @@ PvWallClock pv_wall_clock(std::uint64_t wall_ns_now, std::uint64_t guest_ns_now)
 
 inline constexpr std::uint64_t pv_enabled = 1;
 
-// A record is written in three steps, so that the guest notices a torn reading: version odd, body, version even.
-// Writer: bool (gpa, const void *, bytes). False as soon as a write fails.
+// A record is written in three steps, so that the guest notices a torn reading: version odd, body,
+// version even. Writer: bool (gpa, const void *, bytes). False as soon as a write fails.
 template <typename Record, typename Writer>
 bool pv_publish(std::uint64_t gpa, Record &record, std::uint32_t last_version, Writer &&write) {
     const std::uint64_t version_at = gpa + offsetof(Record, version);
@@ -82,13 +83,15 @@ bool pv_publish(std::uint64_t gpa, Record &record, std::uint32_t last_version, W
     return write(version_at, &record.version, sizeof(record.version));
 }
 
-// PV EOI. Before an entry that leaves an interrupt in service the host sets the guest's byte; the guest clears it instead of
-// writing EOI, where the host lets it (nothing else waits, edge-triggered). After the exit the host looks whether it did.
+// PV EOI. Before an entry that leaves an interrupt in service the host sets the guest's byte; the
+// guest clears it instead of writing EOI, where the host lets it (nothing else waits,
+// edge-triggered). After the exit the host looks whether it did.
 class PvEoi {
   public:
     bool armed() const { return armed_; }
 
-    // Before the entry; `may_skip`: the one interrupt in service is edge-triggered and nothing else is requested.
+    // Before the entry; `may_skip`: the one interrupt in service is edge-triggered and nothing else
+    // is requested.
     template <typename Writer>
     void before_entry(std::uint64_t msr, bool may_skip, Writer &&write) {
         if (armed_ || !may_skip || !(msr & pv_enabled)) return;
@@ -96,7 +99,8 @@ class PvEoi {
         armed_ = write(msr & ~3ull, &set, sizeof(set));
     }
 
-    // After the exit, or as soon as something else comes to wait. True: the guest ended the interrupt: do its EOI.
+    // After the exit, or as soon as something else comes to wait. True: the guest ended the
+    // interrupt: do its EOI.
     template <typename Reader, typename Writer>
     bool after_exit(std::uint64_t msr, Reader &&read, Writer &&write) {
         if (!armed_) return false;

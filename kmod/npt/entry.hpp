@@ -43,7 +43,8 @@ inline constexpr Perms perms_all{true, true, true};
 inline constexpr Perms perms_no_write{true, false, true};
 
 // One mapping: `gfn` and `pfn` are frame numbers of 4 KiB, both aligned to the level. On a format
-// without accessed and dirty bits every present leaf counts as accessed, every writable one as dirty.
+// without accessed and dirty bits every present leaf counts as accessed, every writable one as
+// dirty.
 struct Leaf {
     std::uint64_t gfn = 0;
     std::uint64_t pfn = 0;

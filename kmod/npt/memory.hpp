@@ -14,8 +14,8 @@ struct TablePage {
     std::uint64_t pa = 0;
 };
 
-// Access to table pages. The hardware reads entries and sets bits in them at any time, so that every
-// access is one atomic operation on 64 bits; `at` finds the page at a host-physical address.
+// Access to table pages. The hardware reads entries and sets bits in them at any time, so that
+// every access is one atomic operation on 64 bits; `at` finds the page at a host-physical address.
 template <typename M>
 concept Memory = std::copy_constructible<M> &&
     requires(const M m, std::uint64_t *entry, std::uint64_t value, std::uint64_t &expected) {
@@ -47,8 +47,8 @@ struct AtomicAccess {
     }
 };
 
-// Where new table pages come from: zeroed pages, taken under the VM's lock, so from a cache that was
-// filled before (Table::max_pages_per_map of them suffice for one map).
+// Where new table pages come from: zeroed pages, taken under the VM's lock, so from a cache that
+// was filled before (Table::max_pages_per_map of them suffice for one map).
 template <typename S>
 concept PageSource = requires(S &s) {
     { s.take() } -> std::same_as<std::optional<TablePage>>;
@@ -95,8 +95,8 @@ class PageList {
     std::uint64_t size_ = 0;
 };
 
-// What a series of changes leaves to do, after the lock or under it: flush the guest's translations on
-// every CPU if asked to, and only then give the freed pages back.
+// What a series of changes leaves to do, after the lock or under it: flush the guest's translations
+// on every CPU if asked to, and only then give the freed pages back.
 template <Memory M>
 struct Gather {
     explicit Gather(M memory = {}) : freed(memory) {}

@@ -68,8 +68,8 @@ class MemorySlots {
     const MemorySlot *begin() const { return slots_.data(); } // in order of gpa
     const MemorySlot *end() const { return slots_.data() + count_; }
 
-    // Calls visit(slot, GfnRange) for each slot that the addresses [first, end) reach into. One page
-    // of the caller may back several slots.
+    // Calls visit(slot, GfnRange) for each slot that the addresses [first, end) reach into. One
+    // page of the caller may back several slots.
     template <typename Visit>
     void each_by_hva(std::uint64_t first, std::uint64_t last_end, Visit visit) const {
         for (const MemorySlot &slot : *this) {

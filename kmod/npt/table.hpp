@@ -62,20 +62,22 @@ class Table {
     std::uint64_t gfn_end() const { return pages(depth_) << index_bits; }
 
     // Afterwards these frames are mapped as asked. What was there and mapped otherwise goes to the
-    // visitor; a larger leaf that says the same of them stays, another is split; a table under the leaf
-    // is collapsed. An entry that only changes its permissions keeps its accessed and dirty bits.
+    // visitor; a larger leaf that says the same of them stays, another is split; a table under the
+    // leaf is collapsed. An entry that only changes its permissions keeps its accessed and dirty
+    // bits.
     template <PageSource S, LeafVisitor V>
     MapResult map(const Leaf &leaf, S &source, Gather<M> &gather, V &&removed);
 
-    // Never fails: a large leaf that sticks out of the range is split, or removed whole if the source
-    // is dry, and comes back by demand.
+    // Never fails: a large leaf that sticks out of the range is split, or removed whole if the
+    // source is dry, and comes back by demand.
     template <PageSource S, LeafVisitor V>
     void unmap(GfnRange range, S &source, Gather<M> &gather, V &&removed,
                Empty empty = Empty::keep);
 
-    // Takes away all permissions not in `keep`; a leaf whose rest the format cannot express is removed.
-    // Leaves above `split_to` are split while the source lasts; a large leaf that is not split is
-    // restricted as a whole, and the next map of a smaller leaf splits it. True if anything changed.
+    // Takes away all permissions not in `keep`; a leaf whose rest the format cannot express is
+    // removed. Leaves above `split_to` are split while the source lasts; a large leaf that is not
+    // split is restricted as a whole, and the next map of a smaller leaf splits it. True if
+    // anything changed.
     template <PageSource S, LeafVisitor V>
     bool protect(GfnRange range, Perms keep, Level split_to, S &source, Gather<M> &gather,
                  V &&removed);
@@ -87,17 +89,17 @@ class Table {
 
     bool test_young(GfnRange range) const;
 
-    // Clears accessed bits; true if one was set. In a format without them the leaves are removed, and
-    // the next access shows itself by a fault. A flush is asked for only then: a bit that a CPU does not
-    // set again, because it holds the translation, only ages too fast.
+    // Clears accessed bits; true if one was set. In a format without them the leaves are removed,
+    // and the next access shows itself by a fault. A flush is asked for only then: a bit that a CPU
+    // does not set again, because it holds the translation, only ages too fast.
     template <LeafVisitor V>
     bool clear_young(GfnRange range, Gather<M> &gather, V &&removed);
 
-    // Sets bit gfn - range.first for every page written since the last call, and starts anew. A large
-    // leaf counts as written whole, and stays so while only a part of it is asked for. By write
-    // protection, written is what is writable: map without write permission until a write comes. That
-    // a leaf is dirty for the host, Leaf::dirty, outlasts this. False: the bitmap is too small, nothing
-    // was done.
+    // Sets bit gfn - range.first for every page written since the last call, and starts anew. A
+    // large leaf counts as written whole, and stays so while only a part of it is asked for. By
+    // write protection, written is what is writable: map without write permission until a write
+    // comes. That a leaf is dirty for the host, Leaf::dirty, outlasts this. False: the bitmap is
+    // too small, nothing was done.
     bool harvest_dirty(GfnRange range, std::span<std::uint64_t> bitmap, DirtyBy by,
                        Gather<M> &gather);
 

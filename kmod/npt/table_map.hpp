@@ -47,8 +47,9 @@ bool Table<F, M>::init(S &source) {
     return page.has_value();
 }
 
-// Replaces a large leaf by a table of leaves that say the same. The accessed and dirty bits go to each
-// of them; if the hardware sets one meanwhile, the compare-exchange fails and the table is refilled.
+// Replaces a large leaf by a table of leaves that say the same. The accessed and dirty bits go to
+// each of them; if the hardware sets one meanwhile, the compare-exchange fails and the table is
+// refilled.
 template <Format F, Memory M>
 template <PageSource S>
 bool Table<F, M>::split(const Slot &slot, S &source, Gather<M> &gather) {
@@ -102,8 +103,8 @@ MapResult Table<F, M>::map(const Leaf &leaf, S &source, Gather<M> &gather, V &&r
     }
 }
 
-// Same frame, other permissions. Fewer need a flush; more do not, because a CPU that still holds the
-// old translation faults once more and drops it.
+// Same frame, other permissions. Fewer need a flush; more do not, because a CPU that still holds
+// the old translation faults once more and drops it.
 template <Format F, Memory M>
 MapResult Table<F, M>::repermit(const Slot &slot, Perms perms, Gather<M> &gather) {
     const std::uint64_t old =
@@ -125,8 +126,8 @@ MapResult Table<F, M>::install(const Slot &slot, const Leaf &leaf, Gather<M> &ga
     return MapResult::mapped;
 }
 
-// Accounts for a present entry that was just taken out of its place: a leaf, or a table with all that
-// is in it.
+// Accounts for a present entry that was just taken out of its place: a leaf, or a table with all
+// that is in it.
 template <Format F, Memory M>
 template <LeafVisitor V>
 void Table<F, M>::drop(const Slot &slot, std::uint64_t old, Gather<M> &gather, V &removed) {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// The guest's own page tables, walked as the processor does: 32-bit, PAE, 4-level and 5-level paging
-// (AMD APM volume 2, "Page Translation and Protection"; Intel SDM volume 3, "Paging").
+// The guest's own page tables, walked as the processor does: 32-bit, PAE, 4-level and 5-level
+// paging (AMD APM volume 2, "Page Translation and Protection"; Intel SDM volume 3, "Paging").
 //
 // Guest memory changes under the walk. Each entry is read once and judged by that value alone; an
-// entry that changed before its accessed or dirty bit was set starts the walk anew, a bounded number
-// of times.
+// entry that changed before its accessed or dirty bit was set starts the walk anew, a bounded
+// number of times.
 #pragma once
 
 #include "npt/entry.hpp"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// The rules of the guest's paging modes, each a pure function (AMD APM volume 2, "Page Translation and
-// Protection" and "Page-Protection Checks"; Intel SDM volume 3, "Determination of Access Rights",
-// "Page-Fault Exceptions", "Protection Keys").
+// The rules of the guest's paging modes, each a pure function (AMD APM volume 2, "Page Translation
+// and Protection" and "Page-Protection Checks"; Intel SDM volume 3, "Determination of Access
+// Rights", "Page-Fault Exceptions", "Protection Keys").
 #pragma once
 
 #include "npt/entry.hpp"

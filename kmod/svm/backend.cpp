@@ -102,7 +102,8 @@ void Backend::load(const LoadContext &context) {
     if (context.other_vm && (hwv_host_facts()->speculation & HWV_SPEC_IBPB))
         arch::wrmsr(msr::pred_cmd, pred_cmd::ibpb);
     if (!Cpus::capabilities().tsc_aux) return;
-    // KVM may have left its guest's value here until it returns to its user: what is restored is what was found.
+    // KVM may have left its guest's value here until it returns to its user: what is restored is
+    // what was found.
     host_tsc_aux_ = arch::rdmsr(msr::tsc_aux);
     if (tsc_aux_ != host_tsc_aux_) arch::wrmsr(msr::tsc_aux, tsc_aux_);
 }
@@ -145,7 +146,8 @@ const std::uint8_t *Backend::instruction_bytes(const RawExit &raw) const {
 
 // ---- control registers -------------------------------------------------------------------------
 
-// CD and NW would make the guest run without caches: it only sees them, which takes an exit for each read.
+// CD and NW would make the guest run without caches: it only sees them, which takes an exit for
+// each read.
 void Backend::set_cr0(std::uint64_t v) {
     cr0_ = v | cr0::et;
     vmcb_->save.cr0 = cr0_ & ~(cr0::cd | cr0::nw);
@@ -153,7 +155,8 @@ void Backend::set_cr0(std::uint64_t v) {
     touch(clean::cr);
 }
 
-// A machine check with CR4.MCE clear shuts the CPU down, so it is always set, and the guest that has it clear reads by exit.
+// A machine check with CR4.MCE clear shuts the CPU down, so it is always set, and the guest that
+// has it clear reads by exit.
 void Backend::set_cr4(std::uint64_t v) {
     cr4_ = v;
     vmcb_->save.cr4 = v | cr4::mce;
@@ -242,30 +245,18 @@ void Backend::intercept_debug() {
 std::uint64_t *Backend::switched_msr(std::uint32_t index) const {
     SaveArea &s = vmcb_->save;
     switch (index) {
-    case msr::sysenter_cs:
-        return &s.sysenter_cs;
-    case msr::sysenter_esp:
-        return &s.sysenter_esp;
-    case msr::sysenter_eip:
-        return &s.sysenter_eip;
-    case msr::star:
-        return &s.star;
-    case msr::lstar:
-        return &s.lstar;
-    case msr::cstar:
-        return &s.cstar;
-    case msr::sfmask:
-        return &s.sfmask;
-    case msr::fs_base:
-        return &s.fs.base;
-    case msr::gs_base:
-        return &s.gs.base;
-    case msr::kernel_gs_base:
-        return &s.kernel_gs_base;
-    case msr::pat:
-        return &s.g_pat;
-    default:
-        return nullptr;
+    case msr::sysenter_cs: return &s.sysenter_cs;
+    case msr::sysenter_esp: return &s.sysenter_esp;
+    case msr::sysenter_eip: return &s.sysenter_eip;
+    case msr::star: return &s.star;
+    case msr::lstar: return &s.lstar;
+    case msr::cstar: return &s.cstar;
+    case msr::sfmask: return &s.sfmask;
+    case msr::fs_base: return &s.fs.base;
+    case msr::gs_base: return &s.gs.base;
+    case msr::kernel_gs_base: return &s.kernel_gs_base;
+    case msr::pat: return &s.g_pat;
+    default: return nullptr;
     }
 }
 
@@ -296,7 +287,8 @@ bool Backend::set_msr(std::uint32_t index, std::uint64_t v) {
 
 // ---- events ------------------------------------------------------------------------------------
 
-// APM "Event Injection". A software interrupt of length 0 needs nothing: RIP is at its instruction, which runs again.
+// APM "Event Injection". A software interrupt of length 0 needs nothing: RIP is at its instruction,
+// which runs again.
 void Backend::inject(const Event &e) {
     event_ = e;
     const bool again = e.type == HWV_EVENT_SOFTWARE && !e.length;
@@ -304,8 +296,9 @@ void Backend::inject(const Event &e) {
     set_work(work_inject, (e.type == HWV_EVENT_SOFTWARE && !again) || e.type == HWV_EVENT_NMI);
 }
 
-// APM "Virtual Interrupts": a virtual interrupt that is never taken, because its intercept comes first. One that the TPR holds
-// back is watched for by the guest's writes of CR8: not every implementation compares the priorities alike.
+// APM "Virtual Interrupts": a virtual interrupt that is never taken, because its intercept comes
+// first. One that the TPR holds back is watched for by the guest's writes of CR8: not every
+// implementation compares the priorities alike.
 void Backend::want_interrupt_window(bool on, std::uint8_t priority) {
     const bool held = on && priority <= tpr();
     set_intercept(ExitCode::cr_write + 8, held);

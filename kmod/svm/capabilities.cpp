@@ -22,7 +22,8 @@ hwv_unusable unusable(bool svm, const arch::CpuidLeaf &features,
     if (arch::rdmsr_safe(msr::vm_cr).value_or(vm_cr::svmdis) & vm_cr::svmdis)
         return HWV_UNUSABLE_LOCKED;
     if (!bit(features.edx, 0)) return HWV_UNUSABLE_NO_NESTED_PAGING;
-    // With SEV-SNP active in the host every page has an owner in the reverse map, which hwv does not keep.
+    // With SEV-SNP active in the host every page has an owner in the reverse map, which hwv does
+    // not keep.
     if (bit(encryption.eax, 4) && (arch::rdmsr_safe(msr::syscfg).value_or(0) & syscfg::snp_enable))
         return HWV_UNUSABLE_CONFIDENTIAL;
     return HWV_USABLE;
@@ -30,7 +31,8 @@ hwv_unusable unusable(bool svm, const arch::CpuidLeaf &features,
 
 } // namespace
 
-// APM vol. 3, "Function 8000_000Ah: SVM Features", "Function 8000_001Fh: Encrypted Memory Capabilities".
+// APM vol. 3, "Function 8000_000Ah: SVM Features", "Function 8000_001Fh: Encrypted Memory
+// Capabilities".
 Capabilities read_capabilities() {
     const bool svm = bit(leaf(0x8000'0001).ecx, 2);
     const arch::CpuidLeaf f = svm ? leaf(0x8000'000a) : arch::CpuidLeaf{};

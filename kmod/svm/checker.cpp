@@ -6,7 +6,8 @@ namespace hwv::svm {
 
 namespace {
 
-// Bits that no CPU has defined. What this CPU lacks is the core's business: it knows the guest's CPUID.
+// Bits that no CPU has defined. What this CPU lacks is the core's business: it knows the guest's
+// CPUID.
 constexpr std::uint64_t cr4_defined =
     0xff'0fff | cr4::la57 | cr4::umip | cr4::pke | cr4::cet | 1ull << 24;
 constexpr std::uint64_t efer_defined = efer::sce | efer::lme | efer::lma | efer::nxe | efer::svme |

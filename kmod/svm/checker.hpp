@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// checker.hpp - would VMRUN refuse this VMCB, and does it keep the host safe? Pure. Run before an entry whose control state
-// changed (before every entry in debug builds), so that a refused guest keeps its state and the rule has a name.
+// checker.hpp - would VMRUN refuse this VMCB, and does it keep the host safe? Pure. Run before an
+// entry whose control state changed (before every entry in debug builds), so that a refused guest
+// keeps its state and the rule has a name.
 #pragma once
 #include <initializer_list>
 #include "svm/vmcb.hpp"
@@ -43,7 +44,8 @@ constexpr Intercepts required_intercepts() {
     // SVM's own instructions take host-physical addresses
     for (ExitCode code : {vmrun, vmmcall, vmload, vmsave, stgi, clgi, skinit, invlpga})
         i.set(code);
-    // a guest that loops in delivering #DB or #AC never lets go of the CPU; a machine check is the host's
+    // a guest that loops in delivering #DB or #AC never lets go of the CPU; a machine check is the
+    // host's
     for (unsigned v : {1u, 17u, 18u})
         i.set(exception + v);
     // events of the host

@@ -27,7 +27,8 @@ void Cpu::release() {
     save_area_ = host_state_ = {};
 }
 
-// APM "Enabling SVM". EFER.SVME is the one sign of ownership that hypervisors share: set means taken.
+// APM "Enabling SVM". EFER.SVME is the one sign of ownership that hypervisors share: set means
+// taken.
 Status Cpu::enable(const Capabilities &c) {
     if (enabled_) return {};
     if (!save_area_.va || !host_state_.va) return Error::no_memory;
@@ -44,7 +45,8 @@ Status Cpu::enable(const Capabilities &c) {
     return {};
 }
 
-// With the global interrupt flag clear neither NMI nor INIT would reach this CPU any more, and clearing SVME takes STGI away.
+// With the global interrupt flag clear neither NMI nor INIT would reach this CPU any more, and
+// clearing SVME takes STGI away.
 void Cpu::disable() {
     if (!enabled_) return;
     enabled_ = false;

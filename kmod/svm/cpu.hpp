@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// cpu.hpp - one physical CPU in hwv's service: SVM on and off, the pages that VMRUN and VMLOAD need, its address space
-// identifiers (ASIDs).
+// cpu.hpp - one physical CPU in hwv's service: SVM on and off, the pages that VMRUN and VMLOAD
+// need, its address space identifiers (ASIDs).
 #pragma once
 #include <cstdint>
 #include "core/result.hpp"
@@ -30,8 +30,9 @@ class Cpu {
 
     // False: the vCPU needs a new ASID before it may enter.
     bool owns(const Asid &asid) const { return asid.generation == generation_; }
-    // A number that nothing in this CPU's TLB carries, once the first entry did what is returned. Preemption off.
-    // Where KVM shares the CPU it hands out the same numbers: there every load would have to return flush_all.
+    // A number that nothing in this CPU's TLB carries, once the first entry did what is returned.
+    // Preemption off. Where KVM shares the CPU it hands out the same numbers: there every load
+    // would have to return flush_all.
     TlbControl assign(Asid &asid);
 
     std::uint64_t host_state_pa() const { return phys_to_hw(host_state_.pa); }
@@ -46,7 +47,8 @@ class Cpu {
     bool enabled_ = false;
 };
 
-// Process context, at module load and exit: reads the CPU, makes what all CPUs share. Succeeds where SVM is unusable.
+// Process context, at module load and exit: reads the CPU, makes what all CPUs share. Succeeds
+// where SVM is unusable.
 Status start();
 void stop();
 

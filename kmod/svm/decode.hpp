@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// decode.hpp - RawExit -> Exit, pure. From here on nobody knows that the CPU is AMD's. AMD APM vol. 2, appendix "SVM
-// Intercept Exit Codes", and the sections of the single intercepts in "Secure Virtual Machine".
+// decode.hpp - RawExit -> Exit, pure. From here on nobody knows that the CPU is AMD's. AMD APM vol.
+// 2, appendix "SVM Intercept Exit Codes", and the sections of the single intercepts in "Secure
+// Virtual Machine".
 #pragma once
 #include <array>
 #include "core/exit.hpp"
@@ -27,17 +28,10 @@ constexpr Event to_event(std::uint64_t word) {
     if (!(word & event::valid)) return {}; // the other bits may be left from before
     Event e{HWV_EVENT_INTERRUPT, static_cast<std::uint8_t>(word & event::vector)};
     switch ((word & event::type) >> event::type_shift) {
-    case event::interrupt:
-        return e;
-    case event::nmi:
-        e.type = HWV_EVENT_NMI;
-        return e;
-    case event::software:
-        e.type = HWV_EVENT_SOFTWARE;
-        return e;
-    default:
-        e.type = HWV_EVENT_EXCEPTION;
-        break;
+    case event::interrupt: return e;
+    case event::nmi: e.type = HWV_EVENT_NMI; return e;
+    case event::software: e.type = HWV_EVENT_SOFTWARE; return e;
+    default: e.type = HWV_EVENT_EXCEPTION; break;
     }
     e.has_error_code = word & event::has_error_code;
     e.error_code = e.has_error_code ? word >> event::error_code_shift : 0;
@@ -162,8 +156,8 @@ constexpr std::uint8_t length(std::uint64_t rip, std::uint64_t next) {
     return next && bytes <= 15 ? bytes : 0;
 }
 
-// What was being delivered. A software interrupt is delivered again by executing its instruction again: RIP is still there,
-// length 0 says so. INT3 and INTO are reported as exceptions.
+// What was being delivered. A software interrupt is delivered again by executing its instruction
+// again: RIP is still there, length 0 says so. INT3 and INTO are reported as exceptions.
 constexpr Event delivering(const RawExit &raw) {
     Event e = to_event(raw.int_info);
     if (raw.own_event)
@@ -207,20 +201,13 @@ constexpr Exit decode(const RawExit &raw) {
         break;
     case HWV_EXIT_CR_READ:
     case HWV_EXIT_CR_WRITE:
-    case HWV_EXIT_DR_ACCESS:
-        exit.reg = detail::decode_register(raw, code);
-        break;
+    case HWV_EXIT_DR_ACCESS: exit.reg = detail::decode_register(raw, code); break;
     case HWV_EXIT_EXCEPTION:
         exit.exception = detail::decode_exception(raw, number(code) & 31);
         break;
-    case HWV_EXIT_TASK_SWITCH:
-        exit.task = detail::decode_task_switch(raw);
-        break;
-    case HWV_EXIT_INVLPG:
-        exit.linear = raw.decode_assists ? raw.info1 : 0;
-        break;
-    default:
-        break;
+    case HWV_EXIT_TASK_SWITCH: exit.task = detail::decode_task_switch(raw); break;
+    case HWV_EXIT_INVLPG: exit.linear = raw.decode_assists ? raw.info1 : 0; break;
+    default: break;
     }
     return exit;
 }

@@ -75,9 +75,9 @@ enum class ExitCode : std::uint32_t {
     avic_incomplete_ipi,
     avic_noaccel,
     vmgexit,
-    not_entered =
-        0xf000'0000, // of the codes reserved to the host's software: an SVM instruction of the world switch faulted
-    invalid = 0xffff'ffff, // -1 in all 64 bits; not every implementation writes the upper half
+    not_entered = 0xf000'0000, // of the codes reserved to the host's software: an SVM instruction
+                               // of the world switch faulted
+    invalid = 0xffff'ffff,     // -1 in all 64 bits; not every implementation writes the upper half
 };
 // clang-format on
 

@@ -12,9 +12,10 @@ void fill_ones(const hwv_host_page &page, std::uint32_t order) {
         words[i] = ~0ull;
 }
 
-// In the VMCB, and moved by VMLOAD and VMSAVE. Not EFER (the guest must not clear SVME), not the TSC (the host's), not
-// DEBUGCTL (switched only with LBR virtualization), not PAT: with nested paging it is the guest's G_PAT, but not every
-// implementation (QEMU's) keeps the host's apart, and it is rarely touched.
+// In the VMCB, and moved by VMLOAD and VMSAVE. Not EFER (the guest must not clear SVME), not the
+// TSC (the host's), not DEBUGCTL (switched only with LBR virtualization), not PAT: with nested
+// paging it is the guest's G_PAT, but not every implementation (QEMU's) keeps the host's apart, and
+// it is rarely touched.
 constexpr std::uint32_t switched[] = {
     msr::sysenter_cs, msr::sysenter_esp, msr::sysenter_eip, msr::star,    msr::lstar,
     msr::cstar,       msr::sfmask,       msr::fs_base,      msr::gs_base, msr::kernel_gs_base,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// maps.hpp - which MSRs and ports a guest reaches without an exit. Default deny. APM vol. 2 "MSR Intercepts", "I/O
-// Intercepts". All VMs share one pair; a VM with a policy of its own gets a pair of its own.
+// maps.hpp - which MSRs and ports a guest reaches without an exit. Default deny. APM vol. 2 "MSR
+// Intercepts", "I/O Intercepts". All VMs share one pair; a VM with a policy of its own gets a pair
+// of its own.
 #pragma once
 #include <cstdint>
 #include "core/result.hpp"
@@ -9,19 +10,15 @@
 
 namespace hwv::svm {
 
-// Where an MSR's two bits (read, write) are in the map: bit number of the read intercept. ~0: the map does not cover it,
-// the CPU always exits.
+// Where an MSR's two bits (read, write) are in the map: bit number of the read intercept. ~0: the
+// map does not cover it, the CPU always exits.
 constexpr std::uint32_t msr_bit(std::uint32_t index) {
     const std::uint32_t low = index & 0x1fff;
     switch (index & ~0x1fffu) {
-    case 0:
-        return low * 2;
-    case 0xc000'0000:
-        return 0x4000 + low * 2;
-    case 0xc001'0000:
-        return 0x8000 + low * 2;
-    default:
-        return ~0u;
+    case 0: return low * 2;
+    case 0xc000'0000: return 0x4000 + low * 2;
+    case 0xc001'0000: return 0x8000 + low * 2;
+    default: return ~0u;
     }
 }
 static_assert(msr_bit(0xc001'1fff) == 0xbffe && msr_bit(0x4b56'4d00) == ~0u);

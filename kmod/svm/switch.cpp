@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// switch.cpp - one entry: what is done around the world switch, irqs off. From guest_enter to guest_exit nothing may be
-// instrumented, because RCU does not watch. The common entry costs a test of work_; all else is behind it.
+// switch.cpp - one entry: what is done around the world switch, irqs off. From guest_enter to
+// guest_exit nothing may be instrumented, because RCU does not watch. The common entry costs a test
+// of work_; all else is behind it.
 #include "svm/arch.hpp"
 #include "svm/backend.hpp"
 #include "svm/checker.hpp"
@@ -49,7 +50,8 @@ HWV_NOINSTR RawExit Backend::enter(Gprs &gprs) {
         return raw;
 
     const bool debug = (arch::read_dr<7>() & dr7_enabled) || (work_ & work_debug);
-    // Another thread of the process may have changed the LDT by an IPI since the host's half was stored.
+    // Another thread of the process may have changed the LDT by an IPI since the host's half was
+    // stored.
     if (arch::sldt() | host_ldt_) [[unlikely]]
         store_host();
     hwv_host_guest_enter();
@@ -124,7 +126,8 @@ void Backend::after_exit(RawExit &raw, bool faulted) {
     if (work_ & work_nmi) after_nmi_work(raw);
 }
 
-// ---- debug registers: the guest's DR0-3 live here only from now until after the exit, the host's breakpoints rest ----
+// ---- debug registers: the guest's DR0-3 live here only from now until after the exit, the host's
+// breakpoints rest ----
 
 HWV_NOINSTR bool Backend::switch_debug(Gprs &gprs) {
     const std::uint64_t host_dr7 = arch::read_dr<7>();
@@ -154,9 +157,11 @@ HWV_NOINSTR bool Backend::switch_debug(Gprs &gprs) {
     arch::write_dr<3>(from[3]);
 }
 
-// ---- injection of NMIs and software interrupts ---------------------------------------------------------------------
+// ---- injection of NMIs and software interrupts
+// ---------------------------------------------------------------------
 
-// APM "Event Injection": the return address of a software interrupt is the next RIP, or without NRIPS simply RIP.
+// APM "Event Injection": the return address of a software interrupt is the next RIP, or without
+// NRIPS simply RIP.
 void Backend::begin_injection() {
     if (event_.type == HWV_EVENT_NMI) {
         nmi_blocked_ = !vnmi_; // with vNMI the CPU sets its own mask
@@ -169,10 +174,12 @@ void Backend::begin_injection() {
     }
 }
 
-// ---- NMI blocking -------------------------------------------------------------------------------------------------
-// IRET ends it, and its intercept comes before it is executed. To learn of its end when an NMI waits, the guest steps over
-// it with TF set, and over an interrupt shadow likewise; the #DB is turned into a second report of the window. An IRET that
-// itself faults leaves TF in the image that the fault handler returns to: one #DB more than there should be.
+// ---- NMI blocking
+// -------------------------------------------------------------------------------------------------
+// IRET ends it, and its intercept comes before it is executed. To learn of its end when an NMI
+// waits, the guest steps over it with TF set, and over an interrupt shadow likewise; the #DB is
+// turned into a second report of the window. An IRET that itself faults leaves TF in the image that
+// the fault handler returns to: one #DB more than there should be.
 
 void Backend::arm_step() {
     const bool before_iret = iret_seen_ && vmcb_->save.rip == iret_rip_;
@@ -214,7 +221,8 @@ void Backend::after_nmi_work(RawExit &raw) {
     update_nmi();
 }
 
-// IRET is intercepted as long as its coming must be known: always while blocked, with vNMI only for a window.
+// IRET is intercepted as long as its coming must be known: always while blocked, with vNMI only for
+// a window.
 void Backend::update_nmi() {
     const bool blocked = nmi_blocked();
     set_intercept(ExitCode::iret, blocked && !iret_seen_ && (nmi_wanted_ || !vnmi_));

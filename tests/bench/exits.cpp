@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// exits.cpp - what one exit costs, guest to guest, under hwv and under KVM. The guest reads its TSC around a loop; in the
-// counting bed a TSC tick is an instruction. Prints one line a row: "ROW hwv|kvm COST", the cost of the empty loop taken off.
-// exits [hwv|kvm [ROW [ITERATIONS]]] runs a part, for profiling.
+// exits.cpp - what one exit costs, guest to guest, under hwv and under KVM. The guest reads its TSC
+// around a loop; in the counting bed a TSC tick is an instruction. Prints one line a row: "ROW
+// hwv|kvm COST", the cost of the empty loop taken off. exits [hwv|kvm [ROW [ITERATIONS]]] runs a
+// part, for profiling.
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -30,29 +31,36 @@ constexpr std::span<const std::uint8_t> bytes(const std::uint8_t (&b)[N]) {
 }
 
 constexpr std::uint8_t nothing[] = {0x90};
-constexpr std::uint8_t cpuid[] = {0x31, 0xc0, 0x0f, 0xa2};                                           // xor eax,eax; cpuid
-constexpr std::uint8_t vmmcall[] = {0xb8, 0xe8, 0x03, 0, 0, 0x0f, 0x01, 0xd9};                       // mov eax,1000; vmmcall
-constexpr std::uint8_t rdmsr[] = {0xb9, 0x1b, 0, 0, 0, 0x0f, 0x32};                                  // mov ecx,APIC_BASE; rdmsr
-constexpr std::uint8_t wrmsr[] = {0xb9, 0x77, 0x02, 0, 0, 0xb8, 0x06, 0x04, 0x07, 0, 0xba, 0x06, 0x04, 0x07, 0, 0x0f, 0x30}; // PAT
-constexpr std::uint8_t out_user[] = {0xe6, 0x80};                                                    // out 0x80,al
-constexpr std::uint8_t in_user[] = {0xe5, 0x80};                                                     // in eax,0x80
-constexpr std::uint8_t mmio_write[] = {0x89, 0x03};                                                  // mov [rbx],eax
-constexpr std::uint8_t mmio_read[] = {0x8b, 0x03};                                                   // mov eax,[rbx]
+constexpr std::uint8_t cpuid[] = {0x31, 0xc0, 0x0f, 0xa2}; // xor eax,eax; cpuid
+constexpr std::uint8_t vmmcall[] = {0xb8, 0xe8, 0x03, 0,
+                                    0,    0x0f, 0x01, 0xd9};        // mov eax,1000; vmmcall
+constexpr std::uint8_t rdmsr[] = {0xb9, 0x1b, 0, 0, 0, 0x0f, 0x32}; // mov ecx,APIC_BASE; rdmsr
+constexpr std::uint8_t wrmsr[] = {0xb9, 0x77, 0x02, 0,    0,    0xb8, 0x06, 0x04, 0x07,
+                                  0,    0xba, 0x06, 0x04, 0x07, 0,    0x0f, 0x30}; // PAT
+constexpr std::uint8_t out_user[] = {0xe6, 0x80};                                  // out 0x80,al
+constexpr std::uint8_t in_user[] = {0xe5, 0x80};                                   // in eax,0x80
+constexpr std::uint8_t mmio_write[] = {0x89, 0x03};                                // mov [rbx],eax
+constexpr std::uint8_t mmio_read[] = {0x8b, 0x03};                                 // mov eax,[rbx]
 constexpr std::uint8_t hlt[] = {0xf4};
-constexpr std::uint8_t touch[] = {0x48, 0x89, 0x3b, 0x48, 0x81, 0xc3, 0, 0x10, 0, 0};               // mov [rbx],rdi; add rbx,4096
+constexpr std::uint8_t touch[] = {0x48, 0x89, 0x3b, 0x48, 0x81,
+                                  0xc3, 0,    0x10, 0,    0}; // mov [rbx],rdi; add rbx,4096
 
 // rdtsc; r8 = it; the loop; rdtsc; r9 = it; hlt
 std::size_t assemble(std::span<std::uint8_t> memory, std::span<const std::uint8_t> body) {
     std::uint8_t *at = memory.data() + code;
-    const auto put = [&at](std::initializer_list<std::uint8_t> b) { at = std::copy(b.begin(), b.end(), at); };
-    put({0x0f, 0x31, 0x48, 0xc1, 0xe2, 32, 0x48, 0x09, 0xd0, 0x49, 0x89, 0xc0}); // rdtsc; shl rdx,32; or rax,rdx; mov r8,rax
+    const auto put = [&at](std::initializer_list<std::uint8_t> b) {
+        at = std::copy(b.begin(), b.end(), at);
+    };
+    put({0x0f, 0x31, 0x48, 0xc1, 0xe2, 32, 0x48, 0x09, 0xd0, 0x49, 0x89,
+         0xc0}); // rdtsc; shl rdx,32; or rax,rdx; mov r8,rax
     const std::uint8_t *top = at;
     at = std::copy(body.begin(), body.end(), at);
     put({0x48, 0xff, 0xcf, 0x0f, 0x85}); // dec rdi; jnz top
     const auto back = static_cast<std::int32_t>(top - (at + 4));
     std::memcpy(at, &back, 4);
     at += 4;
-    put({0x0f, 0x31, 0x48, 0xc1, 0xe2, 32, 0x48, 0x09, 0xd0, 0x49, 0x89, 0xc1, 0xf4}); // ... mov r9,rax; hlt
+    put({0x0f, 0x31, 0x48, 0xc1, 0xe2, 32, 0x48, 0x09, 0xd0, 0x49, 0x89, 0xc1,
+         0xf4}); // ... mov r9,rax; hlt
     return static_cast<std::size_t>(at - memory.data()) - code;
 }
 
@@ -61,12 +69,14 @@ std::uint64_t cycles(TestVm &vm, const Row &row, std::uint64_t count) {
     regs.gpr[HWV_RDI] = count;
     regs.gpr[HWV_RBX] = row.setup_rbx;
     vm.set_regs(regs, HWV_REGS_GPR | HWV_REGS_SEGMENT | HWV_REGS_CONTROL);
-    for (std::uint64_t i = 0; i < row.halts * count + 1; ++i) vm.run_to_halt();
+    for (std::uint64_t i = 0; i < row.halts * count + 1; ++i)
+        vm.run_to_halt();
     const hwv_regs after = vm.regs();
     return after.gpr[9] - after.gpr[8];
 }
 
-// Pages are touched once only, so the rows that touch them get a VM for the warm-up and one for the measurement.
+// Pages are touched once only, so the rows that touch them get a VM for the warm-up and one for the
+// measurement.
 double measure(Kind kind, const Row &row) {
     const bool once = row.setup_rbx >= 0x200000 && row.setup_rbx < hole;
     auto vm = oracle::make_vm(kind, row.options);
@@ -82,7 +92,8 @@ double measure(Kind kind, const Row &row) {
 int main(int argc, char **argv) {
     if (argc > 3) iterations = std::strtoull(argv[3], nullptr, 10);
     constexpr std::size_t large = 32u << 20;
-    const oracle::Options plain{}, present{.memory = large, .populate = true}, absent{.memory = large, .populate = false};
+    const oracle::Options plain{}, present{.memory = large, .populate = true},
+        absent{.memory = large, .populate = false};
     const Row empty{"loop", bytes(nothing), plain};
     const Row rows[] = {{"cpuid", bytes(cpuid), plain},
                         {"vmmcall", bytes(vmmcall), plain},
@@ -105,7 +116,8 @@ int main(int argc, char **argv) {
             const double loop = measure(kind, empty);
             for (const Row &row : rows) {
                 if (argc > 2 && std::strcmp(argv[2], row.name) != 0) continue;
-                std::printf("%s %s %.0f\n", row.name, oracle::name(kind), measure(kind, row) - loop);
+                std::printf("%s %s %.0f\n", row.name, oracle::name(kind),
+                            measure(kind, row) - loop);
                 std::fflush(stdout);
             }
         } catch (const oracle::Failure &e) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// The three kinds of fd: flags, every order of closing, the run page, and what other address spaces may do with them.
+// The three kinds of fd: flags, every order of closing, the run page, and what other address spaces
+// may do with them.
 #include <algorithm>
 #include <array>
 #include <cerrno>

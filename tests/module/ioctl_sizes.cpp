@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// Every extensible request with its structure cut by 8 bytes, whole, longer by 8 zero and by 8 non-zero bytes, at an address
-// that is not mapped, and with a part of the structure beyond the last mapped byte.
+// Every extensible request with its structure cut by 8 bytes, whole, longer by 8 zero and by 8
+// non-zero bytes, at an address that is not mapped, and with a part of the structure beyond the
+// last mapped byte.
 #include <cerrno>
 #include <cstring>
 #include <sys/eventfd.h>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// What each request refuses by value: reserved fields, unknown flags, limits, names, descriptors of the wrong kind.
+// What each request refuses by value: reserved fields, unknown flags, limits, names, descriptors of
+// the wrong kind.
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // timeout: 200
 // bed: --smp 2
-// kill -9 of a process with two threads in HWV_RUN, at random moments: 20 times to warm up, then 200 times between two readings of
-// what the kernel holds. An object or page lost per kill shows as 200; readings may differ by less than a quarter of that.
+// kill -9 of a process with two threads in HWV_RUN, at random moments: 20 times to warm up, then
+// 200 times between two readings of what the kernel holds. An object or page lost per kill shows as
+// 200; readings may differ by less than a quarter of that.
 #include <algorithm>
 #include <chrono>
 #include <csignal>
@@ -24,7 +25,8 @@ namespace {
 constexpr int warm_up = 20, rounds = 200;
 constexpr long tolerance = rounds / 4;
 
-// What a user has in hand when it dies: guest memory, eventfds, one vCPU in the guest, one that waits for SIPI.
+// What a user has in hand when it dies: guest memory, eventfds, one vCPU in the guest, one that
+// waits for SIPI.
 int victim() {
     int vm = raw::create_vm();
     raw::map_reset_page(vm, raw::loop_for_ever);

@@ -25,7 +25,8 @@ auto failing(Call call) {
 
 class HwvVm final : public TestVm {
   public:
-    explicit HwvVm(const Options &o) : vm_{system_.create_vm("test", flags_of(o))}, vcpu_{vm_.create_vcpu(0)} {
+    explicit HwvVm(const Options &o)
+        : vm_{system_.create_vm("test", flags_of(o))}, vcpu_{vm_.create_vcpu(0)} {
         allocate(o);
         vm_.set_memory(0, 0, 0, memory_.size(), memory_.data());
         vcpu_.set_cpuid(system_.supported_cpuid());
@@ -55,23 +56,32 @@ class HwvVm final : public TestVm {
             if (::ioctl(fd, HWV_RUN, 0) < 0 && errno != EINTR) throw Failure{errno, "HWV_RUN"};
             const hwv_exit &e = vcpu_.exit();
             if (e.reason == HWV_EXIT_HLT) return exits;
-            if (e.reason != HWV_EXIT_IO && e.reason != HWV_EXIT_MMIO) throw Failure{0, std::string{"unexpected exit "} + hwv::exit_name(e.reason)};
+            if (e.reason != HWV_EXIT_IO && e.reason != HWV_EXIT_MMIO)
+                throw Failure{0, std::string{"unexpected exit "} + hwv::exit_name(e.reason)};
         }
     }
 
-    bool inject(std::uint8_t vector) override { return failing([&] { return vcpu_.try_extint(vector); }); }
+    bool inject(std::uint8_t vector) override {
+        return failing([&] { return vcpu_.try_extint(vector); });
+    }
     void nmi() override {
         failing([&] { vcpu_.interrupt(HWV_INTERRUPT_NMI); });
     }
     void msi(std::uint64_t address, std::uint32_t data) override {
         failing([&] { vm_.msi(address, data); });
     }
-    std::uint64_t msr(std::uint32_t index) override { return failing([&] { return vcpu_.msr(index); }); }
+    std::uint64_t msr(std::uint32_t index) override {
+        return failing([&] { return vcpu_.msr(index); });
+    }
     void set_msr(std::uint32_t index, std::uint64_t value) override {
         failing([&] { vcpu_.set_msr(index, value); });
     }
-    void add_slot(std::uint32_t slot, std::uint64_t gpa, std::span<std::uint8_t> host, bool read_only) override {
-        failing([&] { vm_.set_memory(slot, read_only ? HWV_MEMORY_READONLY : 0, gpa, host.size(), host.data()); });
+    void add_slot(std::uint32_t slot, std::uint64_t gpa, std::span<std::uint8_t> host,
+                  bool read_only) override {
+        failing([&] {
+            vm_.set_memory(slot, read_only ? HWV_MEMORY_READONLY : 0, gpa, host.size(),
+                           host.data());
+        });
     }
     void remove_slot(std::uint32_t slot) override {
         failing([&] { vm_.delete_memory(slot); });

@@ -13,13 +13,16 @@
 namespace oracle {
 namespace {
 
-// In C++ the empty struct in front of <linux/kvm.h>'s flexible arrays has a size, which spoils these structures' sizes and the
-// requests that are made of them: here as the kernel, which is C, knows them.
+// In C++ the empty struct in front of <linux/kvm.h>'s flexible arrays has a size, which spoils
+// these structures' sizes and the requests that are made of them: here as the kernel, which is C,
+// knows them.
 struct ListHead {
     __u32 count, padding;
 };
-constexpr unsigned long get_supported_cpuid = _IOWR(KVMIO, 0x05, ListHead), get_msrs = _IOWR(KVMIO, 0x88, ListHead),
-                        set_msrs = _IOW(KVMIO, 0x89, ListHead), set_cpuid2 = _IOW(KVMIO, 0x90, ListHead);
+constexpr unsigned long get_supported_cpuid = _IOWR(KVMIO, 0x05, ListHead),
+                        get_msrs = _IOWR(KVMIO, 0x88, ListHead),
+                        set_msrs = _IOW(KVMIO, 0x89, ListHead),
+                        set_cpuid2 = _IOW(KVMIO, 0x90, ListHead);
 
 int call(int fd, unsigned long request, const void *argument, const char *what) {
     const int result = ::ioctl(fd, request, argument);
@@ -28,7 +31,8 @@ int call(int fd, unsigned long request, const void *argument, const char *what) 
 }
 
 hwv_segment from_kvm(const kvm_segment &s) {
-    const unsigned attributes = s.type | s.s << 4 | s.dpl << 5 | s.present << 7 | s.avl << 8 | s.l << 9 | s.db << 10 | s.g << 11 | s.unusable << 12;
+    const unsigned attributes = s.type | s.s << 4 | s.dpl << 5 | s.present << 7 | s.avl << 8 |
+                                s.l << 9 | s.db << 10 | s.g << 11 | s.unusable << 12;
     return {s.base, s.limit, s.selector, static_cast<__u16>(attributes)};
 }
 
@@ -62,8 +66,11 @@ class KvmVm final : public TestVm {
     void nmi() override { call(vcpu_.get(), KVM_NMI, nullptr, "KVM_NMI"); }
     void msi(std::uint64_t address, std::uint32_t data) override;
     std::uint64_t msr(std::uint32_t index) override { return access_msr(get_msrs, index, 0); }
-    void set_msr(std::uint32_t index, std::uint64_t value) override { access_msr(set_msrs, index, value); }
-    void add_slot(std::uint32_t slot, std::uint64_t gpa, std::span<std::uint8_t> host, bool read_only) override;
+    void set_msr(std::uint32_t index, std::uint64_t value) override {
+        access_msr(set_msrs, index, value);
+    }
+    void add_slot(std::uint32_t slot, std::uint64_t gpa, std::span<std::uint8_t> host,
+                  bool read_only) override;
     void remove_slot(std::uint32_t slot) override { add_slot(slot, 0, {}, false); }
     void xsave(std::span<std::uint8_t> area, bool set) override;
 
@@ -88,8 +95,10 @@ KvmVm::KvmVm(const Options &o) : system_{::open("/dev/kvm", O_RDWR | O_CLOEXEC)}
     }
     add_slot(0, 0, memory_, false);
     vcpu_ = hwv::Fd{call(vm_.get(), KVM_CREATE_VCPU, nullptr, "KVM_CREATE_VCPU")};
-    const int bytes = call(system_.get(), KVM_GET_VCPU_MMAP_SIZE, nullptr, "KVM_GET_VCPU_MMAP_SIZE");
-    void *page = ::mmap(nullptr, static_cast<std::size_t>(bytes), PROT_READ | PROT_WRITE, MAP_SHARED, vcpu_.get(), 0);
+    const int bytes =
+        call(system_.get(), KVM_GET_VCPU_MMAP_SIZE, nullptr, "KVM_GET_VCPU_MMAP_SIZE");
+    void *page = ::mmap(nullptr, static_cast<std::size_t>(bytes), PROT_READ | PROT_WRITE,
+                        MAP_SHARED, vcpu_.get(), 0);
     if (page == MAP_FAILED) throw Failure{errno, "map kvm_run"};
     page_ = hwv::Mapping{page, static_cast<std::size_t>(bytes)};
     give_cpuid();
@@ -114,12 +123,15 @@ hwv_regs KvmVm::regs() {
     call(vcpu_.get(), KVM_GET_SREGS, &s, "KVM_GET_SREGS");
     call(vcpu_.get(), KVM_GET_DEBUGREGS, &d, "KVM_GET_DEBUGREGS");
     call(vcpu_.get(), KVM_GET_VCPU_EVENTS, &e, "KVM_GET_VCPU_EVENTS");
-    const __u64 gpr[HWV_GPRS] = {k.rax, k.rcx, k.rdx, k.rbx, k.rsp, k.rbp, k.rsi, k.rdi, k.r8, k.r9, k.r10, k.r11, k.r12, k.r13, k.r14, k.r15};
+    const __u64 gpr[HWV_GPRS] = {k.rax, k.rcx, k.rdx, k.rbx, k.rsp, k.rbp, k.rsi, k.rdi,
+                                 k.r8,  k.r9,  k.r10, k.r11, k.r12, k.r13, k.r14, k.r15};
     std::copy(gpr, gpr + HWV_GPRS, r.gpr);
     r.rip = k.rip;
     r.rflags = k.rflags;
-    const kvm_segment *segments[HWV_SEGMENTS] = {&s.es, &s.cs, &s.ss, &s.ds, &s.fs, &s.gs, &s.ldt, &s.tr};
-    for (unsigned i = 0; i < HWV_SEGMENTS; ++i) r.segment[i] = from_kvm(*segments[i]);
+    const kvm_segment *segments[HWV_SEGMENTS] = {&s.es, &s.cs, &s.ss,  &s.ds,
+                                                 &s.fs, &s.gs, &s.ldt, &s.tr};
+    for (unsigned i = 0; i < HWV_SEGMENTS; ++i)
+        r.segment[i] = from_kvm(*segments[i]);
     r.gdtr = {s.gdt.base, s.gdt.limit, 0};
     r.idtr = {s.idt.base, s.idt.limit, 0};
     r.cr0 = s.cr0;
@@ -145,9 +157,11 @@ void KvmVm::set_regs(const hwv_regs &r, std::uint32_t groups) {
     if (groups & (HWV_REGS_SEGMENT | HWV_REGS_CONTROL)) {
         kvm_sregs s{};
         call(vcpu_.get(), KVM_GET_SREGS, &s, "KVM_GET_SREGS");
-        kvm_segment *segments[HWV_SEGMENTS] = {&s.es, &s.cs, &s.ss, &s.ds, &s.fs, &s.gs, &s.ldt, &s.tr};
+        kvm_segment *segments[HWV_SEGMENTS] = {&s.es, &s.cs, &s.ss,  &s.ds,
+                                               &s.fs, &s.gs, &s.ldt, &s.tr};
         if (groups & HWV_REGS_SEGMENT) {
-            for (unsigned i = 0; i < HWV_SEGMENTS; ++i) *segments[i] = to_kvm(r.segment[i]);
+            for (unsigned i = 0; i < HWV_SEGMENTS; ++i)
+                *segments[i] = to_kvm(r.segment[i]);
             s.gdt.base = r.gdtr.base;
             s.gdt.limit = static_cast<__u16>(r.gdtr.limit);
             s.idt.base = r.idtr.base;
@@ -171,8 +185,9 @@ void KvmVm::set_regs(const hwv_regs &r, std::uint32_t groups) {
     }
     if (groups & HWV_REGS_GPR) {
         const __u64 *g = r.gpr;
-        const kvm_regs k{g[HWV_RAX], g[HWV_RBX], g[HWV_RCX], g[HWV_RDX], g[HWV_RSI], g[HWV_RDI], g[HWV_RSP], g[HWV_RBP], g[8], g[9],
-                         g[10],      g[11],      g[12],      g[13],      g[14],      g[15],      r.rip,      r.rflags};
+        const kvm_regs k{g[HWV_RAX], g[HWV_RBX], g[HWV_RCX], g[HWV_RDX], g[HWV_RSI], g[HWV_RDI],
+                         g[HWV_RSP], g[HWV_RBP], g[8],       g[9],       g[10],      g[11],
+                         g[12],      g[13],      g[14],      g[15],      r.rip,      r.rflags};
         call(vcpu_.get(), KVM_SET_REGS, &k, "KVM_SET_REGS");
     }
     if (groups & HWV_REGS_DEBUG) {
@@ -201,7 +216,9 @@ hwv_exit KvmVm::run() {
         out.io.port = k.io.port;
         out.io.size = k.io.size;
         out.io.write = k.io.direction == KVM_EXIT_IO_OUT;
-        if (out.io.write) std::memcpy(&out.io.data, reinterpret_cast<const char *>(&k) + k.io.data_offset, k.io.size);
+        if (out.io.write)
+            std::memcpy(&out.io.data, reinterpret_cast<const char *>(&k) + k.io.data_offset,
+                        k.io.size);
         break;
     case KVM_EXIT_MMIO:
         out.reason = HWV_EXIT_MMIO;
@@ -222,8 +239,10 @@ hwv_exit KvmVm::run() {
 
 void KvmVm::reply(std::uint64_t data) {
     kvm_run &k = page();
-    if (k.exit_reason == KVM_EXIT_IO) std::memcpy(reinterpret_cast<char *>(&k) + k.io.data_offset, &data, k.io.size);
-    else if (k.exit_reason == KVM_EXIT_MMIO) std::memcpy(k.mmio.data, &data, std::min<std::size_t>(k.mmio.len, 8));
+    if (k.exit_reason == KVM_EXIT_IO)
+        std::memcpy(reinterpret_cast<char *>(&k) + k.io.data_offset, &data, k.io.size);
+    else if (k.exit_reason == KVM_EXIT_MMIO)
+        std::memcpy(k.mmio.data, &data, std::min<std::size_t>(k.mmio.len, 8));
 }
 
 std::uint64_t KvmVm::run_to_halt() {
@@ -259,11 +278,13 @@ std::uint64_t KvmVm::access_msr(unsigned long request, std::uint32_t index, std:
     } list;
     list.entry.index = index;
     list.entry.data = value;
-    if (call(vcpu_.get(), request, &list, "KVM MSR access") != 1) throw Failure{EINVAL, "KVM refused an MSR"};
+    if (call(vcpu_.get(), request, &list, "KVM MSR access") != 1)
+        throw Failure{EINVAL, "KVM refused an MSR"};
     return list.entry.data;
 }
 
-void KvmVm::add_slot(std::uint32_t slot, std::uint64_t gpa, std::span<std::uint8_t> host, bool read_only) {
+void KvmVm::add_slot(std::uint32_t slot, std::uint64_t gpa, std::span<std::uint8_t> host,
+                     bool read_only) {
     kvm_userspace_memory_region region{};
     region.slot = slot;
     region.flags = read_only ? KVM_MEM_READONLY : 0;
@@ -283,6 +304,8 @@ void KvmVm::xsave(std::span<std::uint8_t> area, bool set) {
 
 } // namespace
 
-std::unique_ptr<TestVm> make_kvm(const Options &options) { return std::make_unique<KvmVm>(options); }
+std::unique_ptr<TestVm> make_kvm(const Options &options) {
+    return std::make_unique<KvmVm>(options);
+}
 
 } // namespace oracle

@@ -9,15 +9,19 @@ namespace oracle {
 namespace {
 
 constexpr std::size_t huge_page = 2u << 20;
-constexpr std::uint64_t gdt = 0x1000, top_table = 0x2000, pointer_table = 0x3000, directories = 0x4000;
+constexpr std::uint64_t gdt = 0x1000, top_table = 0x2000, pointer_table = 0x3000,
+                        directories = 0x4000;
 constexpr std::uint64_t pe = 1, ne = 1 << 5, et = 1 << 4, mp = 2, wp = 1 << 16, pg = 1u << 31;
 constexpr std::uint64_t pae = 1 << 5, pse = 1 << 4, osfxsr = 1 << 9, osxmmexcpt = 1 << 10;
 constexpr std::uint64_t lme = 1 << 8, lma = 1 << 10, nxe = 1 << 11, sce = 1;
 
-void put64(std::span<std::uint8_t> memory, std::uint64_t at, std::uint64_t value) { std::memcpy(memory.data() + at, &value, 8); }
+void put64(std::span<std::uint8_t> memory, std::uint64_t at, std::uint64_t value) {
+    std::memcpy(memory.data() + at, &value, 8);
+}
 
 void flat(hwv_regs &r, std::uint16_t code, std::uint16_t data) {
-    for (unsigned i = HWV_ES; i <= HWV_GS; ++i) r.segment[i] = {0, 0xffffffff, 0x18, data};
+    for (unsigned i = HWV_ES; i <= HWV_GS; ++i)
+        r.segment[i] = {0, 0xffffffff, 0x18, data};
     r.segment[HWV_CS] = {0, 0xffffffff, 0x10, code};
     r.segment[HWV_TR] = {0, 0xffff, 0x20, tss_busy};
     r.segment[HWV_LDTR] = {0, 0xffff, 0, unusable | ldt};
@@ -47,14 +51,17 @@ void write_gdt(std::span<std::uint8_t> memory, std::uint64_t code) {
 
 // Four directories of 2 MiB pages: the first 4 GiB.
 void write_directories(std::span<std::uint8_t> memory) {
-    for (std::uint64_t i = 0; i < 4 * 512; ++i) put64(memory, directories + 8 * i, i << 21 | 0xe7);
+    for (std::uint64_t i = 0; i < 4 * 512; ++i)
+        put64(memory, directories + 8 * i, i << 21 | 0xe7);
 }
 
 } // namespace
 
 const char *name(Kind kind) { return kind == Kind::hwv ? "hwv" : "kvm"; }
 
-bool available(Kind kind) { return ::access(kind == Kind::hwv ? "/dev/hwv" : "/dev/kvm", R_OK | W_OK) == 0; }
+bool available(Kind kind) {
+    return ::access(kind == Kind::hwv ? "/dev/hwv" : "/dev/kvm", R_OK | W_OK) == 0;
+}
 
 std::unique_ptr<TestVm> make_vm(Kind kind, const Options &options) {
     return kind == Kind::hwv ? make_hwv(options) : make_kvm(options);
@@ -62,7 +69,8 @@ std::unique_ptr<TestVm> make_vm(Kind kind, const Options &options) {
 
 void TestVm::allocate(const Options &options) {
     const std::size_t bytes = options.memory + huge_page;
-    void *at = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *at = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (at == MAP_FAILED) throw Failure{errno, "mmap of guest memory"};
     auto base = (reinterpret_cast<std::uintptr_t>(at) + huge_page - 1) & ~(huge_page - 1);
     memory_ = {reinterpret_cast<std::uint8_t *>(base), options.memory};
@@ -72,7 +80,8 @@ void TestVm::allocate(const Options &options) {
 
 hwv_regs real_mode(std::uint16_t cs, std::uint16_t ip) {
     hwv_regs r = common(ip);
-    for (unsigned i = HWV_ES; i <= HWV_GS; ++i) r.segment[i] = {0, 0xffff, 0, data16};
+    for (unsigned i = HWV_ES; i <= HWV_GS; ++i)
+        r.segment[i] = {0, 0xffff, 0, data16};
     r.segment[HWV_CS] = {static_cast<std::uint64_t>(cs) << 4, 0xffff, cs, code16};
     r.segment[HWV_TR] = {0, 0xffff, 0, tss_busy};
     r.segment[HWV_LDTR] = {0, 0xffff, 0, ldt};
@@ -95,7 +104,8 @@ hwv_regs protected_mode(std::span<std::uint8_t> memory, std::uint32_t eip) {
 hwv_regs pae_mode(std::span<std::uint8_t> memory, std::uint32_t eip) {
     hwv_regs r = protected_mode(memory, eip);
     write_directories(memory);
-    for (std::uint64_t i = 0; i < 4; ++i) put64(memory, pointer_table + 8 * i, (directories + 0x1000 * i) | 1);
+    for (std::uint64_t i = 0; i < 4; ++i)
+        put64(memory, pointer_table + 8 * i, (directories + 0x1000 * i) | 1);
     r.cr3 = pointer_table;
     r.cr4 |= pae | pse;
     r.cr0 |= pg | wp;
@@ -106,7 +116,8 @@ hwv_regs long_mode(std::span<std::uint8_t> memory, std::uint64_t rip) {
     write_gdt(memory, 0x00af9b000000ffff);
     write_directories(memory);
     put64(memory, top_table, pointer_table | 7);
-    for (std::uint64_t i = 0; i < 4; ++i) put64(memory, pointer_table + 8 * i, (directories + 0x1000 * i) | 7);
+    for (std::uint64_t i = 0; i < 4; ++i)
+        put64(memory, pointer_table + 8 * i, (directories + 0x1000 * i) | 7);
     hwv_regs r = common(rip);
     flat(r, code64, data32);
     r.cr0 = pe | et | ne | mp | wp | pg;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// test_vm.hpp - one small virtual machine under /dev/hwv or /dev/kvm, in hwv's neutral words, so that the same guest bytes
-// run under both and every register can be compared.
+// test_vm.hpp - one small virtual machine under /dev/hwv or /dev/kvm, in hwv's neutral words, so
+// that the same guest bytes run under both and every register can be compared.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -30,8 +30,8 @@ struct Failure : std::runtime_error {
 };
 
 // Attributes of hwv_segment.
-inline constexpr std::uint16_t code16 = 0x009b, data16 = 0x0093, code32 = 0x0c9b, data32 = 0x0c93, code64 = 0x0a9b,
-                               tss_busy = 0x008b, ldt = 0x0082, unusable = 0x1000;
+inline constexpr std::uint16_t code16 = 0x009b, data16 = 0x0093, code32 = 0x0c9b, data32 = 0x0c93,
+                               code64 = 0x0a9b, tss_busy = 0x008b, ldt = 0x0082, unusable = 0x1000;
 
 class TestVm {
   public:
@@ -39,16 +39,17 @@ class TestVm {
 
     std::span<std::uint8_t> memory() { return memory_; }
 
-    virtual hwv_regs regs() = 0; // all groups
+    virtual hwv_regs regs() = 0;                                           // all groups
     virtual void set_regs(const hwv_regs &regs, std::uint32_t groups) = 0; // throws Failure
 
-    // Until the next exit to user. Under KVM translated: reason, rip where known, io, mmio (decoded), hypercall.
-    // A signal shows as HWV_EXIT_KICKED.
+    // Until the next exit to user. Under KVM translated: reason, rip where known, io, mmio
+    // (decoded), hypercall. A signal shows as HWV_EXIT_KICKED.
     virtual hwv_exit run() = 0;
-    virtual void reply(std::uint64_t data) = 0; // for the IN, MMIO read or RDMSR that run() returned
+    virtual void
+    reply(std::uint64_t data) = 0; // for the IN, MMIO read or RDMSR that run() returned
 
-    // Answers every IN and MMIO read with 0 until the guest halts; returns how many exits that took. The loop is as tight
-    // as the interface allows: this is what bench measures.
+    // Answers every IN and MMIO read with 0 until the guest halts; returns how many exits that
+    // took. The loop is as tight as the interface allows: this is what bench measures.
     virtual std::uint64_t run_to_halt() = 0;
 
     virtual bool inject(std::uint8_t vector) = 0; // external interrupt (ExtINT); false: not now
@@ -56,9 +57,11 @@ class TestVm {
     virtual void msi(std::uint64_t address, std::uint32_t data) = 0; // with apic
     virtual std::uint64_t msr(std::uint32_t index) = 0;              // throws Failure
     virtual void set_msr(std::uint32_t index, std::uint64_t value) = 0;
-    virtual void add_slot(std::uint32_t slot, std::uint64_t gpa, std::span<std::uint8_t> host, bool read_only) = 0;
+    virtual void add_slot(std::uint32_t slot, std::uint64_t gpa, std::span<std::uint8_t> host,
+                          bool read_only) = 0;
     virtual void remove_slot(std::uint32_t slot) = 0;
-    virtual void xsave(std::span<std::uint8_t> area, bool set) = 0; // standard format, at least 4096 bytes
+    virtual void xsave(std::span<std::uint8_t> area,
+                       bool set) = 0; // standard format, at least 4096 bytes
 
   protected:
     void allocate(const Options &options);
@@ -72,8 +75,8 @@ std::unique_ptr<TestVm> make_vm(Kind kind, const Options &options = {}); // thro
 std::unique_ptr<TestVm> make_hwv(const Options &options);
 std::unique_ptr<TestVm> make_kvm(const Options &options);
 
-// Register states to start from, flat segments, interrupts off. long_mode and pae write identity page tables (4 GiB, 2 MiB
-// pages) at 0x2000..0x7fff and a GDT at 0x1000 into `memory`.
+// Register states to start from, flat segments, interrupts off. long_mode and pae write identity
+// page tables (4 GiB, 2 MiB pages) at 0x2000..0x7fff and a GDT at 0x1000 into `memory`.
 hwv_regs real_mode(std::uint16_t cs, std::uint16_t ip);
 hwv_regs protected_mode(std::span<std::uint8_t> memory, std::uint32_t eip);
 hwv_regs pae_mode(std::span<std::uint8_t> memory, std::uint32_t eip);

@@ -131,17 +131,13 @@ Result shift(Shift kind, std::uint64_t a, unsigned count, unsigned width, std::u
     if (count == 0) return {a, flags};
     switch (kind) {
     case Shift::rol:
-    case Shift::ror:
-        return rotate(kind == Shift::rol, a, count, width, flags);
+    case Shift::ror: return rotate(kind == Shift::rol, a, count, width, flags);
     case Shift::rcl:
-    case Shift::rcr:
-        return rotate_through_carry(kind == Shift::rcl, a, count, width, flags);
+    case Shift::rcr: return rotate_through_carry(kind == Shift::rcl, a, count, width, flags);
     case Shift::shl:
-    case Shift::sal:
-        return shift_left(a, count, width, flags);
+    case Shift::sal: return shift_left(a, count, width, flags);
     case Shift::shr:
-    case Shift::sar:
-        break;
+    case Shift::sar: break;
     }
     return shift_right(kind == Shift::sar, a, count, width, flags);
 }
@@ -150,17 +146,10 @@ Result bit(BitOp op, std::uint64_t a, unsigned index, std::uint64_t flags) {
     const auto one = std::uint64_t{1} << index;
     auto value = a;
     switch (op) {
-    case BitOp::test:
-        break;
-    case BitOp::set:
-        value |= one;
-        break;
-    case BitOp::reset:
-        value &= ~one;
-        break;
-    case BitOp::complement:
-        value ^= one;
-        break;
+    case BitOp::test: break;
+    case BitOp::set: value |= one; break;
+    case BitOp::reset: value &= ~one; break;
+    case BitOp::complement: value ^= one; break;
     }
     return with_flags(value, flags, flag_carry, when((a & one) != 0, flag_carry));
 }
@@ -170,30 +159,14 @@ bool condition(unsigned code, std::uint64_t flags) {
     const bool less = is(flag_sign) != is(flag_overflow);
     bool result = false;
     switch (code >> 1 & 7) {
-    case 0:
-        result = is(flag_overflow);
-        break;
-    case 1:
-        result = is(flag_carry);
-        break;
-    case 2:
-        result = is(flag_zero);
-        break;
-    case 3:
-        result = is(flag_carry) || is(flag_zero);
-        break;
-    case 4:
-        result = is(flag_sign);
-        break;
-    case 5:
-        result = is(flag_parity);
-        break;
-    case 6:
-        result = less;
-        break;
-    case 7:
-        result = less || is(flag_zero);
-        break;
+    case 0: result = is(flag_overflow); break;
+    case 1: result = is(flag_carry); break;
+    case 2: result = is(flag_zero); break;
+    case 3: result = is(flag_carry) || is(flag_zero); break;
+    case 4: result = is(flag_sign); break;
+    case 5: result = is(flag_parity); break;
+    case 6: result = less; break;
+    case 7: result = less || is(flag_zero); break;
     }
     return result != ((code & 1) != 0);
 }

@@ -10,18 +10,12 @@ constexpr unsigned after_high_bytes = 8;
 
 unsigned segment_index(ZydisRegister name) {
     switch (name) {
-    case ZYDIS_REGISTER_ES:
-        return HWV_ES;
-    case ZYDIS_REGISTER_CS:
-        return HWV_CS;
-    case ZYDIS_REGISTER_SS:
-        return HWV_SS;
-    case ZYDIS_REGISTER_FS:
-        return HWV_FS;
-    case ZYDIS_REGISTER_GS:
-        return HWV_GS;
-    default:
-        return HWV_DS;
+    case ZYDIS_REGISTER_ES: return HWV_ES;
+    case ZYDIS_REGISTER_CS: return HWV_CS;
+    case ZYDIS_REGISTER_SS: return HWV_SS;
+    case ZYDIS_REGISTER_FS: return HWV_FS;
+    case ZYDIS_REGISTER_GS: return HWV_GS;
+    default: return HWV_DS;
     }
 }
 
@@ -37,12 +31,9 @@ std::uint64_t Execution::read_register(ZydisRegister name, unsigned width) const
         return cpu.gpr(id < first_high_byte ? id : id - first_high_byte, 8);
     case ZYDIS_REGCLASS_GPR16:
     case ZYDIS_REGCLASS_GPR32:
-    case ZYDIS_REGCLASS_GPR64:
-        return cpu.gpr(id, width);
-    case ZYDIS_REGCLASS_SEGMENT:
-        return cpu.regs.segment[segment_index(name)].selector;
-    default:
-        throw Unsupported{"the instruction uses a register that is not emulated"};
+    case ZYDIS_REGCLASS_GPR64: return cpu.gpr(id, width);
+    case ZYDIS_REGCLASS_SEGMENT: return cpu.regs.segment[segment_index(name)].selector;
+    default: throw Unsupported{"the instruction uses a register that is not emulated"};
     }
 }
 
@@ -59,10 +50,8 @@ void Execution::write_register(ZydisRegister name, unsigned width, std::uint64_t
         return cpu.set_gpr(id < first_high_byte ? id : id - first_high_byte, 8, value);
     case ZYDIS_REGCLASS_GPR16:
     case ZYDIS_REGCLASS_GPR32:
-    case ZYDIS_REGCLASS_GPR64:
-        return cpu.set_gpr(id, width, value);
-    default:
-        throw Unsupported{"the instruction uses a register that is not emulated"};
+    case ZYDIS_REGCLASS_GPR64: return cpu.set_gpr(id, width, value);
+    default: throw Unsupported{"the instruction uses a register that is not emulated"};
     }
 }
 
@@ -110,14 +99,10 @@ const Place &Execution::place(unsigned index, std::uint64_t displacement, unsign
 std::uint64_t Execution::read(unsigned index) {
     const auto &op = operand(index);
     switch (op.type) {
-    case ZYDIS_OPERAND_TYPE_REGISTER:
-        return read_register(op.reg.value, width(index));
-    case ZYDIS_OPERAND_TYPE_MEMORY:
-        return cpu.read(place(index));
-    case ZYDIS_OPERAND_TYPE_IMMEDIATE:
-        return op.imm.value.u;
-    default:
-        throw Unsupported{"the instruction has an operand that is not emulated"};
+    case ZYDIS_OPERAND_TYPE_REGISTER: return read_register(op.reg.value, width(index));
+    case ZYDIS_OPERAND_TYPE_MEMORY: return cpu.read(place(index));
+    case ZYDIS_OPERAND_TYPE_IMMEDIATE: return op.imm.value.u;
+    default: throw Unsupported{"the instruction has an operand that is not emulated"};
     }
 }
 

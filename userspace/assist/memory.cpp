@@ -19,16 +19,11 @@ void copy_one(std::byte *to, const std::byte *from) {
 
 void copy(std::byte *to, const std::byte *from, unsigned size) {
     switch (size) {
-    case 1:
-        return copy_one<std::uint8_t>(to, from);
-    case 2:
-        return copy_one<std::uint16_t>(to, from);
-    case 4:
-        return copy_one<std::uint32_t>(to, from);
-    case 8:
-        return copy_one<std::uint64_t>(to, from);
-    default:
-        std::memcpy(to, from, size);
+    case 1: return copy_one<std::uint8_t>(to, from);
+    case 2: return copy_one<std::uint16_t>(to, from);
+    case 4: return copy_one<std::uint32_t>(to, from);
+    case 8: return copy_one<std::uint64_t>(to, from);
+    default: std::memcpy(to, from, size);
     }
 }
 

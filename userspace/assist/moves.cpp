@@ -77,25 +77,16 @@ Handler find_move(ZydisMnemonic mnemonic) {
     switch (mnemonic) {
     case ZYDIS_MNEMONIC_MOV:
     case ZYDIS_MNEMONIC_MOVZX:
-    case ZYDIS_MNEMONIC_MOVNTI:
-        return move;
+    case ZYDIS_MNEMONIC_MOVNTI: return move;
     case ZYDIS_MNEMONIC_MOVSX:
-    case ZYDIS_MNEMONIC_MOVSXD:
-        return move_sign_extended;
-    case ZYDIS_MNEMONIC_MOVBE:
-        return move_byte_swapped;
-    case ZYDIS_MNEMONIC_XCHG:
-        return exchange;
-    case ZYDIS_MNEMONIC_PUSH:
-        return push;
-    case ZYDIS_MNEMONIC_POP:
-        return pop;
-    case ZYDIS_MNEMONIC_JMP:
-        return jump;
-    case ZYDIS_MNEMONIC_CALL:
-        return call;
-    default:
-        return nullptr;
+    case ZYDIS_MNEMONIC_MOVSXD: return move_sign_extended;
+    case ZYDIS_MNEMONIC_MOVBE: return move_byte_swapped;
+    case ZYDIS_MNEMONIC_XCHG: return exchange;
+    case ZYDIS_MNEMONIC_PUSH: return push;
+    case ZYDIS_MNEMONIC_POP: return pop;
+    case ZYDIS_MNEMONIC_JMP: return jump;
+    case ZYDIS_MNEMONIC_CALL: return call;
+    default: return nullptr;
     }
 }
 

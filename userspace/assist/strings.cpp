@@ -72,18 +72,12 @@ using Element = void (*)(const Frame &);
 // By opcode without its width bit.
 Element find_element(unsigned opcode) {
     switch (opcode & 0xfe) {
-    case 0xa4:
-        return move_element;
-    case 0xa6:
-        return compare_elements;
-    case 0xaa:
-        return store_element;
-    case 0xac:
-        return load_element;
-    case 0xae:
-        return scan_element;
-    default:
-        throw Unsupported{"a string instruction that is not emulated"};
+    case 0xa4: return move_element;
+    case 0xa6: return compare_elements;
+    case 0xaa: return store_element;
+    case 0xac: return load_element;
+    case 0xae: return scan_element;
+    default: throw Unsupported{"a string instruction that is not emulated"};
     }
 }
 

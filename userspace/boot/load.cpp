@@ -32,14 +32,10 @@ Entry load_image(GuestMemory &memory, ByteView image, const Payload &payload,
                  const std::string &name) {
     try {
         switch (identify(image)) {
-        case ImageKind::bzimage:
-            return load_bzimage(memory, image, payload);
-        case ImageKind::pvh:
-            return load_pvh(memory, image, payload);
-        case ImageKind::multiboot:
-            return load_multiboot(memory, image, payload, name);
-        case ImageKind::unknown:
-            break;
+        case ImageKind::bzimage: return load_bzimage(memory, image, payload);
+        case ImageKind::pvh: return load_pvh(memory, image, payload);
+        case ImageKind::multiboot: return load_multiboot(memory, image, payload, name);
+        case ImageKind::unknown: break;
         }
         throw Error(describe_unknown(image));
     } catch (const Error &error) {

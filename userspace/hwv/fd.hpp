@@ -31,7 +31,9 @@ class Mapping {
   public:
     Mapping() = default;
     Mapping(void *address, std::size_t bytes) : address_{address}, bytes_{bytes} {}
-    Mapping(Mapping &&other) noexcept : address_{std::exchange(other.address_, nullptr)}, bytes_{std::exchange(other.bytes_, 0)} {}
+    Mapping(Mapping &&other) noexcept
+        : address_{std::exchange(other.address_, nullptr)},
+          bytes_{std::exchange(other.bytes_, 0)} {}
     Mapping &operator=(Mapping &&other) noexcept {
         std::swap(address_, other.address_);
         std::swap(bytes_, other.bytes_);

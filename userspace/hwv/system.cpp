@@ -13,8 +13,11 @@ void fail(const std::string &attempt, int code) {
 
 System::System() : fd_{::open(device_path, O_RDWR | O_CLOEXEC)} {
     if (fd_) return;
-    if (errno == ENOENT) throw Error{ENOENT, "/dev/hwv does not exist: load the module (insmod hwv.ko, or modprobe hwv)"};
-    if (errno == EACCES) throw Error{EACCES, "no permission for /dev/hwv: become a member of group hwv, or root"};
+    if (errno == ENOENT)
+        throw Error{ENOENT,
+                    "/dev/hwv does not exist: load the module (insmod hwv.ko, or modprobe hwv)"};
+    if (errno == EACCES)
+        throw Error{EACCES, "no permission for /dev/hwv: become a member of group hwv, or root"};
     fail("open /dev/hwv");
 }
 
@@ -38,7 +41,8 @@ Vm System::create_vm(const std::string &name, std::uint64_t flags) const {
     hwv_create_vm request{};
     request.flags = flags;
     if (name.size() >= sizeof request.name)
-        throw Error{EINVAL, "the name '" + name + "' is longer than " + std::to_string(sizeof request.name - 1) + " bytes"};
+        throw Error{EINVAL, "the name '" + name + "' is longer than " +
+                                std::to_string(sizeof request.name - 1) + " bytes"};
     std::memcpy(request.name, name.data(), name.size());
     Fd vm{::ioctl(fd_.get(), HWV_CREATE_VM, &request)};
     if (vm) return Vm{std::move(vm)};
@@ -52,15 +56,21 @@ std::string explain(hwv_unusable why) {
     switch (why) {
     case HWV_USABLE: return "this machine can run guests";
     case HWV_UNUSABLE_NO_VIRT:
-        return "this CPU has neither AMD-V (SVM) nor VT-x (VMX): use another machine, nested virtualization, or scripts/bed";
+        return "this CPU has neither AMD-V (SVM) nor VT-x (VMX): use another machine, nested "
+               "virtualization, or scripts/bed";
     case HWV_UNUSABLE_LOCKED:
-        return "virtualization is switched off by the firmware: enable SVM or VT-x in the BIOS set-up and power-cycle";
-    case HWV_UNUSABLE_NO_NESTED_PAGING: return "this CPU has no nested paging (NPT or EPT), which hwv needs";
+        return "virtualization is switched off by the firmware: enable SVM or VT-x in the BIOS "
+               "set-up and power-cycle";
+    case HWV_UNUSABLE_NO_NESTED_PAGING:
+        return "this CPU has no nested paging (NPT or EPT), which hwv needs";
     case HWV_UNUSABLE_BUSY:
-        return "another hypervisor holds the CPUs: end its virtual machines (KVM, VirtualBox), or unload its module";
-    case HWV_UNUSABLE_CONFIDENTIAL: return "this host runs in a confidential-computing mode that hwv does not support";
+        return "another hypervisor holds the CPUs: end its virtual machines (KVM, VirtualBox), or "
+               "unload its module";
+    case HWV_UNUSABLE_CONFIDENTIAL:
+        return "this host runs in a confidential-computing mode that hwv does not support";
     case HWV_UNUSABLE_BACKEND: return "this build of hwv has no backend for this CPU's vendor";
-    case HWV_UNUSABLE_NO_UNRESTRICTED: return "this CPU lacks 'unrestricted guest', which hwv needs on Intel";
+    case HWV_UNUSABLE_NO_UNRESTRICTED:
+        return "this CPU lacks 'unrestricted guest', which hwv needs on Intel";
     }
     return "this machine cannot run guests (reason " + std::to_string(why) + ")";
 }

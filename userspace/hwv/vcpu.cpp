@@ -7,7 +7,8 @@
 namespace hwv {
 
 Vcpu::Vcpu(Fd fd) : fd_{std::move(fd)} {
-    void *page = ::mmap(nullptr, HWV_RUN_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd_.get(), 0);
+    void *page =
+        ::mmap(nullptr, HWV_RUN_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd_.get(), 0);
     if (page == MAP_FAILED) fail("map the run page");
     page_ = Mapping{page, HWV_RUN_PAGE_SIZE};
 }
@@ -56,7 +57,8 @@ void one_msr(int fd, std::uint32_t flags, hwv_msr_entry &entry) {
     request.entries = reinterpret_cast<std::uintptr_t>(&entry);
     const int done = ::ioctl(fd, HWV_MSRS, &request);
     if (done == 1) return;
-    fail((flags & HWV_MSRS_SET ? "set MSR " : "read MSR ") + std::to_string(entry.index), done < 0 ? errno : EINVAL);
+    fail((flags & HWV_MSRS_SET ? "set MSR " : "read MSR ") + std::to_string(entry.index),
+         done < 0 ? errno : EINVAL);
 }
 } // namespace
 
@@ -83,12 +85,14 @@ void Vcpu::set_apic_reg(std::uint32_t offset, std::uint32_t value) {
 }
 
 void Vcpu::get_xsave(std::span<std::byte> buffer) const {
-    hwv_xsave request{static_cast<__u32>(buffer.size()), 0, reinterpret_cast<std::uintptr_t>(buffer.data())};
+    hwv_xsave request{static_cast<__u32>(buffer.size()), 0,
+                      reinterpret_cast<std::uintptr_t>(buffer.data())};
     if (::ioctl(fd_.get(), HWV_XSAVE, &request) < 0) fail("read the FPU state");
 }
 
 void Vcpu::set_xsave(std::span<const std::byte> buffer) {
-    hwv_xsave request{static_cast<__u32>(buffer.size()), HWV_XSAVE_SET, reinterpret_cast<std::uintptr_t>(buffer.data())};
+    hwv_xsave request{static_cast<__u32>(buffer.size()), HWV_XSAVE_SET,
+                      reinterpret_cast<std::uintptr_t>(buffer.data())};
     if (::ioctl(fd_.get(), HWV_XSAVE, &request) < 0) fail("set the FPU state");
 }
 
@@ -105,11 +109,46 @@ Stats Vcpu::stats() const {
 }
 
 const char *exit_name(std::uint32_t reason) {
-    static constexpr std::array<const char *, HWV_EXIT_CPU_REASONS> names{
-        "none", "host_interrupt", "host_nmi", "interrupt_window", "nmi_window", "hlt", "cpuid", "io", "msr_read", "msr_write",
-        "hypercall", "page_fault", "exception", "cr_read", "cr_write", "dr_access", "rdtsc", "rdtscp", "rdpmc", "invlpg", "invd",
-        "wbinvd", "monitor", "mwait", "pause", "xsetbv", "descriptor", "task_switch", "shutdown", "init", "smi", "rsm",
-        "virt_instruction", "machine_check", "timer", "step", "invalid_state", "rdpru", "invpcid", "unknown"};
+    static constexpr std::array<const char *, HWV_EXIT_CPU_REASONS> names{"none",
+                                                                          "host_interrupt",
+                                                                          "host_nmi",
+                                                                          "interrupt_window",
+                                                                          "nmi_window",
+                                                                          "hlt",
+                                                                          "cpuid",
+                                                                          "io",
+                                                                          "msr_read",
+                                                                          "msr_write",
+                                                                          "hypercall",
+                                                                          "page_fault",
+                                                                          "exception",
+                                                                          "cr_read",
+                                                                          "cr_write",
+                                                                          "dr_access",
+                                                                          "rdtsc",
+                                                                          "rdtscp",
+                                                                          "rdpmc",
+                                                                          "invlpg",
+                                                                          "invd",
+                                                                          "wbinvd",
+                                                                          "monitor",
+                                                                          "mwait",
+                                                                          "pause",
+                                                                          "xsetbv",
+                                                                          "descriptor",
+                                                                          "task_switch",
+                                                                          "shutdown",
+                                                                          "init",
+                                                                          "smi",
+                                                                          "rsm",
+                                                                          "virt_instruction",
+                                                                          "machine_check",
+                                                                          "timer",
+                                                                          "step",
+                                                                          "invalid_state",
+                                                                          "rdpru",
+                                                                          "invpcid",
+                                                                          "unknown"};
     if (reason < names.size()) return names[reason];
     switch (reason) {
     case HWV_EXIT_MMIO: return "mmio";

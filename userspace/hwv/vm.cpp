@@ -5,15 +5,19 @@
 
 namespace hwv {
 
-void Vm::set_memory(std::uint32_t slot, std::uint32_t flags, std::uint64_t gpa, std::uint64_t size, void *hva) {
+void Vm::set_memory(std::uint32_t slot, std::uint32_t flags, std::uint64_t gpa, std::uint64_t size,
+                    void *hva) {
     hwv_memory request{slot, flags, gpa, size, reinterpret_cast<std::uintptr_t>(hva)};
-    if (::ioctl(fd(), HWV_SET_MEMORY, &request) < 0) fail("set memory slot " + std::to_string(slot));
+    if (::ioctl(fd(), HWV_SET_MEMORY, &request) < 0)
+        fail("set memory slot " + std::to_string(slot));
 }
 
-void Vm::dirty_log(std::uint32_t slot, std::uint64_t first, std::uint64_t pages, std::span<std::uint64_t> bitmap) {
+void Vm::dirty_log(std::uint32_t slot, std::uint64_t first, std::uint64_t pages,
+                   std::span<std::uint64_t> bitmap) {
     if (bitmap.size() < (pages + 63) / 64) throw Error{EINVAL, "the dirty bitmap is too small"};
     hwv_dirty_log request{slot, 0, first, pages, reinterpret_cast<std::uintptr_t>(bitmap.data())};
-    if (::ioctl(fd(), HWV_DIRTY_LOG, &request) < 0) fail("read the dirty log of slot " + std::to_string(slot));
+    if (::ioctl(fd(), HWV_DIRTY_LOG, &request) < 0)
+        fail("read the dirty log of slot " + std::to_string(slot));
 }
 
 Vcpu Vm::create_vcpu(std::uint32_t id) {

@@ -13,9 +13,11 @@ class Vm {
   public:
     explicit Vm(Fd fd) : fd_{std::move(fd)} {}
 
-    void set_memory(std::uint32_t slot, std::uint32_t flags, std::uint64_t gpa, std::uint64_t size, void *hva);
+    void set_memory(std::uint32_t slot, std::uint32_t flags, std::uint64_t gpa, std::uint64_t size,
+                    void *hva);
     void delete_memory(std::uint32_t slot) { set_memory(slot, 0, 0, 0, nullptr); }
-    void dirty_log(std::uint32_t slot, std::uint64_t first, std::uint64_t pages, std::span<std::uint64_t> bitmap);
+    void dirty_log(std::uint32_t slot, std::uint64_t first, std::uint64_t pages,
+                   std::span<std::uint64_t> bitmap);
     Vcpu create_vcpu(std::uint32_t id);
     unsigned msi(std::uint64_t address, std::uint32_t data); // vCPUs that accepted
     void irqfd(const hwv_irqfd &request);

@@ -13,7 +13,8 @@ int doctor_command(const Arguments &arguments);
 
 // Exit statuses of hwvctl; `hwvctl run --help` tells them.
 namespace status {
-inline constexpr int powered_off = 0, host_error = 1, usage = 2, reset = 3, panic = 4, triple_fault = 5, guest_error = 6, quit = 7,
+inline constexpr int powered_off = 0, host_error = 1, usage = 2, reset = 3, panic = 4,
+                     triple_fault = 5, guest_error = 6, quit = 7,
                      debug_exit = 128; // plus the value written to the debug-exit port
 }
 

@@ -26,7 +26,8 @@ using Findings = std::vector<Finding>;
 struct Cpuid {
     unsigned a = 0, b = 0, c = 0, d = 0;
     explicit Cpuid(unsigned leaf, unsigned subleaf = 0) {
-        if (leaf <= __get_cpuid_max(leaf & 0x80000000u, nullptr)) __cpuid_count(leaf, subleaf, a, b, c, d);
+        if (leaf <= __get_cpuid_max(leaf & 0x80000000u, nullptr))
+            __cpuid_count(leaf, subleaf, a, b, c, d);
     }
 };
 
@@ -39,91 +40,141 @@ std::string vendor() {
 void check_amd(Findings &out) {
     if (!(Cpuid{0x80000001}.c >> 2 & 1)) {
         out.push_back({Verdict::bad, "the CPU has no AMD-V: CPUID 0x80000001 ECX bit 2 (SVM) is 0",
-                       "enable SVM in the firmware; in a virtual machine, ask its host for nested virtualization"});
+                       "enable SVM in the firmware; in a virtual machine, ask its host for nested "
+                       "virtualization"});
         return;
     }
     out.push_back({Verdict::ok, "AMD-V (SVM) is there", {}});
     const unsigned features = Cpuid{0x8000000a}.d;
-    if (features & 1) out.push_back({Verdict::ok, "nested paging (NPT) is there", {}});
-    else out.push_back({Verdict::bad, "no nested paging: CPUID 0x8000000A EDX bit 0 (NP) is 0", "hwv needs it: use another CPU"});
-    if (features >> 2 & 1) out.push_back({Verdict::warning, "SVM may be locked (SVML, EDX bit 2): VM_CR.SVMDIS decides", "if hwv reports it as locked, enable SVM in the firmware"});
-    const struct { unsigned bit; const char *name; const char *without; } optional[] = {
-        {3, "next-RIP save (NRIPS)", "exits cost an instruction fetch"},
-        {7, "decode assists", "memory-mapped I/O costs an instruction fetch"},
-        {6, "flush by ASID", "flushes hit all guests of a CPU"},
-        {5, "VMCB clean bits", "the CPU reloads the whole VMCB at each entry"},
-        {10, "pause filter", "spinning vCPUs are not noticed"}};
+    if (features & 1)
+        out.push_back({Verdict::ok, "nested paging (NPT) is there", {}});
+    else
+        out.push_back({Verdict::bad, "no nested paging: CPUID 0x8000000A EDX bit 0 (NP) is 0",
+                       "hwv needs it: use another CPU"});
+    if (features >> 2 & 1)
+        out.push_back({Verdict::warning,
+                       "SVM may be locked (SVML, EDX bit 2): VM_CR.SVMDIS decides",
+                       "if hwv reports it as locked, enable SVM in the firmware"});
+    const struct {
+        unsigned bit;
+        const char *name;
+        const char *without;
+    } optional[] = {{3, "next-RIP save (NRIPS)", "exits cost an instruction fetch"},
+                    {7, "decode assists", "memory-mapped I/O costs an instruction fetch"},
+                    {6, "flush by ASID", "flushes hit all guests of a CPU"},
+                    {5, "VMCB clean bits", "the CPU reloads the whole VMCB at each entry"},
+                    {10, "pause filter", "spinning vCPUs are not noticed"}};
     for (const auto &o : optional)
-        out.push_back({features >> o.bit & 1 ? Verdict::ok : Verdict::warning, std::string{o.name} + (features >> o.bit & 1 ? " is there" : " is missing: ") + (features >> o.bit & 1 ? "" : o.without), {}});
+        out.push_back({features >> o.bit & 1 ? Verdict::ok : Verdict::warning,
+                       std::string{o.name} +
+                           (features >> o.bit & 1 ? " is there" : " is missing: ") +
+                           (features >> o.bit & 1 ? "" : o.without),
+                       {}});
 }
 
 void check_intel(Findings &out) {
-    if (Cpuid{1}.c >> 5 & 1) out.push_back({Verdict::ok, "VT-x (VMX) is there", {}});
-    else out.push_back({Verdict::bad, "the CPU has no VT-x: CPUID 1 ECX bit 5 (VMX) is 0", "enable VT-x in the firmware; in a virtual machine, ask its host for nested virtualization"});
+    if (Cpuid{1}.c >> 5 & 1)
+        out.push_back({Verdict::ok, "VT-x (VMX) is there", {}});
+    else
+        out.push_back({Verdict::bad, "the CPU has no VT-x: CPUID 1 ECX bit 5 (VMX) is 0",
+                       "enable VT-x in the firmware; in a virtual machine, ask its host for nested "
+                       "virtualization"});
 }
 
-bool module_loaded(const std::string &name) { return ::access(("/sys/module/" + name).c_str(), F_OK) == 0; }
+bool module_loaded(const std::string &name) {
+    return ::access(("/sys/module/" + name).c_str(), F_OK) == 0;
+}
 
 void check_others(Findings &out) {
     for (const char *name : {"kvm_amd", "kvm_intel", "vboxdrv", "vmmon", "xen_evtchn"})
         if (module_loaded(name))
-            out.push_back({Verdict::warning, std::string{"module "} + name + " is loaded: while it runs virtual machines, hwv cannot",
-                           "end its virtual machines, or unload it (rmmod " + std::string{name} + ")"});
+            out.push_back(
+                {Verdict::warning,
+                 std::string{"module "} + name +
+                     " is loaded: while it runs virtual machines, hwv cannot",
+                 "end its virtual machines, or unload it (rmmod " + std::string{name} + ")"});
 }
 
 void check_device(Findings &out) {
     if (!module_loaded("hwv")) {
-        out.push_back({Verdict::bad, "the module hwv is not loaded", "insmod hwv.ko, or modprobe hwv after make install"});
+        out.push_back({Verdict::bad, "the module hwv is not loaded",
+                       "insmod hwv.ko, or modprobe hwv after make install"});
         return;
     }
     try {
         const hwv_info info = hwv::System{}.info();
         if (info.abi_version != HWV_ABI_VERSION)
-            out.push_back({Verdict::bad, "the module speaks interface version " + std::to_string(info.abi_version) + ", this hwvctl " + std::to_string(HWV_ABI_VERSION), "install both from the same build"});
-        if (info.unusable) out.push_back({Verdict::bad, "the module refuses: " + hwv::explain(static_cast<hwv_unusable>(info.unusable)), {}});
-        else out.push_back({Verdict::ok, "the module is ready: guests get " + std::to_string(info.phys_bits) + "-bit physical addresses, TSC at " + std::to_string(info.tsc_khz) + " kHz", {}});
+            out.push_back({Verdict::bad,
+                           "the module speaks interface version " +
+                               std::to_string(info.abi_version) + ", this hwvctl " +
+                               std::to_string(HWV_ABI_VERSION),
+                           "install both from the same build"});
+        if (info.unusable)
+            out.push_back(
+                {Verdict::bad,
+                 "the module refuses: " + hwv::explain(static_cast<hwv_unusable>(info.unusable)),
+                 {}});
+        else
+            out.push_back({Verdict::ok,
+                           "the module is ready: guests get " + std::to_string(info.phys_bits) +
+                               "-bit physical addresses, TSC at " + std::to_string(info.tsc_khz) +
+                               " kHz",
+                           {}});
     } catch (const hwv::Error &e) {
         out.push_back({Verdict::bad, e.what(), {}});
     }
 }
 
-// What the kernel says of speculative execution: hwv takes the same measures at its entries and exits.
+// What the kernel says of speculative execution: hwv takes the same measures at its entries and
+// exits.
 void check_vulnerabilities(Findings &out) {
-    for (const char *name : {"spectre_v2", "retbleed", "spec_rstack_overflow", "mds", "l1tf", "tsa", "vmscape", "itlb_multihit", "mmio_stale_data", "spec_store_bypass"}) {
+    for (const char *name : {"spectre_v2", "retbleed", "spec_rstack_overflow", "mds", "l1tf", "tsa",
+                             "vmscape", "itlb_multihit", "mmio_stale_data", "spec_store_bypass"}) {
         std::ifstream file{std::string{"/sys/devices/system/cpu/vulnerabilities/"} + name};
         std::string line;
         if (!std::getline(file, line) || line == "Not affected") continue;
         const bool open = line.rfind("Vulnerable", 0) == 0;
-        out.push_back({open ? Verdict::warning : Verdict::ok, std::string{name} + ": " + line, open ? "boot the host without mitigations=off" : ""});
+        out.push_back({open ? Verdict::warning : Verdict::ok, std::string{name} + ": " + line,
+                       open ? "boot the host without mitigations=off" : ""});
     }
 }
 
 Findings examine() {
     Findings out;
     const std::string v = vendor();
-    if (v == "AuthenticAMD" || v == "HygonGenuine") check_amd(out);
-    else if (v == "GenuineIntel") check_intel(out);
-    else out.push_back({Verdict::bad, "CPU vendor '" + v + "' is neither AMD nor Intel", "hwv knows no other"});
+    if (v == "AuthenticAMD" || v == "HygonGenuine")
+        check_amd(out);
+    else if (v == "GenuineIntel")
+        check_intel(out);
+    else
+        out.push_back({Verdict::bad, "CPU vendor '" + v + "' is neither AMD nor Intel",
+                       "hwv knows no other"});
     check_others(out);
     check_device(out);
     check_vulnerabilities(out);
     return out;
 }
 
-const char *word(Verdict v) { return v == Verdict::ok ? "ok" : v == Verdict::warning ? "warning" : "MISSING"; }
+const char *word(Verdict v) {
+    return v == Verdict::ok ? "ok" : v == Verdict::warning ? "warning" : "MISSING";
+}
 
 void print(const Findings &findings) {
     const bool colours = ::isatty(STDOUT_FILENO);
     for (const Finding &f : findings) {
-        const char *colour = f.verdict == Verdict::ok ? "\033[32m" : f.verdict == Verdict::warning ? "\033[33m" : "\033[31m";
-        std::printf("%s%-8s%s %s\n", colours ? colour : "", word(f.verdict), colours ? "\033[0m" : "", f.what.c_str());
+        const char *colour = f.verdict == Verdict::ok        ? "\033[32m"
+                             : f.verdict == Verdict::warning ? "\033[33m"
+                                                             : "\033[31m";
+        std::printf("%s%-8s%s %s\n", colours ? colour : "", word(f.verdict),
+                    colours ? "\033[0m" : "", f.what.c_str());
         if (!f.advice.empty()) std::printf("         -> %s\n", f.advice.c_str());
     }
 }
 
 void print_json(const Findings &findings) {
     nlohmann::json rows = nlohmann::json::array();
-    for (const Finding &f : findings) rows.push_back({{"verdict", word(f.verdict)}, {"finding", f.what}, {"advice", f.advice}});
+    for (const Finding &f : findings)
+        rows.push_back({{"verdict", word(f.verdict)}, {"finding", f.what}, {"advice", f.advice}});
     std::printf("%s\n", rows.dump(2).c_str());
 }
 
@@ -133,8 +184,10 @@ int doctor_command(const Arguments &arguments) {
     bool json = false;
     for (const std::string &a : arguments) {
         if (a == "--help" || a == "-h") {
-            std::puts("usage: hwvctl doctor [--json]\n\nSays whether this machine can run guests under hwv: the CPU's features, other hypervisors,\n"
-                      "the module, mitigations. Exit status 0: it can; 1: something is missing (and what to do about it).");
+            std::puts("usage: hwvctl doctor [--json]\n\nSays whether this machine can run guests "
+                      "under hwv: the CPU's features, other hypervisors,\n"
+                      "the module, mitigations. Exit status 0: it can; 1: something is missing "
+                      "(and what to do about it).");
             return 0;
         }
         if (a != "--json") throw UsageError{"doctor: unknown argument '" + a + "'"};

@@ -28,8 +28,10 @@ machine::DebugSink debug_sink(const std::string &path) {
 } // namespace
 
 Guest::Guest(const RunOptions &options)
-    : vm_{system_.create_vm(options.name, vm_flags(options))}, vcpu_{vm_.create_vcpu(0)},
-      layout_{boot::pc_ram_layout(options.memory)}, ram_{map_memory(options)} {
+    : vm_{system_.create_vm(options.name, vm_flags(options))},
+      vcpu_{vm_.create_vcpu(0)},
+      layout_{boot::pc_ram_layout(options.memory)},
+      ram_{map_memory(options)} {
     const std::vector<hwv_cpuid_entry> cpuid = system_.supported_cpuid();
     vcpu_.set_cpuid(cpuid);
     machine::MachineConfig config;
@@ -37,11 +39,16 @@ Guest::Guest(const RunOptions &options)
     config.memory_below_4g = layout_[0].size;
     config.memory_above_4g = layout_.size() > 1 ? layout_[1].size : 0;
     config.serial[0] = machine::serial_factory(options.serial);
-    if (!config.serial[0]) throw UsageError{"--serial: '" + options.serial + "' is none of stdio, null, pty, unix:PATH, file:PATH, a path"};
+    if (!config.serial[0])
+        throw UsageError{"--serial: '" + options.serial +
+                         "' is none of stdio, null, pty, unix:PATH, file:PATH, a path"};
     config.debug_output = debug_sink(options.debug_console);
-    config.notice = [](const std::string &line) { std::fprintf(stderr, "hwvctl: %s\n", line.c_str()); };
+    config.notice = [](const std::string &line) {
+        std::fprintf(stderr, "hwvctl: %s\n", line.c_str());
+    };
     machine_ = std::make_unique<machine::Machine>(
-        std::move(config), machine::MachineSinks{*this, *this, *this, [this](machine::PowerEvent e) { power(e); }});
+        std::move(config),
+        machine::MachineSinks{*this, *this, *this, [this](machine::PowerEvent e) { power(e); }});
     load(options);
 }
 
@@ -51,12 +58,16 @@ Guest::~Guest() {
 
 hwv::Mapping Guest::map_memory(const RunOptions &options) {
     constexpr std::size_t huge = 2u << 20;
-    void *at = ::mmap(nullptr, options.memory + huge, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (at == MAP_FAILED) hwv::fail("reserve " + std::to_string(options.memory >> 20) + " MiB of guest memory");
+    void *at = ::mmap(nullptr, options.memory + huge, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (at == MAP_FAILED)
+        hwv::fail("reserve " + std::to_string(options.memory >> 20) + " MiB of guest memory");
     hwv::Mapping mapping{at, options.memory + huge};
-    // Guest-physical and host addresses agree in their 2 MiB offset: only then can a 2 MiB page serve both.
+    // Guest-physical and host addresses agree in their 2 MiB offset: only then can a 2 MiB page
+    // serve both.
     auto base = (reinterpret_cast<std::uintptr_t>(at) + huge - 1) & ~(huge - 1);
-    ::madvise(reinterpret_cast<void *>(base), options.memory, options.huge_pages ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+    ::madvise(reinterpret_cast<void *>(base), options.memory,
+              options.huge_pages ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
     std::uint32_t slot = 0;
     for (const boot::GpaRange &range : layout_) {
         vm_.set_memory(slot++, 0, range.start, range.size, reinterpret_cast<void *>(base));
@@ -67,7 +78,8 @@ hwv::Mapping Guest::map_memory(const RunOptions &options) {
 
 boot::GuestMemory Guest::memory_view() {
     constexpr std::size_t huge = 2u << 20;
-    auto *base = reinterpret_cast<std::byte *>((reinterpret_cast<std::uintptr_t>(ram_.data()) + huge - 1) & ~(huge - 1));
+    auto *base = reinterpret_cast<std::byte *>(
+        (reinterpret_cast<std::uintptr_t>(ram_.data()) + huge - 1) & ~(huge - 1));
     std::vector<boot::RamRegion> regions;
     for (const boot::GpaRange &range : layout_) {
         regions.push_back({range.start, {base, range.size}});
@@ -79,18 +91,22 @@ boot::GuestMemory Guest::memory_view() {
 void Guest::load(const RunOptions &options) {
     boot::GuestMemory memory = memory_view();
     boot::Request request = options.boot;
-    if (!request.flat) request.acpi_rsdp = boot::write_acpi(memory, boot::acpi_config(machine_->description(), 1));
+    if (!request.flat)
+        request.acpi_rsdp = boot::write_acpi(memory, boot::acpi_config(machine_->description(), 1));
     enter_at(boot::load(memory, request));
 }
 
 void Guest::enter_at(const boot::Entry &entry) {
     vcpu_.sync(0, HWV_REGS_ALL);
     hwv_regs &r = vcpu_.regs();
-    for (unsigned i = 0; i < HWV_GPRS; ++i) r.gpr[i] = entry.gpr[i];
+    for (unsigned i = 0; i < HWV_GPRS; ++i)
+        r.gpr[i] = entry.gpr[i];
     r.rip = entry.rip;
     r.rflags = entry.rflags;
-    const boot::Segment *segments[HWV_SEGMENTS] = {&entry.es, &entry.cs, &entry.ss, &entry.ds, &entry.fs, &entry.gs, &entry.ldt, &entry.tr};
-    for (unsigned i = 0; i < HWV_SEGMENTS; ++i) to_run_page(r.segment[i], *segments[i]);
+    const boot::Segment *segments[HWV_SEGMENTS] = {&entry.es, &entry.cs, &entry.ss,  &entry.ds,
+                                                   &entry.fs, &entry.gs, &entry.ldt, &entry.tr};
+    for (unsigned i = 0; i < HWV_SEGMENTS; ++i)
+        to_run_page(r.segment[i], *segments[i]);
     r.gdtr = {entry.gdt.base, entry.gdt.limit, 0};
     r.idtr = {entry.idt.base, entry.idt.limit, 0};
     r.cr0 = entry.cr0;
@@ -134,7 +150,9 @@ void Guest::power(machine::PowerEvent event) {
     case Kind::reset: end({status::reset, "the guest asked for a reset"}); break;
     case Kind::panic: end({status::panic, "the guest's kernel panicked"}); break;
     case Kind::quit: end({status::quit, {}}); break;
-    case Kind::debug_exit: end({status::debug_exit + static_cast<int>(event.code >> 1 & 0x7f), {}}); break;
+    case Kind::debug_exit:
+        end({status::debug_exit + static_cast<int>(event.code >> 1 & 0x7f), {}});
+        break;
     }
 }
 
@@ -147,7 +165,8 @@ void Guest::deliver(std::uint64_t address, std::uint32_t data) noexcept {
 
 void Guest::level_vectors(const machine::VectorBitmap &vectors) noexcept {
     hwv_eoi_exits request{};
-    for (unsigned i = 0; i < 4; ++i) request.vectors[i] = vectors[i];
+    for (unsigned i = 0; i < 4; ++i)
+        request.vectors[i] = vectors[i];
     try {
         vm_.eoi_exits(request);
     } catch (const hwv::Error &e) {

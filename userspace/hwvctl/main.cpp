@@ -16,16 +16,19 @@ struct Command {
 
 constexpr Command commands[] = {
     {"run", run_command, "launch a guest: a kernel image, its initrd, a serial console"},
-    {"doctor", doctor_command, "say, line by line, whether this machine can run hwv, and what to do if not"},
+    {"doctor", doctor_command,
+     "say, line by line, whether this machine can run hwv, and what to do if not"},
 };
 
 void print_help(std::FILE *out) {
     std::fputs("hwvctl - launch guests under the hwv hypervisor and watch their exits\n\n"
                "usage: hwvctl COMMAND [OPTIONS]\n\ncommands:\n",
                out);
-    for (const Command &c : commands) std::fprintf(out, "  %-8s %s\n", c.name, c.summary);
+    for (const Command &c : commands)
+        std::fprintf(out, "  %-8s %s\n", c.name, c.summary);
     std::fputs("\nhwvctl COMMAND --help explains a command and shows examples. A first guest:\n"
-               "  hwvctl run --kernel /boot/vmlinuz --initrd initrd.cpio --append 'console=ttyS0' --stats\n",
+               "  hwvctl run --kernel /boot/vmlinuz --initrd initrd.cpio --append 'console=ttyS0' "
+               "--stats\n",
                out);
 }
 
@@ -50,7 +53,8 @@ int main(int argc, char **argv) {
     try {
         return dispatch(name, Arguments(argv + 2, argv + argc));
     } catch (const UsageError &e) {
-        std::fprintf(stderr, "hwvctl: %s (see hwvctl %s--help)\n", e.message.c_str(), name == "run" || name == "doctor" ? (name + " ").c_str() : "");
+        std::fprintf(stderr, "hwvctl: %s (see hwvctl %s--help)\n", e.message.c_str(),
+                     name == "run" || name == "doctor" ? (name + " ").c_str() : "");
         return status::usage;
     } catch (const std::exception &e) {
         std::fprintf(stderr, "hwvctl: %s\n", e.what());

@@ -9,12 +9,14 @@
 namespace hwvctl {
 namespace {
 
-// SIGINT, SIGTERM and SIGHUP end the guest as a thread of their own receives them: every other thread blocks them.
+// SIGINT, SIGTERM and SIGHUP end the guest as a thread of their own receives them: every other
+// thread blocks them.
 class SignalThread {
   public:
     explicit SignalThread(Guest &guest) {
         sigemptyset(&set_);
-        for (int s : {SIGINT, SIGTERM, SIGHUP, SIGUSR1}) sigaddset(&set_, s);
+        for (int s : {SIGINT, SIGTERM, SIGHUP, SIGUSR1})
+            sigaddset(&set_, s);
         pthread_sigmask(SIG_BLOCK, &set_, nullptr);
         thread_ = std::thread{[this, &guest] {
             int signal = 0;

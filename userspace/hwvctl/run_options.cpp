@@ -34,14 +34,21 @@ po::options_description description() {
     po::options_description d{"hwvctl run - launch a guest\n\noptions", 100};
     auto add = d.add_options();
     add("kernel", po::value<std::string>()->value_name("FILE"), "the image to start (required)");
-    add("initrd", po::value<std::string>()->value_name("FILE"), "initial ram disk of a Linux kernel");
-    add("module", po::value<std::vector<std::string>>()->value_name("\"FILE [ARGS]\"")->composing(), "a multiboot or PVH module; may be repeated");
+    add("initrd", po::value<std::string>()->value_name("FILE"),
+        "initial ram disk of a Linux kernel");
+    add("module", po::value<std::vector<std::string>>()->value_name("\"FILE [ARGS]\"")->composing(),
+        "a multiboot or PVH module; may be repeated");
     add("append", po::value<std::string>()->value_name("TEXT"), "the kernel's command line");
-    add("flat", po::value<std::string>()->value_name("ADDR[,MODE]"), "load the file at ADDR and start there; MODE is real (default), prot or long");
-    add("mem", po::value<std::string>()->default_value("256M")->value_name("SIZE"), "guest memory, 1M to 1024G; suffixes K M G");
-    add("name", po::value<std::string>()->value_name("NAME"), "what observers call the VM (at most 31 bytes)");
-    add("serial", po::value<std::string>()->default_value("stdio")->value_name("WHERE"), "COM1: stdio, null, pty, unix:PATH, file:PATH or a path");
-    add("debugcon", po::value<std::string>()->value_name("FILE"), "write what the guest sends to ports 0xe9 and 0x402 to FILE (- is stderr)");
+    add("flat", po::value<std::string>()->value_name("ADDR[,MODE]"),
+        "load the file at ADDR and start there; MODE is real (default), prot or long");
+    add("mem", po::value<std::string>()->default_value("256M")->value_name("SIZE"),
+        "guest memory, 1M to 1024G; suffixes K M G");
+    add("name", po::value<std::string>()->value_name("NAME"),
+        "what observers call the VM (at most 31 bytes)");
+    add("serial", po::value<std::string>()->default_value("stdio")->value_name("WHERE"),
+        "COM1: stdio, null, pty, unix:PATH, file:PATH or a path");
+    add("debugcon", po::value<std::string>()->value_name("FILE"),
+        "write what the guest sends to ports 0xe9 and 0x402 to FILE (- is stderr)");
     add("no-legacy", "a minimal machine: no PIC, PIT, i8042; hardware-reduced ACPI");
     add("no-hugepages", "do not ask the host for 2 MiB pages");
     add("stats", "print a table of exits when the guest has ended");
@@ -71,10 +78,14 @@ std::uint64_t parse_size(const std::string &text) {
     const char *end = text.data() + text.size();
     const auto [rest, error] = std::from_chars(text.data(), end, value);
     unsigned shift = 0;
-    const char suffix = rest == end ? ' ' : static_cast<char>(std::toupper(static_cast<unsigned char>(*rest)));
-    if (suffix == 'K') shift = 10;
-    else if (suffix == 'M') shift = 20;
-    else if (suffix == 'G') shift = 30;
+    const char suffix =
+        rest == end ? ' ' : static_cast<char>(std::toupper(static_cast<unsigned char>(*rest)));
+    if (suffix == 'K')
+        shift = 10;
+    else if (suffix == 'M')
+        shift = 20;
+    else if (suffix == 'G')
+        shift = 30;
     const bool bad_tail = rest != end && (shift == 0 || rest + 1 != end);
     if (error != std::errc{} || bad_tail || value > largest >> shift)
         throw UsageError{"'" + text + "' is no size: a number with K, M or G, at most 1024G"};
@@ -96,7 +107,8 @@ std::optional<RunOptions> parse_run(const Arguments &arguments) {
     out.boot.command_line = text(values, "append");
     if (values.count("flat")) out.boot.flat = boot::parse_flat(text(values, "flat"));
     out.memory = parse_size(text(values, "mem"));
-    if (out.memory < smallest || out.memory % page) throw UsageError{"--mem wants a multiple of 4K from 1M up"};
+    if (out.memory < smallest || out.memory % page)
+        throw UsageError{"--mem wants a multiple of 4K from 1M up"};
     out.name = text(values, "name");
     if (out.name.size() >= HWV_NAME_LEN) throw UsageError{"--name: at most 31 bytes"};
     out.serial = text(values, "serial");

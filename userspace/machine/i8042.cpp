@@ -102,20 +102,14 @@ void I8042::command(std::uint8_t value) noexcept {
     pending_command_ = 0;
     switch (value >> 4) {
     case read_ram >> 4:
-    case (read_ram >> 4) + 1:
-        reply(ram_[value & 31]);
-        break;
+    case (read_ram >> 4) + 1: reply(ram_[value & 31]); break;
     case write_ram >> 4:
-    case (write_ram >> 4) + 1:
-        pending_command_ = value;
-        break;
+    case (write_ram >> 4) + 1: pending_command_ = value; break;
     case pulse >> 4:
         // "Pulse Output Port": bits 0-3, low, name the lines; line 0 is the processor's reset.
         if ((value & 1) == 0) power_({.kind = PowerEvent::Kind::reset});
         break;
-    default:
-        single_command(value);
-        break;
+    default: single_command(value); break;
     }
 }
 
@@ -125,13 +119,9 @@ void I8042::single_command(std::uint8_t value) noexcept {
     };
     switch (value) {
     case disable_aux:
-    case enable_aux:
-        command_byte(byte_aux_off, value == disable_aux);
-        break;
+    case enable_aux: command_byte(byte_aux_off, value == disable_aux); break;
     case disable_keyboard:
-    case enable_keyboard:
-        command_byte(byte_keyboard_off, value == disable_keyboard);
-        break;
+    case enable_keyboard: command_byte(byte_keyboard_off, value == disable_keyboard); break;
     case self_test:
         command_byte(byte_system, true);
         reply(0x55);
@@ -139,23 +129,16 @@ void I8042::single_command(std::uint8_t value) noexcept {
     case test_aux: // clock line stuck low: nothing is plugged in
         reply(0x01);
         break;
-    case test_keyboard:
-        reply(0x00);
-        break;
+    case test_keyboard: reply(0x00); break;
     case read_input_port: // keyboard not locked
         reply(0x80);
         break;
-    case read_output_port:
-        reply(output_port_);
-        break;
+    case read_output_port: reply(output_port_); break;
     case write_output_port:
     case write_keyboard_output:
     case write_aux_output:
-    case write_aux:
-        pending_command_ = value;
-        break;
-    default:
-        break;
+    case write_aux: pending_command_ = value; break;
+    default: break;
     }
 }
 
@@ -166,21 +149,15 @@ void I8042::parameter(std::uint8_t value) noexcept {
         return;
     }
     switch (command) {
-    case write_output_port:
-        set_output_port(value);
-        break;
+    case write_output_port: set_output_port(value); break;
     case write_keyboard_output:
         reply(value);
         output_from_keyboard_ = true;
         break;
-    case write_aux_output:
-        reply(value);
-        break;
+    case write_aux_output: reply(value); break;
     case write_aux: // lost: nobody answers
         break;
-    default:
-        to_keyboard(value);
-        break;
+    default: to_keyboard(value); break;
     }
 }
 
@@ -196,9 +173,7 @@ void I8042::to_keyboard(std::uint8_t value) noexcept {
         return;
     }
     switch (value) {
-    case echo:
-        queue(echo);
-        break;
+    case echo: queue(echo); break;
     case identify:
         queue(acknowledge);
         queue(0xab);
@@ -215,9 +190,7 @@ void I8042::to_keyboard(std::uint8_t value) noexcept {
         pending_keyboard_ = value;
         queue(acknowledge);
         break;
-    default:
-        queue(acknowledge);
-        break;
+    default: queue(acknowledge); break;
     }
 }
 

@@ -31,28 +31,18 @@ bool IoApic::attach(MmioBus &bus, std::uint64_t base) { return bus.claim(base, l
 
 std::uint64_t IoApic::read(std::uint64_t offset, unsigned) noexcept {
     switch (offset) {
-    case select_offset:
-        return select_;
-    case window_offset:
-        return read_register(select_);
-    default:
-        return 0;
+    case select_offset: return select_;
+    case window_offset: return read_register(select_);
+    default: return 0;
     }
 }
 
 void IoApic::write(std::uint64_t offset, unsigned, std::uint64_t value) noexcept {
     switch (offset) {
-    case select_offset:
-        select_ = static_cast<std::uint8_t>(value);
-        break;
-    case window_offset:
-        write_register(select_, static_cast<std::uint32_t>(value));
-        break;
-    case eoi_offset:
-        eoi(static_cast<std::uint8_t>(value));
-        break;
-    default:
-        break;
+    case select_offset: select_ = static_cast<std::uint8_t>(value); break;
+    case window_offset: write_register(select_, static_cast<std::uint32_t>(value)); break;
+    case eoi_offset: eoi(static_cast<std::uint8_t>(value)); break;
+    default: break;
     }
 }
 

@@ -157,8 +157,7 @@ void PicChip::write_initialization(std::uint8_t value) noexcept {
         fully_nested_special_ = (value & icw4_special_nested) != 0;
         expect_ = Expect::operation;
         break;
-    case Expect::operation:
-        break;
+    case Expect::operation: break;
     }
 }
 
@@ -181,15 +180,10 @@ void PicChip::write_ocw2(std::uint8_t value) noexcept {
         isr_ &= static_cast<std::uint8_t>(~bit(level));
         if (command == Ocw2::eoi_specific_rotate) lowest_ = level;
         break;
-    case Ocw2::set_priority:
-        lowest_ = level;
-        break;
+    case Ocw2::set_priority: lowest_ = level; break;
     case Ocw2::rotate_auto_set:
-    case Ocw2::rotate_auto_clear:
-        rotate_on_auto_eoi_ = command == Ocw2::rotate_auto_set;
-        break;
-    case Ocw2::none:
-        break;
+    case Ocw2::rotate_auto_clear: rotate_on_auto_eoi_ = command == Ocw2::rotate_auto_set; break;
+    case Ocw2::none: break;
     }
 }
 

@@ -57,12 +57,8 @@ void PitCounter::start(std::uint32_t count, std::uint64_t tick) noexcept {
 
 void PitCounter::write(std::uint8_t value, std::uint64_t now) noexcept {
     switch (control_ >> 4 & 3) {
-    case access_low:
-        load(decode(value), now);
-        break;
-    case access_high:
-        load(decode(static_cast<std::uint16_t>(value << 8)), now);
-        break;
+    case access_low: load(decode(value), now); break;
+    case access_high: load(decode(static_cast<std::uint16_t>(value << 8)), now); break;
     default:
         if (!write_high_next_) {
             low_byte_ = value;
@@ -136,16 +132,11 @@ bool PitCounter::output(std::uint64_t now) noexcept {
     if (!running_) return mode_ != 0;
     const std::uint64_t passed = elapsed(now);
     switch (mode_) {
-    case 0:
-        return passed >= period_;
-    case 1:
-        return passed >= period_;
-    case 2:
-        return paused_ || period_ < 2 || passed % period_ != period_ - 1;
-    case 3:
-        return paused_ || passed % period_ < (period_ + 1u) / 2;
-    default:
-        return passed != period_;
+    case 0: return passed >= period_;
+    case 1: return passed >= period_;
+    case 2: return paused_ || period_ < 2 || passed % period_ != period_ - 1;
+    case 3: return paused_ || passed % period_ < (period_ + 1u) / 2;
+    default: return passed != period_;
     }
 }
 

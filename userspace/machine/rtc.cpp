@@ -244,10 +244,8 @@ std::uint8_t Rtc::read_register(std::uint8_t index) noexcept {
         plan();
         return flags;
     }
-    case valid_d:
-        return 0x80; // the battery is good
-    default:
-        return ram_[index];
+    case valid_d: return 0x80; // the battery is good
+    default: return ram_[index];
     }
 }
 

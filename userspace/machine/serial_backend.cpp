@@ -73,7 +73,8 @@ void StreamBackend::close() noexcept {
     input_ = -1;
     output_ = -1;
     second_ = Fd();
-    // What the guest could not send to this peer is lost with it, like everything until the next one.
+    // What the guest could not send to this peer is lost with it, like everything until the next
+    // one.
     if (std::exchange(starved_, false) && port_ != nullptr) port_->transmit_ready();
 }
 
@@ -141,7 +142,8 @@ bool StreamBackend::pull() noexcept {
 
 std::size_t StreamBackend::transmit(std::span<const std::uint8_t> bytes) noexcept {
     if (output_ < 0) return bytes.size();
-    // The port is here and need not be called; doing so from inside its own call would repeat output.
+    // The port is here and need not be called; doing so from inside its own call would repeat
+    // output.
     starved_ = false;
     if (buffered_ == buffer_.size()) flush();
     std::size_t count = std::min(bytes.size(), buffer_.size() - buffered_);

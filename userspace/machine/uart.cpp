@@ -110,18 +110,10 @@ std::uint64_t Uart::read(std::uint64_t offset, unsigned) noexcept {
     case data:
         value = divisor_access() ? static_cast<std::uint8_t>(divisor_) : read_receiver();
         break;
-    case ier:
-        value = divisor_access() ? static_cast<std::uint8_t>(divisor_ >> 8) : ier_;
-        break;
-    case iir_fcr:
-        value = read_identification();
-        break;
-    case lcr:
-        value = lcr_;
-        break;
-    case mcr:
-        value = mcr_;
-        break;
+    case ier: value = divisor_access() ? static_cast<std::uint8_t>(divisor_ >> 8) : ier_; break;
+    case iir_fcr: value = read_identification(); break;
+    case lcr: value = lcr_; break;
+    case mcr: value = mcr_; break;
     case lsr:
         value = line_status();
         overrun_ = false;
@@ -130,11 +122,8 @@ std::uint64_t Uart::read(std::uint64_t offset, unsigned) noexcept {
         value = msr_;
         msr_ &= 0xf0;
         break;
-    case scratch:
-        value = scratch_;
-        break;
-    default:
-        break;
+    case scratch: value = scratch_; break;
+    default: break;
     }
     update();
     return value;
@@ -155,12 +144,8 @@ void Uart::write(std::uint64_t offset, unsigned, std::uint64_t value) noexcept {
         else
             write_interrupt_enable(byte);
         break;
-    case iir_fcr:
-        write_fifo_control(byte);
-        break;
-    case lcr:
-        lcr_ = byte;
-        break;
+    case iir_fcr: write_fifo_control(byte); break;
+    case lcr: lcr_ = byte; break;
     case mcr: {
         const std::size_t space = receive_space();
         mcr_ = byte & 0x1f;
@@ -168,9 +153,7 @@ void Uart::write(std::uint64_t offset, unsigned, std::uint64_t value) noexcept {
         offer_space(space);
         break;
     }
-    case scratch:
-        scratch_ = byte;
-        break;
+    case scratch: scratch_ = byte; break;
     default: // LSR and MSR are for reading; their writes are factory tests
         break;
     }

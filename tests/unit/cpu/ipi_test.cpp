@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// Decoding of ICR and MSI, and who gets what, against the Intel SDM: "Interrupt Command Register (ICR)", "Determining IPI
-// Destination", "Message Address Register Format", "Message Data Register Format".
+// Decoding of ICR and MSI, and who gets what, against the Intel SDM: "Interrupt Command Register
+// (ICR)", "Determining IPI Destination", "Message Address Register Format", "Message Data Register
+// Format".
 #include <gtest/gtest.h>
 #include "cpu/fake_bus.hpp"
 #include "cpu/fake_machine.hpp"

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// The paravirtual clock's arithmetic as a guest does it, and the order in which records are written.
+// The paravirtual clock's arithmetic as a guest does it, and the order in which records are
+// written.
 #include <gtest/gtest.h>
 #include <cstring>
 #include <vector>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// A whole machine driven by a string of bytes, each of which is some guest's or host's doing. For the
-// random test here and for the fuzzer in tests/fuzz/.
+// A whole machine driven by a string of bytes, each of which is some guest's or host's doing. For
+// the random test here and for the fuzzer in tests/fuzz/.
 #pragma once
 
 #include <array>
@@ -79,24 +79,12 @@ class AnyBytes {
     }
     void host(std::uint8_t what) {
         switch (what % 6) {
-        case 0:
-            clock_.advance(take(1) * take(1) * take(1));
-            break;
-        case 1:
-            clock_.advance(take(4));
-            break;
-        case 2:
-            pc_->press_power_button();
-            break;
-        case 3:
-            pc_->eoi(static_cast<std::uint8_t>(take(1)));
-            break;
-        case 4:
-            pc_->irq_line(static_cast<unsigned>(take(1)) % 26).set(true);
-            break;
-        default:
-            backends_[take(1) % 4]->type(std::string(take(1), 'i'));
-            break;
+        case 0: clock_.advance(take(1) * take(1) * take(1)); break;
+        case 1: clock_.advance(take(4)); break;
+        case 2: pc_->press_power_button(); break;
+        case 3: pc_->eoi(static_cast<std::uint8_t>(take(1))); break;
+        case 4: pc_->irq_line(static_cast<unsigned>(take(1)) % 26).set(true); break;
+        default: backends_[take(1) % 4]->type(std::string(take(1), 'i')); break;
         }
         pc_->run_due_timers();
     }
@@ -106,19 +94,11 @@ class AnyBytes {
         switch (what & 7) {
         case 0:
         case 1:
-        case 2:
-            access_port(size == 8 ? 1 : size, true);
-            break;
+        case 2: access_port(size == 8 ? 1 : size, true); break;
         case 3:
-        case 4:
-            access_port(size == 8 ? 1 : size, false);
-            break;
-        case 5:
-            access_mmio(size, (what & 8) != 0);
-            break;
-        case 6:
-            host(what >> 3);
-            break;
+        case 4: access_port(size == 8 ? 1 : size, false); break;
+        case 5: access_mmio(size, (what & 8) != 0); break;
+        case 6: host(what >> 3); break;
         default:
             if (pc_->pic_pending()) pc_->acknowledge_pic();
             break;

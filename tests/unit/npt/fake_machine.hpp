@@ -14,8 +14,8 @@
 
 namespace npt_test {
 
-// Page frames at addresses that are no pointers. What the engine writes goes into `data` and `shadow`;
-// a write past the Memory policy would show as a difference between the two.
+// Page frames at addresses that are no pointers. What the engine writes goes into `data` and
+// `shadow`; a write past the Memory policy would show as a difference between the two.
 class FakeMachine {
   public:
     static constexpr std::uint64_t base = 0x1a'bc00'0000;

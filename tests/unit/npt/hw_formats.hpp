@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// A second opinion on the two formats: entries decoded by the manuals' bit numbers, without the engine.
+// A second opinion on the two formats: entries decoded by the manuals' bit numbers, without the
+// engine.
 #pragma once
 
 #include "npt/format_ept.hpp"

@@ -51,8 +51,8 @@ TEST(Level, Table) {
         EXPECT_EQ(mapping_level(row.query), row.level) << row.name;
 }
 
-// A level is right when every page of the block is in the slot, guest and host block begin together,
-// and all agree; the next one up is then wrong.
+// A level is right when every page of the block is in the slot, guest and host block begin
+// together, and all agree; the next one up is then wrong.
 bool obviously_right(const LevelQuery &q, Level level) {
     if (level == k4) return true;
     const std::uint64_t size = pages(level) * page_size;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // The real atomic accesses against a real second processor: a thread that walks the table and sets
-// accessed and dirty bits by locked instructions, as the hardware does. Every dirty bit that it sets is
-// reported exactly once.
+// accessed and dirty bits by locked instructions, as the hardware does. Every dirty bit that it
+// sets is reported exactly once.
 #include "hw_formats.hpp"
 #include "npt/table.hpp"
 
@@ -104,15 +104,9 @@ struct Owner {
     void step() {
         const std::uint64_t gfn = first_gfn + random() % frames;
         switch (random() % 8) {
-        case 0:
-            table.unmap({gfn, gfn + 1}, source, gather, removed());
-            break;
-        case 1:
-            table.write_protect({gfn, gfn + 4}, Level::page_4k, source, gather);
-            break;
-        case 2:
-            table.clear_young({gfn, gfn + 4}, gather, removed());
-            break;
+        case 0: table.unmap({gfn, gfn + 1}, source, gather, removed()); break;
+        case 1: table.write_protect({gfn, gfn + 4}, Level::page_4k, source, gather); break;
+        case 2: table.clear_young({gfn, gfn + 4}, gather, removed()); break;
         case 3:
             if (random() % 64 == 0) table.unmap({0, 1024}, source, gather, removed());
             break;

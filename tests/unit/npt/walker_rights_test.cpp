@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// Who may do what: every combination of access, page rights and control bits against the manual's rules
-// written out once more, and the rules' corners by hand.
+// Who may do what: every combination of access, page rights and control bits against the manual's
+// rules written out once more, and the rules' corners by hand.
 #include "guest_pages.hpp"
 
 #include <gtest/gtest.h>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// The module's C++ reads uapi headers through kmod/cxx-shim; programs through Linux's own headers. Both must say the same.
+// The module's C++ reads uapi headers through kmod/cxx-shim; programs through Linux's own headers.
+// Both must say the same.
 #include <cstdint>
 #include <type_traits>
 #include <gtest/gtest.h>
