@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * compat.h - everything that differs between the kernels that hwv builds for (6.1, 6.12, 7.2). The other files of this room
- * read as for one kernel. HWV_HAVE_* come from Kbuild, which looks into the kernel's headers.
+ * compat.h - everything that differs between the kernels that hwv builds for (6.1, 6.12, 7.2). The
+ * other files of this room read as for one kernel. HWV_HAVE_* come from Kbuild, which looks into
+ * the kernel's headers.
  */
 #ifndef HWV_COMPAT_H
 #define HWV_COMPAT_H
@@ -20,7 +21,10 @@
 #include <trace/events/ipi.h> /* smp_send_reschedule() traces from then on */
 #endif
 
-/* guest_state_enter_irqoff(), guest_timing_enter_irqoff() are in kvm_host.h; entry work moved house in 6.18. */
+/*
+ * guest_state_enter_irqoff(), guest_timing_enter_irqoff() are in kvm_host.h; entry work moved house
+ * in 6.18.
+ */
 #if __has_include(<linux/entry-virt.h>)
 #include <linux/entry-virt.h>
 #else
@@ -56,7 +60,10 @@ static inline void hwv_vm_flags_set(struct vm_area_struct *vma, unsigned long fl
 #endif
 }
 
-/* The thread that leaves the CPU still wants it. From 6.12 on a sleeping thread may stay on the run queue for a while. */
+/*
+ * The thread that leaves the CPU still wants it. From 6.12 on a sleeping thread may stay on the run
+ * queue for a while.
+ */
 static inline bool hwv_task_preempted(void)
 {
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0)
@@ -66,7 +73,10 @@ static inline bool hwv_task_preempted(void)
 #endif
 }
 
-/* IBPB on a switch between guests is the kernel's choice (spectre_v2_user=); 6.15 renamed the feature bit. */
+/*
+ * IBPB on a switch between guests is the kernel's choice (spectre_v2_user=); 6.15 renamed the
+ * feature bit.
+ */
 static inline bool hwv_wants_ibpb(void)
 {
 #ifdef X86_FEATURE_USE_IBPB
@@ -95,8 +105,9 @@ static __always_inline void hwv_ibpb_exit_to_user(void)
 }
 
 /*
- * Up to 6.17 the helper that serves pending work tells a KVM vCPU about a signal: it gets one that nobody looks at, because
- * all else that the helper does (task work, rseq, memcg throttling) is not exported piece by piece.
+ * Up to 6.17 the helper that serves pending work tells a KVM vCPU about a signal: it gets one that
+ * nobody looks at, because all else that the helper does (task work, rseq, memcg throttling) is not
+ * exported piece by piece.
  */
 static inline int hwv_xfer_handle_work(void)
 {
@@ -110,7 +121,7 @@ static inline int hwv_xfer_handle_work(void)
 #endif
 }
 
-/* ---- suspend and resume of the last CPU: HWV_SYSCORE(name, suspend, resume) defines what the two functions take ---- */
+/* Suspend and resume of the last CPU: HWV_SYSCORE(name, suspend, resume) is what is registered. */
 
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 19, 0)
 #define HWV_SYSCORE(name, on_suspend, on_resume)                                                   \
@@ -135,9 +146,10 @@ static inline int hwv_xfer_handle_work(void)
 #endif
 
 /*
- * Crash: the kernel has one slot for who switches virtualization off on a CPU that is shot down. On 6.1 only kvm_intel takes it,
- * so that on AMD it is free. Later kvm_amd takes it as well, and would find it occupied with a warning: there hwv leaves
- * EFER.SVME set, which no later kernel minds (SVM holds back INIT only while GIF is 0, and GIF is 0 only around VMRUN).
+ * Crash: the kernel has one slot for who switches virtualization off on a CPU that is shot down. On
+ * 6.1 only kvm_intel takes it, so that on AMD it is free. Later kvm_amd takes it as well, and would
+ * find it occupied with a warning: there hwv leaves EFER.SVME set, which no later kernel minds (SVM
+ * holds back INIT only while GIF is 0, and GIF is 0 only around VMRUN).
  */
 #if defined(HWV_HAVE_EMERGENCY_CALLBACK) && LINUX_VERSION_CODE < KERNEL_VERSION(6, 6, 0)
 static inline void hwv_emergency_register(cpu_emergency_virt_cb *callback)

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * CPUs in hwv's service: all online ones while a VM lives, none else. The core's own per-CPU state says whether an entry is
- * possible (it is asked with irqs off before each one); here is who switches it, at every turn that a CPU's life takes.
+ * CPUs in hwv's service: all online ones while a VM lives, none else. The core's own per-CPU state
+ * says whether an entry is possible (it is asked with irqs off before each one); here is who
+ * switches it, at every turn that a CPU's life takes.
  */
 #include <linux/cpu.h>
 #include <linux/cpuhotplug.h>
@@ -101,7 +102,7 @@ static int start_all(void)
 	if (err)
 		stop_all();
 	if (err == -EBUSY)
-		pr_info("another hypervisor (KVM with a running VM?) uses this machine's CPUs; end its VMs first\n");
+		pr_info("another hypervisor holds the CPUs (a KVM VM?); end its VMs first\n");
 	return err;
 }
 
@@ -134,7 +135,10 @@ void hwv_cpus_put(void)
 
 /* ---- hotplug: on the CPU, before user threads come to it and after they left it ---- */
 
-/* A CPU that hwv cannot have comes online all the same; a vCPU that is scheduled there leaves with an error. */
+/*
+ * A CPU that hwv cannot have comes online all the same; a vCPU that is scheduled there leaves with
+ * an error.
+ */
 static int came_online(unsigned int cpu)
 {
 	unsigned long flags;
@@ -187,7 +191,7 @@ static void resume(void)
 		pr_warn("no virtualization after resume: error %d\n", err);
 }
 
-/* ---- reboot, power-off, kexec: firmware and the next kernel find the CPUs as they left them ---- */
+/* ---- reboot, power-off, kexec: the CPUs are handed on as they were found ---- */
 
 static int reboot(struct notifier_block *block, unsigned long event, void *data)
 {

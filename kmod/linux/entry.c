@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Door 1, around a guest entry: accounting of time and RCU, the FPU, the host's debug registers. All with irqs off. */
+/*
+ * Door 1, around a guest entry: accounting of time and RCU, the FPU, the host's debug registers.
+ * All with irqs off.
+ */
 #include <linux/hw_breakpoint.h>
 #include <asm/debugreg.h>
 #include <asm/fpu/api.h>

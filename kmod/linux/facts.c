@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Door 1, what does not change after load: the host's CPU as the kernel sees it, and the mitigations that it chose. */
+/*
+ * Door 1, what does not change after load: the host's CPU as the kernel sees it, and the
+ * mitigations that it chose.
+ */
 #include <linux/mem_encrypt.h>
 #include <linux/mm.h>
 #include <asm/fpu/xcr.h>
@@ -9,7 +12,10 @@
 #include "compat.h"
 #include "glue.h"
 
-/* State components that guests may switch on: those whose host state the kernel swaps with the guest's FPU. PKRU is not one. */
+/*
+ * State components that guests may switch on: those whose host state the kernel swaps with the
+ * guest's FPU. PKRU is not one.
+ */
 #define HWV_XCR0_OFFERED                                                                           \
 	(XFEATURE_MASK_FP | XFEATURE_MASK_SSE | XFEATURE_MASK_YMM | XFEATURE_MASK_AVX512)
 #define HWV_XSAVE_LEGACY (512 + 64) /* FXSAVE area and header */
@@ -21,7 +27,10 @@ const struct hwv_host_facts *hwv_host_facts(void)
 	return &facts;
 }
 
-/* Intel SDM, "CPUID: Processor Extended State Enumeration": leaf 0DH, sub-leaf n: size in EAX, offset in EBX. */
+/*
+ * Intel SDM, "CPUID: Processor Extended State Enumeration": leaf 0DH, sub-leaf n: size in EAX,
+ * offset in EBX.
+ */
 static u32 xsave_bytes(u64 xcr0)
 {
 	u32 bytes = HWV_XSAVE_LEGACY, size, offset, ecx, edx;

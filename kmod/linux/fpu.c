@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The guest's FPU state: where it lives while the guest does not run, its exchange with the thread's, and HWV_XSAVE. */
+/*
+ * The guest's FPU state: where it lives while the guest does not run, its exchange with the
+ * thread's, and HWV_XSAVE.
+ */
 #include <linux/mm.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
@@ -25,10 +28,10 @@ void hwv_host_fpu_swap(struct hwv_host_vcpu *vcpu, int to_guest)
 
 static int xsave_get(struct hwv_host_vcpu *vcpu, void *buffer, void __user *user)
 {
-	const struct hwv_host_facts *facts = hwv_host_facts();
+	u32 bytes = hwv_host_facts()->xsave_bytes;
 
-	fpu_copy_guest_fpstate_to_uabi(&vcpu->fpu, buffer, facts->xsave_bytes, facts->xcr0_guest, 0);
-	return copy_to_user(user, buffer, facts->xsave_bytes) ? -EFAULT : 0;
+	fpu_copy_guest_fpstate_to_uabi(&vcpu->fpu, buffer, bytes, hwv_host_facts()->xcr0_guest, 0);
+	return copy_to_user(user, buffer, bytes) ? -EFAULT : 0;
 }
 
 /* The kernel checks XSTATE_BV against what guests may have, the rest of the header, and MXCSR. */

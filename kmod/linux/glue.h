@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* glue.h - what the files of this room share: the two objects behind the fds, and who offers what to whom. */
+/*
+ * glue.h - what the files of this room share: the two objects behind the fds, and who offers what
+ * to whom.
+ */
 #ifndef HWV_GLUE_H
 #define HWV_GLUE_H
 
@@ -24,7 +27,10 @@
 #endif
 #define pr_fmt(fmt) "hwv: " fmt
 
-/* A secondary MMU's view of the owner's: an answer of the page tables counts while no invalidation crossed it. */
+/*
+ * A secondary MMU's view of the owner's: an answer of the page tables counts while no invalidation
+ * crossed it.
+ */
 struct hwv_invalidation {
 	spinlock_t lock; /* inside the core's memory lock */
 	u64 sequence;    /* ended ones */
@@ -68,7 +74,10 @@ struct hwv_host_vcpu {
 	struct page *run_page;
 };
 
-/* One request: what it is called with is a copy of the caller's structure, cut or filled up to the kernel's size. */
+/*
+ * One request: what it is called with is a copy of the caller's structure, cut or filled up to the
+ * kernel's size.
+ */
 struct hwv_ioctl {
 	unsigned int request;
 	long (*call)(void *object, void *argument);

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Extensible ioctls: finds a request by direction, type and number, and brings its structure in and out by the caller's size. */
+/*
+ * Extensible ioctls: finds a request by direction, type and number, and brings its structure in and
+ * out by the caller's size.
+ */
 #include <linux/errno.h>
 #include <linux/ioctl.h>
 #include <linux/sched.h>

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* ioeventfd: a guest's write to a port or an address becomes a signal. Looked up on every such exit, hence hashed and lock-free. */
+/*
+ * ioeventfd: a guest's write to a port or an address becomes a signal. Looked up on every such
+ * exit, hence hashed and lock-free.
+ */
 #include <linux/eventfd.h>
 #include <linux/hashtable.h>
 #include <linux/rculist.h>
@@ -58,7 +61,9 @@ static int check(const struct hwv_ioeventfd *request)
 		return -EINVAL;
 	if (!(request->flags & HWV_IOEVENTFD_DATAMATCH))
 		return request->datamatch ? -EINVAL : 0;
-	/* A value that the width cannot hold would never match; without a width there is no saying. */
+	/*
+	 * A value that the width cannot hold would never match; without a width there is no saying.
+	 */
 	if (!request->length ||
 	    (request->length < 8 && request->datamatch >> (8 * request->length)))
 		return -EINVAL;

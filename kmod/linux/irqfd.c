@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * irqfd: a signal of an eventfd becomes an MSI, in the signaller's context. An entry leaves the list by deassign, by the VM's
- * end, or by the eventfd's (EPOLLHUP, in atomic context: the rest is done by a worker); who takes it off the list ends it.
+ * irqfd: a signal of an eventfd becomes an MSI, in the signaller's context. An entry leaves the
+ * list by deassign, by the VM's end, or by the eventfd's (EPOLLHUP, in atomic context: the rest is
+ * done by a worker); who takes it off the list ends it.
  */
 #include <linux/eventfd.h>
 #include <linux/file.h>
@@ -144,7 +145,9 @@ static int enlist(struct hwv_events *events, struct irqfd *irqfd)
 	return err;
 }
 
-/* The reference to the file keeps EPOLLHUP away until the entry is whole, events->lock a deassign. */
+/*
+ * The reference to the file keeps EPOLLHUP away until the entry is whole, events->lock a deassign.
+ */
 static int assign(struct hwv_host_vm *vm, const struct hwv_irqfd *request)
 {
 	struct file *file = fget(request->fd);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Door 1, guest memory: pages in what a guest touches and tells how the host maps it. A reference is held only until the
- * core installed the page under its memory lock; from then on the notifier (notifier.c) keeps the mapping honest.
+ * Door 1, guest memory: pages in what a guest touches and tells how the host maps it. A reference
+ * is held only until the core installed the page under its memory lock; from then on the notifier
+ * (notifier.c) keeps the mapping honest.
  */
 #include <linux/mm.h>
 #include <linux/pgtable.h>
@@ -27,8 +28,9 @@ static bool leaf(struct mapping *out, u64 pfn, unsigned long flags, u32 level, u
 }
 
 /*
- * The host's leaf around `hva`. With irqs off the tables stay: freeing them waits for an IPI or an RCU grace period that
- * this CPU holds up. Every entry is read once. _PAGE_RW, not pte_write(): that is also true for shadow stacks.
+ * The host's leaf around `hva`. With irqs off the tables stay: freeing them waits for an IPI or an
+ * RCU grace period that this CPU holds up. Every entry is read once. _PAGE_RW, not pte_write():
+ * that is also true for shadow stacks.
  */
 static bool walk_irqoff(struct mm_struct *mm, u64 hva, struct mapping *out)
 {
@@ -70,7 +72,10 @@ static bool walk(struct mm_struct *mm, u64 hva, struct mapping *out)
 	return found;
 }
 
-/* Why the page could not be had: device memory has no page that could be referenced, and is refused by name. */
+/*
+ * Why the page could not be had: device memory has no page that could be referenced, and is refused
+ * by name.
+ */
 static int refusal(struct mm_struct *mm, u64 hva, int err)
 {
 	struct vm_area_struct *vma;
@@ -117,7 +122,9 @@ int hwv_host_fault_in(struct hwv_host_vm *vm, __u64 hva, int write, struct hwv_h
 	out->pfn = page_to_pfn(page);
 	out->level = 1;
 	out->writable = !!write;
-	/* The tables may have moved on since; what they say counts only for the page that is held. */
+	/*
+	 * The tables may have moved on since; what they say counts only for the page that is held.
+	 */
 	if (walk(vm->mm, hva, &map) && map.pfn == out->pfn && (map.writable || !write)) {
 		out->level = map.level;
 		out->writable = map.writable;
@@ -138,7 +145,10 @@ int hwv_host_fault_stale(struct hwv_host_vm *vm, __u64 sequence, __u64 hva)
 	return stale;
 }
 
-/* Only the flag: the host's own page-table entry is dirty as well, and it is that which file systems wait for. */
+/*
+ * Only the flag: the host's own page-table entry is dirty as well, and it is that which file
+ * systems wait for.
+ */
 static void mark_dirty(struct page *page)
 {
 	if (!PageReserved(page))

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The owner's memory changes: every such change reaches the guest's tables before the host's, and a fault that was under way
- * meanwhile notices (hwv_host_fault_stale). Order, as for any secondary MMU: `active` rises before the core unmaps under its
- * memory lock; `sequence` rises before `active` falls. A fault reads `sequence` before the page tables, and checks both
- * under the core's memory lock before it installs.
+ * The owner's memory changes: every such change reaches the guest's tables before the host's, and a
+ * fault that was under way meanwhile notices (hwv_host_fault_stale). Order, as for any secondary
+ * MMU: `active` rises before the core unmaps under its memory lock; `sequence` rises before
+ * `active` falls. A fault reads `sequence` before the page tables, and checks both under the core's
+ * memory lock before it installs.
  */
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>
@@ -66,7 +67,10 @@ static int test_young(struct mmu_notifier *notifier, struct mm_struct *mm, unsig
 	return hwv_core_vm_age_hva(vm_of(notifier)->core, address, address + 1, 0);
 }
 
-/* The owner is gone, or the VM is: no page may stay in the guest's tables, for no further notice will come. */
+/*
+ * The owner is gone, or the VM is: no page may stay in the guest's tables, for no further notice
+ * will come.
+ */
 static void release(struct mmu_notifier *notifier, struct mm_struct *mm)
 {
 	hwv_core_vm_unmap_hva(vm_of(notifier)->core, 0, ULONG_MAX);

@@ -12,7 +12,7 @@
 
 static unsigned int halt_poll = 50000;
 module_param_named(halt_poll_ns, halt_poll, uint, 0644);
-MODULE_PARM_DESC(halt_poll_ns, "longest time in ns that a halted vCPU spins before it sleeps; 0: never");
+MODULE_PARM_DESC(halt_poll_ns, "longest time (ns) that a halted vCPU spins before it sleeps");
 
 int hwv_host_handle_work(void)
 {
@@ -37,7 +37,10 @@ static bool poll(struct hwv_host_vcpu *vcpu)
 	return false;
 }
 
-/* Spinning pays where waits are short: twice as long after a wait that it would have caught, not at all after a long one. */
+/*
+ * Spinning pays where waits are short: twice as long after a wait that it would have caught, not at
+ * all after a long one.
+ */
 static void adapt(struct hwv_host_vcpu *vcpu, u64 waited)
 {
 	u32 most = READ_ONCE(halt_poll);
@@ -54,7 +57,10 @@ static int sleep_until_runnable(struct hwv_host_vcpu *vcpu)
 
 	prepare_to_rcuwait(&vcpu->wait);
 	for (;;) {
-		/* The barrier in it pairs with rcuwait_wake_up(): no wake-up between the question and sleep is lost. */
+		/*
+		 * The barrier in it pairs with rcuwait_wake_up(): no wake-up between the question
+		 * and sleep is lost.
+		 */
 		set_current_state(TASK_INTERRUPTIBLE);
 		if (hwv_core_vcpu_runnable(vcpu->core))
 			break;
@@ -77,7 +83,10 @@ int hwv_host_vcpu_block(struct hwv_host_vcpu *vcpu)
 		return 0;
 	do {
 		err = sleep_until_runnable(vcpu);
-		/* Task work of others looks like a signal, too: it is served here, and the wait goes on. */
+		/*
+		 * Task work of others looks like a signal, too: it is served here, and the wait
+		 * goes on.
+		 */
 		if (err)
 			err = hwv_host_handle_work();
 	} while (!err && !hwv_core_vcpu_runnable(vcpu->core));

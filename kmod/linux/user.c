@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Door 1, reads and writes of the owner's memory. The caller is the owner's thread, so that a user address means the owner's. */
+/*
+ * Door 1, reads and writes of the owner's memory. The caller is the owner's thread, so that a user
+ * address means the owner's.
+ */
 #include <linux/sched.h>
 #include <linux/uaccess.h>
 #include "glue.h"

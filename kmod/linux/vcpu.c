@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The vCPU behind its fd: made and unmade, and its way on and off a CPU. It ends with the VM, not with its file: others may
- * send it interrupts as long as the VM lives.
+ * The vCPU behind its fd: made and unmade, and its way on and off a CPU. It ends with the VM, not
+ * with its file: others may send it interrupts as long as the VM lives.
  */
 #include <linux/anon_inodes.h>
 #include <linux/fcntl.h>
@@ -11,7 +11,7 @@
 #include "compat.h"
 #include "glue.h"
 
-/* ---- residency: on a CPU from load to unload, but for the times when the scheduler takes the thread off it ---- */
+/* ---- residency: on a CPU from load to unload, except while the thread is scheduled out ---- */
 
 static void sched_in(struct preempt_notifier *notifier, int cpu)
 {
@@ -77,8 +77,8 @@ static struct hwv_host_vcpu *vcpu_alloc(struct hwv_host_vm *vm)
 }
 
 /*
- * vm->lock held; takes over the vCPU. The fd becomes usable last, when nothing can fail any more. Once there is a file, its
- * release frees a vCPU that did not make it into the VM.
+ * vm->lock held; takes over the vCPU. The fd becomes usable last, when nothing can fail any more.
+ * Once there is a file, its release frees a vCPU that did not make it into the VM.
  */
 static long vcpu_publish(struct hwv_host_vm *vm, struct hwv_host_vcpu *vcpu, u32 id)
 {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The vCPU's requests and its run page. HWV_RUN owns the vCPU by `running`; every other request that needs it holds the
- * mutex, and is refused rather than kept waiting while the vCPU runs.
+ * The vCPU's requests and its run page. HWV_RUN owns the vCPU by `running`; every other request
+ * that needs it holds the mutex, and is refused rather than kept waiting while the vCPU runs.
  */
 #include <linux/mm.h>
 #include <linux/module.h>
@@ -213,10 +213,14 @@ static long vcpu_ioctl(struct file *file, unsigned int request, unsigned long ar
 	/* The one that counts, ahead of the table. */
 	if (request == HWV_RUN)
 		return argument ? -EINVAL : run(vcpu);
-	return hwv_ioctl(vcpu_ioctls, ARRAY_SIZE(vcpu_ioctls), vcpu, vcpu->vm->mm, request, argument);
+	return hwv_ioctl(vcpu_ioctls, ARRAY_SIZE(vcpu_ioctls), vcpu, vcpu->vm->mm, request,
+			 argument);
 }
 
-/* The run page: one page, shared, for the owner alone. Not for children: they would hold the VM without being able to use it. */
+/*
+ * The run page: one page, shared, for the owner alone. Not for children: they would hold the VM
+ * without being able to use it.
+ */
 static int vcpu_mmap(struct file *file, struct vm_area_struct *vma)
 {
 	struct hwv_host_vcpu *vcpu = file->private_data;

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The VM behind its fd: made and unmade, and its requests. It lives until the VM file and all vCPU files are closed. */
+/*
+ * The VM behind its fd: made and unmade, and its requests. It lives until the VM file and all vCPU
+ * files are closed.
+ */
 #include <linux/anon_inodes.h>
 #include <linux/fcntl.h>
 #include <linux/module.h>
@@ -16,7 +19,10 @@ static void vm_release(struct kref *refs)
 	struct hwv_host_vm *vm = container_of(refs, struct hwv_host_vm, refs);
 	unsigned int id;
 
-	/* From outside inwards: who delivers interrupts, who takes pages away, then vCPUs and tables. */
+	/*
+	 * From outside inwards: who delivers interrupts, who takes pages away, then vCPUs and
+	 * tables.
+	 */
 	hwv_events_release(vm);
 	hwv_notifier_stop(vm);
 	for (id = 0; id < HWV_MAX_VCPUS; id++)
@@ -83,12 +89,16 @@ static long set_memory(void *object, void *argument)
 	return hwv_core_vm_set_memory(vm->core, argument);
 }
 
-/* Fetches and hands out one piece of the log; first and pages are multiples of 64 but for the slot's odd end. */
+/*
+ * Fetches and hands out one piece of the log; first and pages are multiples of 64 but for the
+ * slot's odd end.
+ */
 static int dirty_log_piece(struct hwv_host_vm *vm, const struct hwv_dirty_log *request, u64 offset,
 			   u64 *words)
 {
 	struct hwv_dirty_log piece = *request;
 	u64 __user *bitmap = u64_to_user_ptr(request->bitmap);
+	size_t bytes;
 	int err;
 
 	piece.first += offset;
@@ -97,7 +107,8 @@ static int dirty_log_piece(struct hwv_host_vm *vm, const struct hwv_dirty_log *r
 	err = hwv_core_vm_dirty_log(vm->core, &piece, words);
 	if (err)
 		return err;
-	if (copy_to_user(bitmap + offset / 64, words, DIV_ROUND_UP(piece.pages, 64) * sizeof(*words)))
+	bytes = DIV_ROUND_UP(piece.pages, 64) * sizeof(*words);
+	if (copy_to_user(bitmap + offset / 64, words, bytes))
 		return -EFAULT;
 	return 0;
 }
