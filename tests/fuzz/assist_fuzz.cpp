@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// Any instruction bytes, registers, page tables and modes for the emulator: it must end, stay inside its memory, move
-// a bounded number of bytes, and change nothing when it refuses.
+// Any instruction bytes, registers, page tables and modes for the emulator: it must end, stay
+// inside its memory, move a bounded number of bytes, and change nothing when it refuses.
 #include <cstdlib>
 #include <cstring>
 #include <vector>

@@ -2,18 +2,11 @@
 # A guest that reaches device memory by everything but a plain MOV, and moves strings through ports: what the kernel module
 # leaves to userspace whole. Flat binary for 0x100000 in protected mode; ends by port 0xf4 with 20, or with the number of the
 # first check that failed.
+        .include "finish.inc"
         .code32
         .set ioapic, 0xfec00000         # register select at 0, window at 0x10
         .set apic, 0xfee00000
         .set redirection_0, 0x10
-        .set success, 20
-
-        .macro check number
-        je      .Lgood\@
-        mov     $\number, %eax
-        jmp     finish
-.Lgood\@:
-        .endm
 
         .globl  _start
 _start:
@@ -26,27 +19,25 @@ _start:
         movl    $0, (%ebx)
         addl    $1, (%ebx)              # read, modify, write
         cmpl    $1, (%ebx)
-        check   1
+        check   e, 1
         pushl   0x10(%ebx)              # the version register
         pop     %eax
         cmp     0x10(%ebx), %eax
-        check   2
+        check   e, 2
 
         mov     %ebx, %edi
         mov     $2, %eax
         mov     $1, %ecx
         rep stosl
         cmpl    $2, (%ebx)
-        check   3
+        check   e, 3
 
         movl    $redirection_0, (%ebx)
         movl    $0x10031, 0x10(%ebx)    # masked
         btsl    $15, 0x10(%ebx)         # level-triggered
-        jnc     1f
-        or      %ebx, %ebx              # clears ZF
-1:      check   4
+        check   nc, 4
         cmpl    $0x18031, 0x10(%ebx)
-        check   5
+        check   e, 5
 
         movd    0x10(%ebx), %xmm0       # an SSE register loaded from a device, others kept
         mov     $0x12345678, %eax
@@ -54,16 +45,16 @@ _start:
         movd    0x10(%ebx), %xmm0
         movd    %xmm0, %eax
         cmp     $0x18031, %eax
-        check   6
+        check   e, 6
         movd    %xmm1, %eax
         cmp     $0x12345678, %eax
-        check   7
+        check   e, 7
 
         mov     $ioapic + 0x10, %esi    # from a device to RAM
         mov     $buffer, %edi
         movsl
         cmpl    $0x18031, buffer
-        check   8
+        check   e, 8
 
         mov     $buffer, %edi           # port 0xe9 reads as 0xe9
         mov     $0xe9, %dx
@@ -71,29 +62,26 @@ _start:
         movl    $0, buffer
         rep insb
         cmpl    $0xe9e9e9, buffer
-        check   9
+        check   e, 9
         cmp     $buffer + 3, %edi
-        check   10
+        check   e, 10
         mov     $text, %esi
         mov     $text_end - text, %ecx
         rep outsb
         test    %ecx, %ecx
-        check   11
+        check   e, 11
 
         movzbl  apic + 0x30, %eax       # a byte of the local APIC's version register
         mov     apic + 0x30, %ecx
         cmp     %cl, %al
-        check   12
+        check   e, 12
         orl     $0x1ff, apic + 0xf0     # spurious vector and enable
         mov     apic + 0xf0, %eax
         and     $0x1ff, %eax
         cmp     $0x1ff, %eax
-        check   13
+        check   e, 13
 
-        mov     $success, %eax
-finish:
-        outb    %al, $0xf4
-        hlt
+        finish  success
 
 text:   .ascii  "string output arrives\n"
 text_end:

@@ -8,7 +8,7 @@ tmp=${HWV_TMP:-$(mktemp -d)}
 name=guests.device_memory
 success=148 # 128 + what the guest wrote
 
-if ! { as --32 -o "$tmp/guest.o" "$root/tests/guests/device_memory.S" &&
+if ! { as --32 -I "$root/tests/guests" -o "$tmp/guest.o" "$root/tests/guests/device_memory.S" &&
     ld -m elf_i386 -Ttext 0x100000 --oformat binary -o "$tmp/guest.bin" "$tmp/guest.o"; }; then
     echo "not ok $name - cannot assemble the guest"
     exit 1
