@@ -20,7 +20,8 @@ class FakeMachine {
   public:
     static constexpr std::uint64_t base = 0x1a'bc00'0000;
 
-    std::function<void()> before_access; // the hardware acts between any two accesses
+    std::function<void(std::uint64_t *entry)>
+        before_access; // the hardware acts between any two accesses
     std::function<void(std::uint64_t pa)> after_write;
     std::uint64_t writes = 0;
 
@@ -71,6 +72,8 @@ class FakeMachine {
         return count;
     }
 
+    std::uint64_t page_of(const std::uint64_t *entry) const { return owner(entry).pa; }
+
     void expect_only_policy_writes() const {
         for (const auto &frame : frames_)
             EXPECT_EQ(frame->data, frame->shadow);
@@ -108,22 +111,22 @@ struct FakeMemory {
 
     std::uint64_t *at(std::uint64_t pa) const { return machine->at(pa); }
     std::uint64_t load(std::uint64_t *entry) const {
-        act();
+        act(entry);
         return machine->read(entry);
     }
     void store(std::uint64_t *entry, std::uint64_t value) const {
-        act();
+        act(entry);
         machine->engine_write(entry, value);
     }
     std::uint64_t exchange(std::uint64_t *entry, std::uint64_t value) const {
-        act();
+        act(entry);
         const std::uint64_t old = machine->read(entry);
         machine->engine_write(entry, value);
         return old;
     }
     bool compare_exchange(std::uint64_t *entry, std::uint64_t &expected,
                           std::uint64_t value) const {
-        act();
+        act(entry);
         if (machine->read(entry) != expected) {
             expected = machine->read(entry);
             return false;
@@ -133,8 +136,8 @@ struct FakeMemory {
     }
 
   private:
-    void act() const {
-        if (machine->before_access) machine->before_access();
+    void act(std::uint64_t *entry) const {
+        if (machine->before_access) machine->before_access(entry);
     }
 };
 

@@ -24,14 +24,19 @@ class SlotsTest : public testing::Test {
     // On the heap, as the kernel has to.
     std::unique_ptr<MemorySlots> slots_ = std::make_unique<MemorySlots>(gpa_limit, hva_limit);
     MemorySlots &slots = *slots_;
+
+    int id_at(std::uint64_t gfn) const {
+        const MemorySlot *slot = slots_->find(gfn);
+        return slot ? static_cast<int>(slot->id) : -1;
+    }
 };
 
 TEST_F(SlotsTest, AcceptsTheBoundaries) {
     EXPECT_EQ(slots.create({0, 0, 0, page, 0}), SlotError::none);
     EXPECT_EQ(slots.create({511, 3, gpa_limit - page, page, hva_limit - page}), SlotError::none);
     EXPECT_EQ(slots.size(), 2u);
-    EXPECT_EQ(slots.find(0)->id, 0u);
-    EXPECT_EQ(slots.find((gpa_limit >> 12) - 1)->id, 511u);
+    EXPECT_EQ(id_at(0), 0);
+    EXPECT_EQ(id_at((gpa_limit >> 12) - 1), 511);
     EXPECT_EQ(slots.find(1), nullptr);
     EXPECT_EQ(slots.find(gpa_limit >> 12), nullptr);
     EXPECT_EQ(slots.find(~0ull), nullptr);
@@ -40,7 +45,7 @@ TEST_F(SlotsTest, AcceptsTheBoundaries) {
 
 TEST_F(SlotsTest, AcceptsASlotOfEverything) {
     EXPECT_EQ(slots.create({1, 0, 0, gpa_limit, 0}), SlotError::none);
-    EXPECT_EQ(slots.find((gpa_limit >> 12) - 1)->id, 1u);
+    EXPECT_EQ(id_at((gpa_limit >> 12) - 1), 1);
     EXPECT_EQ(slots.create({2, 0, 0, page, 0}), SlotError::overlap);
 }
 
@@ -95,6 +100,7 @@ TEST_F(SlotsTest, RemoveMoveAndFlags) {
     EXPECT_EQ(slots.move(1, gpa_limit - page), SlotError::gpa_range);
     EXPECT_EQ(slots.move(3, 0), SlotError::not_found);
     EXPECT_EQ(slots.set_flags(1, MemorySlot::log_dirty | MemorySlot::read_only), SlotError::none);
+    ASSERT_TRUE(slots.find_id(1));
     EXPECT_TRUE(slots.find_id(1)->logs_dirty());
     EXPECT_FALSE(slots.find_id(1)->writable());
     EXPECT_EQ(slots.set_flags(1, 4), SlotError::bad_flags);
@@ -103,6 +109,7 @@ TEST_F(SlotsTest, RemoveMoveAndFlags) {
     EXPECT_EQ(slots.remove(2), SlotError::none);
     EXPECT_EQ(slots.find(8), nullptr);
     EXPECT_EQ(slots.find_id(2), nullptr);
+    ASSERT_EQ(id_at(12), 1);
     EXPECT_EQ(slots.find(12)->hva_of(13), hva + page);
 }
 
@@ -110,7 +117,7 @@ TEST_F(SlotsTest, HoldsAsManyAsItSays) {
     for (std::uint32_t id = 0; id < MemorySlots::max_slots; ++id)
         ASSERT_EQ(slots.create({id, 0, (511 - id) * 2 * page, page, hva}), SlotError::none);
     for (std::uint32_t id = 0; id < MemorySlots::max_slots; ++id)
-        EXPECT_EQ(slots.find((511 - id) * 2)->id, id);
+        EXPECT_EQ(id_at((511 - id) * 2), static_cast<int>(id));
     EXPECT_EQ(slots.remove(0), SlotError::none);
     EXPECT_EQ(slots.remove(511), SlotError::none);
     EXPECT_EQ(slots.size(), 510u);
