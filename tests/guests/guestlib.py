@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the guests' tests share: images assembled at test time, and tables of launches that one bed run goes through."""
+
+import os
+import re
+import shlex
+import subprocess
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+HERE = ROOT / "tests/guests"
+TMP = Path(os.environ.get("HWV_TMP") or tempfile.mkdtemp(prefix="hwv-guests-"))
+BED = os.environ.get("HWV_BED") or "svm"
+
+failures = 0
+
+
+def tell(name, why=None):
+    """One result line; `why` is what is wrong."""
+    global failures
+    failures += bool(why)
+    print(f"not ok {name} - {why}" if why else f"ok {name}", flush=True)
+
+
+def finish():
+    raise SystemExit(1 if failures else 0)
+
+
+@dataclass
+class Case:
+    """A shell command in the bed: its exit status and what its output must and must not have."""
+
+    name: str
+    command: str
+    status: int = 0
+    want: list = field(default_factory=list)
+    refuse: list = field(default_factory=list)
+    lines: int | None = None
+    seconds: int = 60
+
+    def judge(self, status, output):
+        if status != self.status:
+            return f"exit status {status}, not {self.status}: {last_line(output)}"
+        for pattern in self.want:
+            if not re.search(pattern, output, re.M):
+                return f"no '{pattern}' in the output: {last_line(output)}"
+        for pattern in self.refuse:
+            found = re.search(f".*(?:{pattern}).*", output)
+            if found:
+                return f"there is: {found.group(0).strip()}"
+        if self.lines is not None and len(output.splitlines()) != self.lines:
+            return f"{len(output.splitlines())} lines of output, not {self.lines}: {output!r}"
+        return None
+
+
+def last_line(output):
+    return (output.strip().splitlines() or ["no output"])[-1][:200]
+
+
+def bed(command, *options, timeout=120, **how):
+    """Exit status and output of a run in the bed."""
+    kernel = ["--kernel", os.environ["HWV_KERNEL"]] if os.environ.get("HWV_KERNEL") else []
+    words = [ROOT / "scripts/bed", BED, "--timeout", timeout, *kernel, *options, "--", *command]
+    done = subprocess.run([str(w) for w in words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, **how)
+    return done.returncode, done.stdout.decode(errors="replace").replace("\r", "")
+
+
+MARK = "@@@"
+
+
+def script(cases):
+    """Runs the cases one after the other; each one's output stays apart from the others'."""
+    lines = []
+    for number, case in enumerate(cases):
+        lines += [f"timeout {case.seconds} sh -c {shlex.quote(case.command)} >/tmp/out-{number} 2>&1 </dev/null",
+                  f'printf "\\n{MARK} {number} $?\\n"', f"cat /tmp/out-{number}", f"rm -f /tmp/out-{number}"]
+    return "\n".join(lines)
+
+
+def run_cases(cases, *options, share=TMP, load=True, timeout=None):
+    """One bed run for all cases, one result line for each; then one for the bed itself."""
+    (share / "cases.sh").write_text(script(cases))
+    options = [*options, "--share", share, *(["--load"] if load else [])]
+    status, output = bed(["sh", "/share/cases.sh"], *options, timeout=timeout or 30 + sum(c.seconds for c in cases))
+    pieces = re.split(rf"\n{MARK} (\d+) (\d+)\n", output)
+    said = {int(n): (int(s), text) for n, s, text in zip(pieces[1::3], pieces[2::3], pieces[3::3])}
+    for number, case in enumerate(cases):
+        print(f"--- {case.name}: {case.command}", *(said.get(number, ("", ""))), sep="\n", flush=True)
+        tell(case.name, case.judge(*said[number]) if number in said else f"did not run: {last_line(output)}")
+    return status, output
+
+
+def assemble(name, *, bits, at=None, source=None, defines=()):
+    """HERE/name.S as an ELF, or with `at` as a flat binary for that address; its path."""
+    out = TMP / f"{name}{bits}"
+    source = source or HERE / "images" / f"{name}.S"
+    command = ["gcc", "-m64" if bits == 64 else "-m32", f"-DBITS={bits}", *(f"-D{d}" for d in defines), "-nostdlib", "-static", "-no-pie",
+               "-Wl,--build-id=none", f"-Wl,-Ttext={at or 0x100000:#x}", "-o", out, source]
+    subprocess.run([str(w) for w in command], check=True)
+    if at is not None:
+        subprocess.run(["objcopy", "-O", "binary", "-j", ".text", out, f"{out}.bin"], check=True)
+        return Path(f"{out}.bin")
+    return out
+
+
+def linux(flavour="cloud"):
+    """The kernel and an initrd are in TMP: the options that launch them from /share."""
+    target = TMP / f"vmlinuz-{flavour}"
+    if not target.exists():
+        kernel = subprocess.run([ROOT / "scripts/fetch-kernel", flavour], check=True, text=True, stdout=subprocess.PIPE).stdout.strip()
+        target.write_bytes(Path(kernel).read_bytes())
+        subprocess.run([ROOT / "scripts/guest-initramfs", TMP / "initrd"], check=True)
+    return f"--kernel /share/vmlinuz-{flavour} --initrd /share/initrd"

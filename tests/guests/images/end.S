@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// end.S - 64-bit guests that end, or do not, in the way that is asked for.
+    .text
+    .globl _start
+_start:
+#if defined(TRIPLE)
+    mov $0x1234567, %rbx
+    ud2                     // there is no IDT
+#elif defined(SPIN)
+    jmp _start
+#elif defined(HALT)
+    cli
+    hlt
+    jmp _start
+#elif defined(PANIC)
+    mov $0x505, %dx
+    mov $1, %al
+    out %al, %dx
+#elif defined(RESET)
+    mov $0xcf9, %dx
+    mov $0x0e, %al
+    out %al, %dx
+#elif defined(KEYBOARD_RESET)
+    mov $0xfe, %al
+    out %al, $0x64
+#elif defined(POWEROFF)
+    mov $0x604, %dx         // PM1a control: SLP_TYP of S5, SLP_EN
+    mov $0x3400, %ax
+    out %ax, %dx
+#elif defined(ECHO)
+    // What comes in on COM1 goes out again, a line feed behind a '!'; 'q' powers off with status 128 + 7.
+wait:
+    mov $0x3fd, %dx
+    in %dx, %al
+    test $1, %al
+    jz wait
+    mov $0x3f8, %dx
+    in %dx, %al
+    cmp $'q', %al
+    je quit
+    out %al, %dx
+    cmp $'!', %al
+    jne wait
+    mov $'\n', %al
+    out %al, %dx
+    jmp wait
+quit:
+    mov $7, %al
+    out %al, $0xf4
+#elif defined(TOUCH)
+    // Writes to each page from 16 MiB up to RDI = TOUCH MiB; then says so and halts.
+    mov $0x1000000, %rdi
+touch:
+    mov %rdi, (%rdi)
+    add $4096, %rdi
+    cmp $(TOUCH << 20), %rdi
+    jb touch
+    mov $0x3f8, %dx
+    mov $'T', %al
+    out %al, %dx
+    mov $'\n', %al
+    out %al, %dx
+    cli
+    hlt
+#endif
+    hlt
+    jmp _start
