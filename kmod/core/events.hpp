@@ -13,6 +13,7 @@ namespace hwv {
 template <Backend B>
 void VcpuOf<B>::deliver_events() {
     check_events = false;
+    if (pv_eoi.armed()) settle_pv_eoi();
     apic.sync();
     const bool nmi_open = !backend.injecting() && !backend.nmi_blocked() && !backend.shadow();
     if (apic.nmis() && nmi_open && apic.take_nmi()) backend.inject({HWV_EVENT_NMI, vector::nmi});
@@ -26,6 +27,7 @@ void VcpuOf<B>::deliver_events() {
         } else if ((v = apic.pending())) {
             apic.acknowledge(v);
             backend.inject({HWV_EVENT_INTERRUPT, v});
+            arm_pv_eoi(v);
         }
     }
     backend.want_nmi_window(apic.nmis() != 0);
@@ -61,6 +63,8 @@ void VcpuOf<B>::initialise() {
     backend.set_xcr0(xcr0);
     backend.flush_translations();
     apic.init();
+    pv_eoi.reset();
+    pv.eoi = 0;
     completion = {};
     deferred = {};
     mp_state = apic.base() & cpu::LocalApic::base_bsp ? HWV_MP_RUNNING : HWV_MP_WAIT_SIPI;
@@ -89,6 +93,7 @@ auto VcpuOf<B>::serve_requests(int &error) -> Step {
     if (asked_for & request::clock) write_clock();
     if (asked_for & request::wall_clock) write_wall_clock();
     if (asked_for & request::steal) write_steal();
+    if (asked_for & request::pv_eoi) settle_pv_eoi(false);
     {
         PreemptGuard guard;
         if (asked_for & request::flush) backend.flush_translations();

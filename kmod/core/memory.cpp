@@ -53,14 +53,15 @@ Status Memory::read(std::uint64_t gpa, void *to, std::uint32_t bytes, SlotCache 
     return {};
 }
 
-Status Memory::write(std::uint64_t gpa, const void *from, std::uint32_t bytes, SlotCache &cache) {
+Status Memory::write(std::uint64_t gpa, const void *from, std::uint32_t bytes, SlotCache &cache, bool atomic) {
     auto *at = static_cast<const std::uint8_t *>(from);
     while (bytes) {
         const npt::MemorySlot *slot = find(gpa >> npt::page_shift, cache);
         if (!slot || !slot->writable()) return Error::fault;
         const std::uint64_t offset = gpa - slot->gpa, left = slot->size - offset;
         const std::uint32_t part = left < bytes ? static_cast<std::uint32_t>(left) : bytes;
-        TRY(from_errno(hwv_host_user_write(slot->hva + offset, at, part)));
+        TRY(from_errno(atomic ? hwv_host_user_write_atomic(slot->hva + offset, at, part)
+                              : hwv_host_user_write(slot->hva + offset, at, part)));
         if (slot->logs_dirty()) {
             LockGuard guard{lock_};
             mark_dirty(gpa >> npt::page_shift, ((gpa + part - 1) >> npt::page_shift) - (gpa >> npt::page_shift) + 1);

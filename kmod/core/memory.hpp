@@ -50,7 +50,7 @@ class Memory {
         word = value;
         return true;
     }
-    Status write(std::uint64_t gpa, const void *from, std::uint32_t bytes, SlotCache &cache);
+    Status write(std::uint64_t gpa, const void *from, std::uint32_t bytes, SlotCache &cache, bool atomic = false);
 
     // Remembers that a page was written, where its slot keeps a log. Under the lock.
     void mark_dirty(std::uint64_t gfn, std::uint64_t pages);

@@ -41,4 +41,30 @@ void Vcpu::write_steal() {
     steal_version = record.version;
 }
 
+void Vcpu::arm_pv_eoi(std::uint8_t vector) {
+    if (!(pv.eoi & cpu::pv_enabled) || apic.is_level(vector)) return;
+    pv_eoi.before_entry(pv.eoi, apic.sole_in_service(vector),
+                        [this](std::uint64_t gpa, const void *from, std::uint32_t bytes) {
+                            return static_cast<bool>(
+                                memory.write(gpa, from, bytes, slot_cache, true));
+                        });
+}
+
+void Vcpu::settle_pv_eoi(bool atomic) {
+    using Seen = cpu::PvEoi::Seen;
+    const auto read = [&](std::uint64_t gpa, void *to, std::uint32_t bytes) {
+        return static_cast<bool>(memory.read(gpa, to, bytes, slot_cache, atomic));
+    };
+    const auto write = [&](std::uint64_t gpa, const void *from, std::uint32_t bytes) {
+        return static_cast<bool>(memory.write(gpa, from, bytes, slot_cache, atomic));
+    };
+    const Seen seen = pv_eoi.after_exit(pv.eoi, read, write);
+    if (seen == Seen::ended) (void)apic.end_of_interrupt();
+    if (seen != Seen::unreadable) return;
+    if (atomic)
+        put_back(request::pv_eoi);
+    else
+        pv_eoi.reset(); // the guest's memory is gone
+}
+
 } // namespace hwv

@@ -98,6 +98,7 @@ auto VcpuOf<B>::step(int &error) -> Step {
     Exit exit = B::decode(raw);
     statistics.open(exit.reason);
     apic.set_cr8(backend.tpr());
+    if (pv_eoi.armed()) settle_pv_eoi();
     const Outcome outcome = handle(exit);
     if (outcome == Outcome::resume_same || outcome == Outcome::resume_next) return Step::entered;
     statistics.left_to_user();

@@ -25,7 +25,9 @@ inline constexpr std::uint32_t flush = 1u << 0, // drop cached translations
     event = 1u << 2,                            // the local APIC has something new
     clock = 1u << 3,                            // rewrite the paravirtual clock
     steal = 1u << 4,                            // rewrite the steal time record
-    wall_clock = 1u << 5;
+    wall_clock = 1u << 5,
+                               pv_eoi = 1u
+                                        << 6; // look at the PV EOI byte where sleeping is allowed
 }
 
 // How the next HWV_RUN finishes the instruction that left to user. By value: nothing of the exit is
@@ -60,6 +62,7 @@ class Vcpu : public hwv_core_vcpu {
     cpu::LocalApic apic;
     cpu::CpuidTable cpuid;
     cpu::PvState pv;
+    cpu::PvEoi pv_eoi;
     cpu::MsrFile msrs{apic, cpuid, pv};
     ControlLimits limits;
     Completion completion;
@@ -104,6 +107,9 @@ class Vcpu : public hwv_core_vcpu {
     void write_clock();
     void write_wall_clock();
     void write_steal();
+    void
+    arm_pv_eoi(std::uint8_t vector); // preemption off: `vector` goes in; the guest may skip its EOI
+    void settle_pv_eoi(bool atomic = true); // after an exit: did it?
     bool write_guest(std::uint64_t gpa, const void *from, std::uint32_t bytes);
 
     std::uint64_t guest_tsc() const; // now

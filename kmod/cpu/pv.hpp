@@ -83,36 +83,44 @@ bool pv_publish(std::uint64_t gpa, Record &record, std::uint32_t last_version, W
     return write(version_at, &record.version, sizeof(record.version));
 }
 
-// PV EOI. Before an entry that leaves an interrupt in service the host sets the guest's byte; the
-// guest clears it instead of writing EOI, where the host lets it (nothing else waits,
-// edge-triggered). After the exit the host looks whether it did.
+// PV EOI. Before an entry that injects an interrupt the host sets the guest's byte; the guest
+// clears it instead of writing EOI, where the host lets it (nothing else waits, edge-triggered).
+// After the exit the host looks whether it did.
 class PvEoi {
   public:
     bool armed() const { return armed_; }
+    void reset() { armed_ = false; }
 
-    // Before the entry; `may_skip`: the one interrupt in service is edge-triggered and nothing else
-    // is requested.
+    // Before the entry; `may_skip`: the one interrupt in service is edge-triggered, nothing else is
+    // requested. Writer: bool (gpa, const void *, bytes).
     template <typename Writer>
     void before_entry(std::uint64_t msr, bool may_skip, Writer &&write) {
         if (armed_ || !may_skip || !(msr & pv_enabled)) return;
         const std::uint8_t set = 1;
-        armed_ = write(msr & ~3ull, &set, sizeof(set));
+        armed_ = write(msr & ~pv_enabled, &set, sizeof(set));
     }
 
-    // After the exit, or as soon as something else comes to wait. True: the guest ended the
-    // interrupt: do its EOI.
+    enum class Seen : std::uint8_t {
+        nothing,    // the guest has not come to it, and will write EOI now
+        ended,      // the guest ended the interrupt: do its EOI
+        unreadable, // still armed: ask again where sleeping is allowed
+    };
+    // After the exit, and as soon as something else comes to wait.
+    // Reader: bool (gpa, void *, bytes).
     template <typename Reader, typename Writer>
-    bool after_exit(std::uint64_t msr, Reader &&read, Writer &&write) {
-        if (!armed_) return false;
-        armed_ = false;
-        std::uint8_t byte = 1;
-        if (!(msr & pv_enabled) || !read(msr & ~3ull, &byte, sizeof(byte))) return false;
-        if (!(byte & 1)) return true;
+    Seen after_exit(std::uint64_t msr, Reader &&read, Writer &&write) {
+        if (!armed_) return Seen::nothing;
+        std::uint8_t byte = 0;
+        if (!read(msr & ~pv_enabled, &byte, sizeof(byte))) return Seen::unreadable;
+        if (!(byte & 1)) {
+            armed_ = false;
+            return Seen::ended;
+        }
         const std::uint8_t clear = byte & ~1;
-        write(msr & ~3ull, &clear, sizeof(clear));
-        return false;
+        if (!write(msr & ~pv_enabled, &clear, sizeof(clear))) return Seen::unreadable;
+        armed_ = false;
+        return Seen::nothing;
     }
-    void reset() { armed_ = false; }
 
   private:
     bool armed_ = false;

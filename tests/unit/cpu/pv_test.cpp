@@ -105,59 +105,75 @@ TEST(PvPublish, stops_at_the_first_failure) {
 
 class PvEoiTest : public testing::Test {
   protected:
+    using Seen = PvEoi::Seen;
     bool before(bool may_skip) {
         eoi.before_entry(msr, may_skip, [&](std::uint64_t gpa, const void *from, std::size_t n) {
             return store(gpa, from, n);
         });
         return eoi.armed();
     }
-    bool after() {
+    Seen after() {
         return eoi.after_exit(
             msr,
             [&](std::uint64_t gpa, void *to, std::size_t n) {
-                EXPECT_EQ(gpa, 0x2000u);
+                EXPECT_EQ(gpa, 0x2004u);
                 std::memcpy(to, &byte, n);
-                return works;
+                return reads;
             },
             [&](std::uint64_t gpa, const void *from, std::size_t n) {
                 return store(gpa, from, n);
             });
     }
     bool store(std::uint64_t gpa, const void *from, std::size_t n) {
-        EXPECT_EQ(gpa, 0x2000u);
-        if (works) std::memcpy(&byte, from, n);
-        return works;
+        EXPECT_EQ(gpa, 0x2004u);
+        if (writes) std::memcpy(&byte, from, n);
+        return writes;
     }
     PvEoi eoi;
-    std::uint64_t msr = 0x2001;
+    std::uint64_t msr = 0x2005;
     std::uint8_t byte = 0;
-    bool works = true;
+    bool reads = true, writes = true;
 };
 
 TEST_F(PvEoiTest, a_cleared_bit_is_an_end_of_interrupt) {
     EXPECT_TRUE(before(true));
     EXPECT_EQ(byte, 1);
     byte = 0; // the guest's BTR
-    EXPECT_TRUE(after());
+    EXPECT_EQ(after(), Seen::ended);
     EXPECT_FALSE(eoi.armed());
-    EXPECT_FALSE(after()) << "once";
+    EXPECT_EQ(after(), Seen::nothing) << "once";
 }
 
 TEST_F(PvEoiTest, a_standing_bit_is_taken_back) {
     before(true);
-    EXPECT_FALSE(after());
+    EXPECT_EQ(after(), Seen::nothing);
     EXPECT_EQ(byte, 0) << "from now on the guest writes EOI";
     EXPECT_FALSE(eoi.armed());
 }
 
 TEST_F(PvEoiTest, not_armed_where_it_must_not_be) {
     EXPECT_FALSE(before(false));
-    msr = 0x2000;
+    msr = 0x2004;
     EXPECT_FALSE(before(true)) << "not enabled";
-    msr = 0x2001;
-    works = false;
+    msr = 0x2005;
+    writes = false;
     EXPECT_FALSE(before(true)) << "no memory there";
-    EXPECT_FALSE(after());
+    EXPECT_EQ(after(), Seen::nothing);
+}
+
+TEST_F(PvEoiTest, an_end_of_interrupt_is_not_lost_with_its_page) {
+    before(true);
+    byte = 0;
+    reads = false;
+    EXPECT_EQ(after(), Seen::unreadable);
+    EXPECT_TRUE(eoi.armed());
+    reads = true;
+    EXPECT_EQ(after(), Seen::ended);
+    before(true);
+    writes = false;
+    EXPECT_EQ(after(), Seen::unreadable) << "the bit stands and cannot be taken back";
+    byte = 0;
+    EXPECT_EQ(after(), Seen::ended) << "the guest used it";
 }
 
 } // namespace
