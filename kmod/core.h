@@ -37,6 +37,7 @@ int hwv_core_vm_dirty_log(struct hwv_core_vm *vm, const struct hwv_dirty_log *re
 int hwv_core_vm_msi(struct hwv_core_vm *vm, __u64 address, __u32 data); /* any context; vCPUs that accepted, or -EINVAL */
 int hwv_core_vm_eoi_exits(struct hwv_core_vm *vm, const struct hwv_eoi_exits *request);
 int hwv_core_vm_clock(struct hwv_core_vm *vm, struct hwv_clock *request);
+void hwv_core_vm_ioevents(struct hwv_core_vm *vm, __u32 count); /* any context: how many ioeventfds there are */
 /* from the MMU notifier: the host's mapping of [start, end) changes. Flushes before it returns. */
 void hwv_core_vm_unmap_hva(struct hwv_core_vm *vm, __u64 start, __u64 end);
 int hwv_core_vm_age_hva(struct hwv_core_vm *vm, __u64 start, __u64 end, int clear); /* 1: accessed since */

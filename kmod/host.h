@@ -42,6 +42,7 @@ int hwv_host_user_read(void *to, __u64 hva, __u32 bytes);   /* process; -EFAULT 
 int hwv_host_user_write(__u64 hva, const void *from, __u32 bytes);
 int hwv_host_user_read_atomic(void *to, __u64 hva, __u32 bytes); /* owner's thread, atomic: only what is present */
 int hwv_host_user_read64_atomic(__u64 *to, __u64 hva); /* one aligned word, the same and cheaper */
+int hwv_host_user_read16_atomic(void *to, __u64 hva);  /* sixteen bytes of one page, likewise */
 int hwv_host_user_write_atomic(__u64 hva, const void *from, __u32 bytes);
 int hwv_host_user_cmpxchg64(__u64 hva, __u64 *expected, __u64 desired); /* process; 1: exchanged, 0: *expected updated */
 

@@ -102,6 +102,8 @@ int hwv_core_vm_msi(hwv_core_vm *vm, __u64 address, __u32 data) {
     return vm_of(vm).msi(address, data);
 }
 
+void hwv_core_vm_ioevents(hwv_core_vm *vm, __u32 count) { vm_of(vm).set_ioevents(count); }
+
 int hwv_core_vm_eoi_exits(hwv_core_vm *vm, const hwv_eoi_exits *request) {
     vm_of(vm).set_eoi_exits(*request);
     return 0;

@@ -42,7 +42,7 @@ inline Fetched fetch_linear(Vcpu &v, const npt::GuestPaging &paging, std::uint64
 // Where code is that the CPU has just fetched: it has checked all rights, so only addresses are followed. Covers long mode with
 // four levels and no paging; what is left is for the full walker.
 template <Backend B>
-std::optional<std::uint64_t> VcpuOf<B>::locate(std::uint64_t linear) {
+[[gnu::always_inline]] inline std::optional<std::uint64_t> VcpuOf<B>::locate(std::uint64_t linear) {
     if (!(backend.cr0() & cr0::pg)) return linear;
     if (!long_mode(backend.efer()) || (backend.cr4() & cr4::la57)) return std::nullopt;
     std::uint64_t entry = backend.cr3();
@@ -57,17 +57,10 @@ std::optional<std::uint64_t> VcpuOf<B>::locate(std::uint64_t linear) {
 
 // The common case in few steps: all in one page, everything present.
 template <Backend B>
-bool VcpuOf<B>::fetch_present(std::uint64_t linear, Fetched &out) {
-    if ((linear & (npt::page_size - 1)) > npt::page_size - 24) return false;
+[[gnu::always_inline]] inline bool VcpuOf<B>::fetch_present(std::uint64_t linear, Fetched &out) {
+    if ((linear & (npt::page_size - 1)) > npt::page_size - sizeof(out.bytes)) return false;
     const auto gpa = locate(linear);
-    if (!gpa) return false;
-    std::uint64_t low, middle, high = 0;
-    const std::uint64_t at = *gpa & ~7ull;
-    const unsigned shift = 8 * (*gpa & 7);
-    if (!memory.read_word(at, low, slot_cache) || !memory.read_word(at + 8, middle, slot_cache)) return false;
-    if (shift && !memory.read_word(at + 16, high, slot_cache)) return false;
-    out.words[0] = shift ? low >> shift | middle << (64 - shift) : low;
-    out.words[1] = shift ? middle >> shift | high << (64 - shift) : middle;
+    if (!gpa || !memory.read_code(*gpa, out.bytes, slot_cache)) return false;
     out.count = 15;
     return true;
 }
@@ -110,7 +103,7 @@ std::uint8_t VcpuOf<B>::measure(ExitReason reason) {
 
 // Architecturally an instruction that completes ends the STI and MOV SS shadows, clears RF and, with TF, traps.
 template <Backend B>
-void VcpuOf<B>::advance(std::uint8_t length) {
+[[gnu::always_inline]] inline void VcpuOf<B>::advance(std::uint8_t length) {
     const std::uint64_t next = backend.rip() + length;
     backend.set_rip(wide() ? next : next & 0xffff'ffff);
     if (backend.shadow()) backend.set_shadow(0);

@@ -11,7 +11,7 @@ namespace hwv {
 // Completes an instruction: by the CPU's word for its length, else by decoding it. An instruction that is not the one
 // that exited was rewritten meanwhile: the guest runs on and shows what it is now.
 template <Backend B>
-Outcome complete_as(VcpuOf<B> &v, const Exit &exit, Outcome done) {
+[[gnu::always_inline]] inline Outcome complete_as(VcpuOf<B> &v, const Exit &exit, Outcome done) {
     if (done != Outcome::resume_next && done != Outcome::to_user_next) return done;
     v.advance(exit.length);
     return done;
@@ -80,7 +80,7 @@ constexpr bool is_instruction(ExitReason reason) {
 }
 
 template <Backend B>
-Outcome dispatch(VcpuOf<B> &v, const Exit &exit) {
+[[gnu::always_inline]] inline Outcome dispatch(VcpuOf<B> &v, const Exit &exit) {
     switch (exit.reason) {
     case HWV_EXIT_HOST_INTERRUPT:
     case HWV_EXIT_HOST_NMI:
@@ -118,13 +118,13 @@ Outcome dispatch(VcpuOf<B> &v, const Exit &exit) {
     case HWV_EXIT_VIRT_INSTRUCTION: return v.ud(); // not offered by CPUID
     case HWV_EXIT_SHUTDOWN: return v.shutdown(exit);
     case HWV_EXIT_INVALID_STATE: return on_invalid_state(v, exit);
+    case HWV_EXIT_NONE: // the CPU was taken away: not entered
     case HWV_EXIT_MACHINE_CHECK: return v.fail(exit, HWV_ERROR_VIRT_FAULT);
     case HWV_EXIT_DESCRIPTOR:
     case HWV_EXIT_TASK_SWITCH:
     case HWV_EXIT_STEP:
     case HWV_EXIT_INVPCID:
     case HWV_EXIT_UNKNOWN:
-    case HWV_EXIT_NONE:
     case HWV_EXIT_CPU_REASONS:
     case HWV_EXIT_MMIO:
     case HWV_EXIT_EOI:
@@ -136,7 +136,7 @@ Outcome dispatch(VcpuOf<B> &v, const Exit &exit) {
 }
 
 template <Backend B>
-Outcome VcpuOf<B>::handle(Exit &exit) {
+[[gnu::always_inline]] inline Outcome VcpuOf<B>::handle(Exit &exit) {
     if (exit.delivering) {
         backend.inject(exit.delivering);
         check_events = true;

@@ -50,6 +50,11 @@ class Memory {
         word = value;
         return true;
     }
+    // Sixteen bytes inside one page, likewise.
+    bool read_code(std::uint64_t gpa, std::uint8_t (&to)[16], SlotCache &cache) {
+        const npt::MemorySlot *slot = find(gpa >> npt::page_shift, cache);
+        return slot && !hwv_host_user_read16_atomic(to, slot->hva + (gpa - slot->gpa));
+    }
     Status write(std::uint64_t gpa, const void *from, std::uint32_t bytes, SlotCache &cache, bool atomic = false);
 
     // Remembers that a page was written, where its slot keeps a log. Under the lock.

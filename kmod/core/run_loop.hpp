@@ -30,8 +30,8 @@ Status VcpuOf<B>::take_over(const hwv_reply &reply) {
     if (reply.reserved[0] || reply.reserved[1] || reply.reserved[2] || reply.cr8 > 15) return Error::invalid;
     PreemptGuard guard;
     if ((reply.flags & HWV_REPLY_EXTINT) && apic.extint_pending()) return Error::again;
-    TRY(apply(reply.dirty));
-    complete(reply);
+    if (reply.dirty) TRY(apply(reply.dirty));
+    if (completion.kind != Completion::Kind::none) complete(reply);
     if (reply.flags & HWV_REPLY_CR8) set_tpr(static_cast<std::uint8_t>(reply.cr8));
     if (reply.flags & HWV_REPLY_EXTINT) (void)apic.offer_extint(reply.extint_vector);
     window_wanted = reply.flags & HWV_REPLY_INTERRUPT_WINDOW;
@@ -71,7 +71,8 @@ void VcpuOf<B>::finish_exit() {
     e.flags = (e.rflags & rflags::if_ ? HWV_EXIT_FLAG_IF : 0u) |
               (interruptible() && !apic.extint_pending() ? HWV_EXIT_FLAG_INTERRUPTIBLE : 0u);
     e.sequence = ++exits_to_user;
-    publish(wanted);
+    if (wanted) publish(wanted);
+    else run->regs.valid = 0;
 }
 
 // One entry and its exit. irqs are off from the last look at the requests to the first instruction after the guest, so

@@ -47,6 +47,10 @@ class Vm : public hwv_core_vm {
     unsigned deliver(const cpu::InterruptMessage &message, unsigned source);
     cpu::HypercallAnswer hypercall(const cpu::HypercallRequest &call);
 
+    // How many ioeventfds there are: without any, no exit asks for one.
+    std::uint32_t ioevents() const { return ioevents_.load(std::memory_order_relaxed); }
+    void set_ioevents(std::uint32_t count) { ioevents_.store(count, std::memory_order_relaxed); }
+
     bool eoi_exits(std::uint8_t vector) const {
         return eoi_exits_[vector / 64].load(std::memory_order_relaxed) >> (vector % 64) & 1;
     }
@@ -81,6 +85,7 @@ class Vm : public hwv_core_vm {
     std::atomic<Vcpu *> vcpus_[HWV_MAX_VCPUS] = {};
     std::atomic<unsigned> vcpu_end_{0};
     std::atomic<std::uint64_t> eoi_exits_[4] = {};
+    std::atomic<std::uint32_t> ioevents_{0};
     std::atomic<std::uint32_t> turn_{0}; // of lowest-priority delivery
     struct Bus;
 };

@@ -83,6 +83,15 @@ static bool collides(const struct ioeventfd *io, const struct hwv_ioeventfd *req
 	return true;
 }
 
+/* Exits of a VM without ioeventfds do not even ask. */
+static void tell_core(struct hwv_events *events)
+{
+	struct hwv_host_vm *vm = container_of(events, struct hwv_host_vm, events);
+
+	if (vm->core)
+		hwv_core_vm_ioevents(vm->core, events->ioevent_count);
+}
+
 static int assign(struct hwv_events *events, const struct hwv_ioeventfd *request,
 		  struct eventfd_ctx *event)
 {
@@ -103,6 +112,7 @@ static int assign(struct hwv_events *events, const struct hwv_ioeventfd *request
 	io->flags = request->flags;
 	hash_add_rcu(events->ioevents, &io->link, io->address);
 	events->ioevent_count++;
+	tell_core(events);
 	return 0;
 }
 
@@ -110,6 +120,7 @@ static void ioeventfd_end(struct hwv_events *events, struct ioeventfd *io)
 {
 	hash_del_rcu(&io->link);
 	events->ioevent_count--;
+	tell_core(events);
 	synchronize_rcu(); /* a vCPU may be about to signal it */
 	eventfd_ctx_put(io->event);
 	kfree(io);

@@ -46,6 +46,24 @@ fault:
 	return error;
 }
 
+int hwv_host_user_read16_atomic(void *to, __u64 hva)
+{
+	const u64 __user *user = u64_to_user_ptr(hva);
+	u64 *words = to;
+	int error = -EFAULT;
+
+	pagefault_disable();
+	if (user_read_access_begin(user, 2 * sizeof(*user))) {
+		unsafe_get_user(words[0], user, fault);
+		unsafe_get_user(words[1], user + 1, fault);
+		error = 0;
+fault:
+		user_read_access_end();
+	}
+	pagefault_enable();
+	return error;
+}
+
 int hwv_host_user_write_atomic(__u64 hva, const void *from, __u32 bytes)
 {
 	void __user *user = u64_to_user_ptr(hva);

@@ -114,6 +114,7 @@ void Backend::put() {
         arch::wrmsr(msr::tsc_aux, host_tsc_aux_);
     set_work(work_no_cpu, true);
     cpu_ = nullptr;
+    if (!debug_granted_) return;
     // Breakpoints that are on stay real, else they would not hit.
     debug_granted_ = false;
     intercept_debug();

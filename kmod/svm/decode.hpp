@@ -170,7 +170,7 @@ constexpr Event delivering(const RawExit &raw) {
 
 } // namespace detail
 
-constexpr Exit decode(const RawExit &raw) {
+[[gnu::always_inline]] constexpr Exit decode(const RawExit &raw) {
     const auto code = static_cast<ExitCode>(static_cast<std::uint32_t>(raw.code));
     Exit exit;
     exit.raw_reason = raw.code;
