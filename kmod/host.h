@@ -41,8 +41,12 @@ void hwv_host_lock_release(struct hwv_host_lock *lock);
 int hwv_host_user_read(void *to, __u64 hva, __u32 bytes);   /* process; -EFAULT */
 int hwv_host_user_write(__u64 hva, const void *from, __u32 bytes);
 int hwv_host_user_read_atomic(void *to, __u64 hva, __u32 bytes); /* owner's thread, atomic: only what is present */
-int hwv_host_user_read64_atomic(__u64 *to, __u64 hva); /* one aligned word, the same and cheaper */
-int hwv_host_user_read16_atomic(void *to, __u64 hva);  /* sixteen bytes of one page, likewise */
+int hwv_host_user_read16_atomic(void *to, __u64 hva);  /* sixteen bytes of one page, the same and cheaper */
+/*
+ * The same for a walk of four levels of page tables that all lie in [hva, hva + size), which is guest-physical from `first` on.
+ * entry: in the root, out the entry that maps `linear`; returns its shift (12, 21, 30), or -EFAULT where it does not get there.
+ */
+int hwv_host_user_walk_atomic(__u64 hva, __u64 size, __u64 first, __u64 linear, __u64 *entry);
 int hwv_host_user_write_atomic(__u64 hva, const void *from, __u32 bytes);
 int hwv_host_user_cmpxchg64(__u64 hva, __u64 *expected, __u64 desired); /* process; 1: exchanged, 0: *expected updated */
 
@@ -73,7 +77,7 @@ int hwv_host_handle_work(void);  /* process: serves it. -EINTR: a signal */
  * Preemption off. Turns irqs off; from here until entry_end() the CPU's time is the guest's (%guest). Nonzero: a signal, a
  * reschedule or other work waits for this thread; else the guest's FPU state is in the registers.
  */
-int hwv_host_entry_begin(void);
+int hwv_host_entry_begin(__u32 *cpu);
 void hwv_host_entry_end(void);    /* turns irqs on: the one that ended the guest is taken now, on the guest's time */
 void hwv_host_guest_enter(void);  /* irqs off: RCU's accounting; from here to guest_exit noinstr */
 void hwv_host_guest_exit(void);

@@ -45,14 +45,13 @@ template <Backend B>
 [[gnu::always_inline]] inline std::optional<std::uint64_t> VcpuOf<B>::locate(std::uint64_t linear) {
     if (!(backend.cr0() & cr0::pg)) return linear;
     if (!long_mode(backend.efer()) || (backend.cr4() & cr4::la57)) return std::nullopt;
-    std::uint64_t entry = backend.cr3();
-    for (unsigned shift = 39;; shift -= 9) {
-        const std::uint64_t at = (entry & npt::pte::address) | (linear >> shift & 0x1ff) << 3;
-        if (!memory.read_word(at, entry, slot_cache) || !(entry & npt::pte::present)) return std::nullopt;
-        if (shift != npt::page_shift && !(entry & npt::pte::large)) continue;
-        const std::uint64_t offset = (1ull << shift) - 1;
-        return (entry & npt::pte::address & ~offset) | (linear & offset);
-    }
+    __u64 entry = backend.cr3();
+    const npt::MemorySlot *slot = memory.find((entry & npt::pte::address) >> npt::page_shift, slot_cache);
+    if (!slot) return std::nullopt;
+    const int shift = hwv_host_user_walk_atomic(slot->hva, slot->size, slot->gpa, linear, &entry);
+    if (shift < 0) return std::nullopt;
+    const std::uint64_t offset = (1ull << shift) - 1;
+    return (entry & npt::pte::address & ~offset) | (linear & offset);
 }
 
 // The common case in few steps: all in one page, everything present.

@@ -75,16 +75,14 @@ Outcome on_mmio(VcpuOf<B> &v, const Exit &exit) {
         return Outcome::resume_same;
     }
     hwv_exit_mmio &m = v.leave(HWV_EXIT_MMIO, exit).mmio;
-    m = {.gpa = access.gpa,
-         .data = 0,
-         .decoded = simple,
-         .write = access.write,
-         .size = 0,
-         .insn_len = f.count,
-         .insn = {},
-         .reserved = 0};
-    for (unsigned n = 0; n < f.count; ++n)
-        m.insn[n] = f.bytes[n];
+    m.gpa = access.gpa;
+    m.data = 0;
+    m.decoded = simple;
+    m.write = access.write;
+    m.size = 0;
+    m.insn_len = f.count;
+    m.reserved = 0;
+    __builtin_memcpy(m.insn, f.bytes, sizeof(m.insn)); // bytes past the count are zero
     if (!simple) {
         v.wanted |= HWV_REGS_GPR | HWV_REGS_SEGMENT | HWV_REGS_CONTROL;
         return Outcome::to_user;

@@ -231,21 +231,6 @@ std::optional<Instruction> decode_instruction(const std::uint8_t *bytes, unsigne
     return i;
 }
 
-std::uint8_t plain_length(const std::uint8_t *bytes, ExitReason reason) {
-    const unsigned two = bytes[0] << 8 | bytes[1];
-    switch (reason) {
-    case HWV_EXIT_CPUID: return two == 0x0fa2 ? 2 : 0;
-    case HWV_EXIT_MSR_READ: return two == 0x0f32 ? 2 : 0;
-    case HWV_EXIT_MSR_WRITE: return two == 0x0f30 ? 2 : 0;
-    case HWV_EXIT_HLT: return bytes[0] == 0xf4;
-    case HWV_EXIT_HYPERCALL: return two == 0x0f01 && (bytes[2] == 0xd9 || bytes[2] == 0xc1) ? 3 : 0;
-    case HWV_EXIT_IO:
-        if ((bytes[0] & 0xfc) == 0xec) return 1;
-        return (bytes[0] & 0xfc) == 0xe4 ? 2 : 0;
-    default: return 0;
-    }
-}
-
 bool matches(const Instruction &instruction, ExitReason reason) {
     const Op op = instruction.operation;
     switch (reason) {

@@ -34,7 +34,20 @@ struct Instruction {
 std::optional<Instruction> decode_instruction(const std::uint8_t *bytes, unsigned count, CodeSize code);
 
 // The length of the instruction that gave that exit, where it stands without prefixes, as nearly always; else 0.
-std::uint8_t plain_length(const std::uint8_t *bytes, ExitReason reason);
+constexpr std::uint8_t plain_length(const std::uint8_t *bytes, ExitReason reason) {
+    const unsigned two = bytes[0] << 8 | bytes[1];
+    switch (reason) {
+    case HWV_EXIT_CPUID: return two == 0x0fa2 ? 2 : 0;
+    case HWV_EXIT_MSR_READ: return two == 0x0f32 ? 2 : 0;
+    case HWV_EXIT_MSR_WRITE: return two == 0x0f30 ? 2 : 0;
+    case HWV_EXIT_HLT: return bytes[0] == 0xf4;
+    case HWV_EXIT_HYPERCALL: return two == 0x0f01 && (bytes[2] == 0xd9 || bytes[2] == 0xc1) ? 3 : 0;
+    case HWV_EXIT_IO:
+        if ((bytes[0] & 0xfc) == 0xec) return 1;
+        return (bytes[0] & 0xfc) == 0xe4 ? 2 : 0;
+    default: return 0;
+    }
+}
 
 // Is this the instruction that gave that exit? A guest may have rewritten its code between exit and fetch.
 bool matches(const Instruction &instruction, ExitReason reason);

@@ -29,11 +29,17 @@ Memory::~Memory() {
 }
 
 const npt::MemorySlot *Memory::find_slowly(std::uint64_t gfn, SlotCache &cache) {
+    if (gfn == cache.hole && current(cache.hole_generation)) return nullptr;
     LockGuard guard{lock_};
     const npt::MemorySlot *found = slots_.find(gfn);
-    if (!found) return nullptr;
+    const std::uint64_t generation = generation_.load(std::memory_order_relaxed);
+    if (!found) {
+        cache.hole = gfn;
+        cache.hole_generation = generation;
+        return nullptr;
+    }
     cache.slot = *found;
-    cache.generation = generation_.load(std::memory_order_relaxed);
+    cache.generation = generation;
     return &cache.slot;
 }
 

@@ -17,6 +17,7 @@ class Vm;
 struct SlotCache {
     std::uint64_t generation = 0;
     npt::MemorySlot slot{};
+    std::uint64_t hole_generation = 0, hole = 0; // a frame that is no memory: a device's registers
 };
 
 // The vendor-neutral half: slots, dirty bitmaps, lock.
@@ -42,15 +43,7 @@ class Memory {
 
     // Bytes of guest memory, by the owner's mapping. Process context, or (atomic) only what is present.
     Status read(std::uint64_t gpa, void *to, std::uint32_t bytes, SlotCache &cache, bool atomic = false);
-    // One aligned word, only what is present: the exit path's way to page tables and instructions.
-    bool read_word(std::uint64_t gpa, std::uint64_t &word, SlotCache &cache) {
-        const npt::MemorySlot *slot = find(gpa >> npt::page_shift, cache);
-        __u64 value;
-        if (!slot || hwv_host_user_read64_atomic(&value, slot->hva + (gpa - slot->gpa))) return false;
-        word = value;
-        return true;
-    }
-    // Sixteen bytes inside one page, likewise.
+    // Sixteen bytes inside one page, only what is present.
     bool read_code(std::uint64_t gpa, std::uint8_t (&to)[16], SlotCache &cache) {
         const npt::MemorySlot *slot = find(gpa >> npt::page_shift, cache);
         return slot && !hwv_host_user_read16_atomic(to, slot->hva + (gpa - slot->gpa));

@@ -28,6 +28,9 @@ Status VcpuOf<B>::take_over(const hwv_reply &reply) {
     constexpr std::uint32_t known = HWV_REPLY_FAULT | HWV_REPLY_INTERRUPT_WINDOW | HWV_REPLY_EXTINT | HWV_REPLY_CR8;
     if ((reply.flags & ~known) || ((reply.dirty | reply.wanted) & ~HWV_REGS_ALL)) return Error::invalid;
     if (reply.reserved[0] || reply.reserved[1] || reply.reserved[2] || reply.cr8 > 15) return Error::invalid;
+    window_wanted = false;
+    wanted = reply.wanted;
+    if (!reply.flags && !reply.dirty && completion.kind == Completion::Kind::none) return {};
     PreemptGuard guard;
     if ((reply.flags & HWV_REPLY_EXTINT) && apic.extint_pending()) return Error::again;
     if (reply.dirty) TRY(apply(reply.dirty));
@@ -36,7 +39,6 @@ Status VcpuOf<B>::take_over(const hwv_reply &reply) {
     if (reply.flags & HWV_REPLY_EXTINT) (void)apic.offer_extint(reply.extint_vector);
     window_wanted = reply.flags & HWV_REPLY_INTERRUPT_WINDOW;
     if (window_wanted) check_events = true;
-    wanted = reply.wanted;
     return {};
 }
 
@@ -82,8 +84,9 @@ auto VcpuOf<B>::step(int &error) -> Step {
     if (asked() || mp_state.load(std::memory_order_relaxed) != HWV_MP_RUNNING) return serve_requests(error);
     PreemptGuard guard;
     if (check_events || apic.events()) deliver_events();
-    const bool work = hwv_host_entry_begin();
-    begin_guest(hwv_host_cpu());
+    __u32 cpu;
+    const bool work = hwv_host_entry_begin(&cpu);
+    begin_guest(cpu);
     if (work || asked()) [[unlikely]] {
         end_guest();
         hwv_host_entry_end();
@@ -92,7 +95,7 @@ auto VcpuOf<B>::step(int &error) -> Step {
         return error ? Step::left : Step::again;
     }
     statistics.entry(arch::rdtsc());
-    raw = backend.enter(gprs);
+    new (&raw) Raw(backend.enter(gprs)); // built in place: it is not small
     statistics.cut(Segment::guest, arch::rdtsc());
     end_guest();
     hwv_host_entry_end();

@@ -51,7 +51,11 @@ std::uint64_t allowed(const CpuidTable &cpuid, const BitRule (&rules)[N]) {
 
 } // namespace
 
-bool valid_pat(std::uint64_t value) { return memory_types(value, true); }
+// The same for all eight bytes at once: no bit above 2, and not 2 or 3.
+bool valid_pat(std::uint64_t value) {
+    constexpr std::uint64_t each = 0x0101'0101'0101'0101;
+    return !(value & ~(7 * each)) && !(value & ~(value >> 1) & 2 * each);
+}
 
 std::uint64_t MsrFile::spec_ctrl_allowed() const { return allowed(cpuid_, spec_ctrl_rules); }
 std::uint64_t MsrFile::pred_cmd_allowed() const { return allowed(cpuid_, pred_cmd_rules); }

@@ -20,9 +20,10 @@ noinstr void hwv_host_guest_exit(void)
 	guest_state_exit_irqoff();
 }
 
-int hwv_host_entry_begin(void)
+int hwv_host_entry_begin(__u32 *cpu)
 {
 	local_irq_disable();
+	*cpu = smp_processor_id();
 	guest_timing_enter_irqoff();
 	if (test_thread_flag(TIF_NEED_FPU_LOAD))
 		switch_fpu_return();

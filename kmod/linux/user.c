@@ -30,22 +30,6 @@ int hwv_host_user_read_atomic(void *to, __u64 hva, __u32 bytes)
 	return left ? -EFAULT : 0;
 }
 
-int hwv_host_user_read64_atomic(__u64 *to, __u64 hva)
-{
-	const u64 __user *user = u64_to_user_ptr(hva);
-	int error = -EFAULT;
-
-	pagefault_disable();
-	if (user_read_access_begin(user, sizeof(*user))) {
-		unsafe_get_user(*to, user, fault);
-		error = 0;
-fault:
-		user_read_access_end();
-	}
-	pagefault_enable();
-	return error;
-}
-
 int hwv_host_user_read16_atomic(void *to, __u64 hva)
 {
 	const u64 __user *user = u64_to_user_ptr(hva);
@@ -62,6 +46,36 @@ fault:
 	}
 	pagefault_enable();
 	return error;
+}
+
+int hwv_host_user_walk_atomic(__u64 hva, __u64 size, __u64 first, __u64 linear, __u64 *entry)
+{
+	const u64 address = 0x000ffffffffff000, present = 1, large = 1 << 7;
+	int shift = 39, result = -EFAULT;
+	u64 word = *entry;
+
+	pagefault_disable();
+	if (!user_read_access_begin(u64_to_user_ptr(hva), size))
+		goto out;
+	for (;; shift -= 9) {
+		u64 at = ((word & address) | (linear >> shift & 0x1ff) << 3) - first;
+
+		if (at >= size)
+			break;
+		unsafe_get_user(word, (const u64 __user *)u64_to_user_ptr(hva + at), fault);
+		if (!(word & present))
+			break;
+		if (shift == PAGE_SHIFT || (word & large)) {
+			*entry = word;
+			result = shift;
+			break;
+		}
+	}
+fault:
+	user_read_access_end();
+out:
+	pagefault_enable();
+	return result;
 }
 
 int hwv_host_user_write_atomic(__u64 hva, const void *from, __u32 bytes)

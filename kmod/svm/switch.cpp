@@ -18,7 +18,7 @@ constexpr std::uint64_t dr6_idle = 0xffff'0ff0, dr6_single_step = 1u << 14, dr7_
 #ifdef HWV_DEBUG
 constexpr std::uint32_t checked = 0; // always
 #else
-constexpr std::uint32_t checked = clean::cr | clean::dr | clean::np;
+constexpr std::uint32_t checked = clean::cr | clean::dr; // PAT and nCR3 are checked where they are set
 #endif
 
 // Not every implementation writes the upper half.
