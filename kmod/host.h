@@ -55,8 +55,10 @@ struct hwv_host_fault {
 	__u64 sequence; /* of the notifier, before the look-up */
 	__u32 level;    /* largest host mapping around it: 1 = 4 KiB, 2 = 2 MiB, 3 = 1 GiB */
 	__u32 writable; /* the host PTE may be written */
+	__u32 held;     /* a reference is held, for fault_done to drop */
+	__u32 reserved;
 };
-/* Process. Pages in the hva and holds a reference on it. -EFAULT no mapping, -EINTR fatal signal, -EHWPOISON, -EPERM device memory */
+/* Process. Pages in the hva. -EFAULT no mapping, -EINTR fatal signal, -EHWPOISON, -EPERM device memory */
 int hwv_host_fault_in(struct hwv_host_vm *vm, __u64 hva, int write, struct hwv_host_fault *out);
 /* Under the memory lock of the VM: true when an invalidation came after `sequence`: drop the page and start again. */
 int hwv_host_fault_stale(struct hwv_host_vm *vm, __u64 sequence, __u64 hva);

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// backend.hpp - the seam: all that the core knows of a CPU vendor, on one screen. svm::Backend and vmx::Backend model it,
-// one object per vCPU; tests model it with a fake. The run loop is a template over it, so no call through it is indirect.
+// backend.hpp - the seam: all that the core knows of a CPU vendor, on one screen. svm::Backend and
+// vmx::Backend model it, one object per vCPU; tests model it with a fake. The run loop is a
+// template over it, so no call through it is indirect.
 //
-// Residency: load() and put() bracket the time in which the vCPU's state may sit in the CPU (preemption notifier); every
-// accessor below enter() is called with the vCPU loaded and preemption off, except before the first load() (reset state).
+// Residency: load() and put() bracket the time in which the vCPU's state may sit in the CPU
+// (preemption notifier); every accessor below enter() is called with the vCPU loaded and preemption
+// off, except before the first load() (reset state).
 #pragma once
 #include <concepts>
 #include <cstdint>
@@ -14,85 +16,95 @@
 
 namespace hwv {
 
-// The sixteen general registers, indexed by hwv_gpr_index from C++ and assembly alike. All valid between exits.
+// The sixteen general registers, indexed by hwv_gpr_index from C++ and assembly alike. All valid
+// between exits.
 using Gprs = std::uint64_t[HWV_GPRS];
 
 // What a backend is told at every load.
 struct LoadContext {
     std::uint32_t cpu;
-    bool other_cpu;    // the vCPU ran elsewhere (or nowhere) before
-    bool other_vm;     // another VM's vCPU, or none, was the last of hwv's on this CPU: barrier (IBPB) needed
+    bool other_cpu; // the vCPU ran elsewhere (or nowhere) before
+    bool other_vm;  // another VM's vCPU, or none, was the last of hwv's on this CPU: barrier (IBPB)
+                    // needed
 };
 
 // clang-format off: the formatter does not know requirements yet
 template <typename B>
-concept Backend = requires(B b, const B c, Gprs &gprs, const typename B::RawExit &raw, std::uint64_t u64, std::uint32_t u32,
-                           unsigned n, bool on, Event event, const Segment &seg, const TableRegister &table) {
+concept Backend = requires(B b, const B c, Gprs &gprs, const typename B::RawExit &raw,
+                           std::uint64_t u64, std::uint32_t u32, unsigned n, bool on, Event event,
+                           const Segment &seg, const TableRegister &table) {
     typename B::TableFormat; // of npt/
 
     // life; process context
-    { b.init() } -> std::same_as<Status>;                // allocates; state as after reset
-    { b.destroy() };                                     // idempotent
-    { b.reset() };                                       // INIT's register state is the core's business, this is power-on
+    { b.init() } -> std::same_as<Status>; // allocates; state as after reset
+    {b.destroy()};                        // idempotent
+    {b.reset()}; // INIT's register state is the core's business, this is power-on
 
     // residency; preemption off
-    { b.load(LoadContext{}) };
-    { b.put() };
+    {b.load(LoadContext{})};
+    {b.put()};
 
-    // one entry; irqs off on entry and on return; NMIs taken, host state whole. Injects what inject() queued. Calls
-    // hwv_host_guest_enter() and hwv_host_guest_exit() around it.
+    // one entry; irqs off on entry and on return; NMIs taken, host state whole. Injects what
+    // inject() queued. Calls hwv_host_guest_enter() and hwv_host_guest_exit() around it.
     { b.enter(gprs) } -> std::same_as<typename B::RawExit>;
-    { B::decode(raw) } -> std::same_as<Exit>;            // pure, constexpr
-    { c.instruction_bytes(raw) } -> std::same_as<const std::uint8_t *>; // [0] = count, then bytes; nullptr: the CPU does not say
+    { B::decode(raw) } -> std::same_as<Exit>; // pure, constexpr
+    {
+        c.instruction_bytes(raw)
+        } -> std::same_as<const std::uint8_t *>; // [0] = count, then bytes; nullptr: the CPU does
+                                                 // not say
 
     // registers; set_* take what the core has validated
     { c.rip() } -> std::same_as<std::uint64_t>;
-    { b.set_rip(u64) };
+    {b.set_rip(u64)};
     { c.rflags() } -> std::same_as<std::uint64_t>;
-    { b.set_rflags(u64) };
+    {b.set_rflags(u64)};
     { c.cr0() } -> std::same_as<std::uint64_t>;
-    { b.set_cr0(u64) };
+    {b.set_cr0(u64)};
     { c.cr2() } -> std::same_as<std::uint64_t>;
-    { b.set_cr2(u64) };
+    {b.set_cr2(u64)};
     { c.cr3() } -> std::same_as<std::uint64_t>;
-    { b.set_cr3(u64) };
+    {b.set_cr3(u64)};
     { c.cr4() } -> std::same_as<std::uint64_t>;
-    { b.set_cr4(u64) };
-    { c.tpr() } -> std::same_as<std::uint8_t>;           // CR8: 0..15
-    { b.set_tpr(std::uint8_t{}) };
-    { c.efer() } -> std::same_as<std::uint64_t>;         // as the guest sees it
-    { b.set_efer(u64) };
+    {b.set_cr4(u64)};
+    { c.tpr() } -> std::same_as<std::uint8_t>; // CR8: 0..15
+    {b.set_tpr(std::uint8_t{})};
+    { c.efer() } -> std::same_as<std::uint64_t>; // as the guest sees it
+    {b.set_efer(u64)};
     { c.cpl() } -> std::same_as<unsigned>;
-    { c.segment(n) } -> std::same_as<Segment>;           // hwv_segment_index
-    { b.set_segment(n, seg) };
+    { c.segment(n) } -> std::same_as<Segment>; // hwv_segment_index
+    {b.set_segment(n, seg)};
     { c.code_attributes() } -> std::same_as<std::uint16_t>; // of CS: hwv_segment.attributes
     { c.gdtr() } -> std::same_as<TableRegister>;
-    { b.set_gdtr(table) };
+    {b.set_gdtr(table)};
     { c.idtr() } -> std::same_as<TableRegister>;
-    { b.set_idtr(table) };
-    { c.debug(n) } -> std::same_as<std::uint64_t>;       // 0-3, 6, 7
-    { b.set_debug(n, u64) };
-    { b.grant_debug() };                                 // the guest touched DRs: give it the real ones until put()
-    { c.msr(u32) } -> std::same_as<std::optional<std::uint64_t>>; // MSRs that the CPU or the backend switches
-    { b.set_msr(u32, u64) } -> std::same_as<bool>;       // false: not one of them
-    { b.set_xcr0(u64) };                                 // takes effect at the next entry
+    {b.set_idtr(table)};
+    { c.debug(n) } -> std::same_as<std::uint64_t>; // 0-3, 6, 7
+    {b.set_debug(n, u64)};
+    {b.grant_debug()}; // the guest touched DRs: give it the real ones until put()
+    {
+        c.msr(u32)
+        }
+        -> std::same_as<std::optional<std::uint64_t>>; // MSRs that the CPU or the backend switches
+    { b.set_msr(u32, u64) } -> std::same_as<bool>;     // false: not one of them
+    {b.set_xcr0(u64)};                                 // takes effect at the next entry
 
     // events
-    { b.inject(event) };                                 // at the next entry; type NONE takes it back
+    {b.inject(event)}; // at the next entry; type NONE takes it back
     { c.injecting() } -> std::same_as<Event>;
-    { b.want_interrupt_window(on, std::uint8_t{}) };     // exit as soon as an interrupt of that priority class (vector / 16;
-                                                         // 16: whatever the TPR says) could be taken
-    { b.want_nmi_window(on) };                           // ... an NMI
-    { c.shadow() } -> std::same_as<std::uint8_t>;        // HWV_SHADOW_*
-    { b.set_shadow(std::uint8_t{}) };
+    {b.want_interrupt_window(
+        on, std::uint8_t{})}; // exit as soon as an interrupt of that priority class (vector / 16;
+                              // 16: whatever the TPR says) could be taken
+    {b.want_nmi_window(on)};  // ... an NMI
+    { c.shadow() } -> std::same_as<std::uint8_t>; // HWV_SHADOW_*
+    {b.set_shadow(std::uint8_t{})};
     { c.nmi_blocked() } -> std::same_as<bool>;
-    { b.set_nmi_blocked(on) };
+    {b.set_nmi_blocked(on)};
 
     // memory and time
-    { b.set_table_root(u64) };                           // physical, without the encryption mask
-    { b.flush_translations() };                          // before the next entry
-    { b.set_tsc_offset(u64) };
-// clang-format on
+    {b.set_table_root(u64)};  // physical, without the encryption mask
+    {b.flush_translations()}; // before the next entry
+    {b.set_tsc_offset(u64)};
+    // clang-format on
 };
 
 } // namespace hwv

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// fetch.hpp - the instruction at RIP: by the CPU's own bytes where it hands them over, else by walking the guest's tables;
-// and moving RIP behind it.
+// fetch.hpp - the instruction at RIP: by the CPU's own bytes where it hands them over, else by
+// walking the guest's tables; and moving RIP behind it.
 #pragma once
 #include "core/vcpu_of.hpp"
 
 namespace hwv {
 
-// Guest memory as the walker reads it. First what is present, without sleeping: that is nearly always enough.
+// Guest memory as the walker reads it. First what is present, without sleeping: that is nearly
+// always enough.
 class GuestWords {
   public:
-    GuestWords(Memory &memory, SlotCache &cache, bool atomic) : memory_{memory}, cache_{cache}, atomic_{atomic} {}
+    GuestWords(Memory &memory, SlotCache &cache, bool atomic)
+        : memory_{memory}, cache_{cache}, atomic_{atomic} {}
     std::optional<std::uint64_t> read64(std::uint64_t gpa) {
         std::uint64_t word;
         if (!memory_.read(gpa, &word, 8, cache_, atomic_)) return std::nullopt;
@@ -23,7 +25,8 @@ class GuestWords {
 };
 
 // Up to 15 bytes from linear address `linear`; fewer where the next page is not there.
-inline Fetched fetch_linear(Vcpu &v, const npt::GuestPaging &paging, std::uint64_t linear, npt::Access access, bool atomic) {
+inline Fetched fetch_linear(Vcpu &v, const npt::GuestPaging &paging, std::uint64_t linear,
+                            npt::Access access, bool atomic) {
     Fetched out;
     GuestWords words{v.memory, v.slot_cache, atomic};
     npt::Walker<GuestWords> walker{paging, words};
@@ -32,21 +35,23 @@ inline Fetched fetch_linear(Vcpu &v, const npt::GuestPaging &paging, std::uint64
         const npt::Translation t = walker.translate(at, access);
         if (t.status != npt::WalkStatus::ok) break;
         const std::uint64_t left = npt::page_size - (at & (npt::page_size - 1));
-        const auto part = static_cast<std::uint8_t>(left < 15u - out.count ? left : 15u - out.count);
+        const auto part =
+            static_cast<std::uint8_t>(left < 15u - out.count ? left : 15u - out.count);
         if (!v.memory.read(t.gpa, out.bytes + out.count, part, v.slot_cache, atomic)) break;
         out.count = static_cast<std::uint8_t>(out.count + part);
     }
     return out;
 }
 
-// Where code is that the CPU has just fetched: it has checked all rights, so only addresses are followed. Covers long mode with
-// four levels and no paging; what is left is for the full walker.
+// Where code is that the CPU has just fetched: it has checked all rights, so only addresses are
+// followed. Covers long mode with four levels and no paging; what is left is for the full walker.
 template <Backend B>
 [[gnu::always_inline]] inline std::optional<std::uint64_t> VcpuOf<B>::locate(std::uint64_t linear) {
     if (!(backend.cr0() & cr0::pg)) return linear;
     if (!long_mode(backend.efer()) || (backend.cr4() & cr4::la57)) return std::nullopt;
     __u64 entry = backend.cr3();
-    const npt::MemorySlot *slot = memory.find((entry & npt::pte::address) >> npt::page_shift, slot_cache);
+    const npt::MemorySlot *slot =
+        memory.find((entry & npt::pte::address) >> npt::page_shift, slot_cache);
     if (!slot) return std::nullopt;
     const int shift = hwv_host_user_walk_atomic(slot->hva, slot->size, slot->gpa, linear, &entry);
     if (shift < 0) return std::nullopt;
@@ -69,10 +74,12 @@ Fetched VcpuOf<B>::fetch() {
     Fetched out;
     if (const std::uint8_t *given = backend.instruction_bytes(raw); given && given[0]) {
         out.count = given[0] < 15 ? given[0] : 15;
-        for (unsigned i = 0; i < out.count; ++i) out.bytes[i] = given[1 + i];
+        for (unsigned i = 0; i < out.count; ++i)
+            out.bytes[i] = given[1 + i];
         return out;
     }
-    const std::uint64_t linear = wide() ? backend.rip() : (backend.segment(HWV_CS).base + backend.rip()) & 0xffff'ffff;
+    const std::uint64_t linear =
+        wide() ? backend.rip() : (backend.segment(HWV_CS).base + backend.rip()) & 0xffff'ffff;
     if (fetch_present(linear, out)) return out;
     const npt::GuestPaging paging = guest_paging();
     const npt::Access access{.kind = npt::AccessKind::fetch, .user = backend.cpl() == 3};
@@ -95,12 +102,14 @@ template <Backend B>
 std::uint8_t VcpuOf<B>::measure(ExitReason reason) {
     const CodeSize size = code_size();
     const Fetched f = fetch();
-    if (const std::uint8_t length = plain_length(f.bytes, reason); length && length <= f.count) return length;
+    if (const std::uint8_t length = plain_length(f.bytes, reason); length && length <= f.count)
+        return length;
     const auto i = decode_instruction(f.bytes, f.count, size);
     return i && matches(*i, reason) ? i->length : 0;
 }
 
-// Architecturally an instruction that completes ends the STI and MOV SS shadows, clears RF and, with TF, traps.
+// Architecturally an instruction that completes ends the STI and MOV SS shadows, clears RF and,
+// with TF, traps.
 template <Backend B>
 [[gnu::always_inline]] inline void VcpuOf<B>::advance(std::uint8_t length) {
     const std::uint64_t next = backend.rip() + length;
@@ -117,7 +126,8 @@ template <Backend B>
 template <Backend B>
 Outcome VcpuOf<B>::raise(const Event &exception) {
     const Event first = backend.injecting();
-    if (first.type == HWV_EVENT_INTERRUPT) deferred = first; // it comes again when the guest can take it
+    if (first.type == HWV_EVENT_INTERRUPT)
+        deferred = first; // it comes again when the guest can take it
     const Event event = first.type == HWV_EVENT_EXCEPTION ? combine(first, exception) : exception;
     if (!event) return shutdown(Exit{.reason = HWV_EXIT_SHUTDOWN});
     backend.inject(event);
@@ -136,7 +146,8 @@ Outcome VcpuOf<B>::shutdown(const Exit &exit) {
 
 template <Backend B>
 Outcome VcpuOf<B>::fail(const Exit &exit, hwv_error code, int error, std::uint64_t detail) {
-    leave(HWV_EXIT_ERROR, exit).error = {.code = static_cast<__u32>(code), .code2 = error, .detail = detail, .insn = {}};
+    leave(HWV_EXIT_ERROR, exit).error = {
+        .code = static_cast<__u32>(code), .code2 = error, .detail = detail, .insn = {}};
     wanted |= HWV_REGS_ALL;
     return Outcome::to_user;
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// handlers.hpp - what the kernel does at each exit: one exhaustive switch. Handlers run with preemption off.
+// handlers.hpp - what the kernel does at each exit: one exhaustive switch. Handlers run with
+// preemption off.
 #pragma once
 #include "core/fetch.hpp"
 #include "core/handlers_control.hpp"
@@ -8,8 +9,9 @@
 
 namespace hwv {
 
-// Completes an instruction: by the CPU's word for its length, else by decoding it. An instruction that is not the one
-// that exited was rewritten meanwhile: the guest runs on and shows what it is now.
+// Completes an instruction: by the CPU's word for its length, else by decoding it. An instruction
+// that is not the one that exited was rewritten meanwhile: the guest runs on and shows what it is
+// now.
 template <Backend B>
 [[gnu::always_inline]] inline Outcome complete_as(VcpuOf<B> &v, const Exit &exit, Outcome done) {
     if (done != Outcome::resume_next && done != Outcome::to_user_next) return done;
@@ -19,8 +21,11 @@ template <Backend B>
 
 template <Backend B>
 Outcome on_cpuid(VcpuOf<B> &v) {
-    const cpu::CpuidResult r = v.cpuid.lookup(static_cast<std::uint32_t>(v.gprs[HWV_RAX]), static_cast<std::uint32_t>(v.gprs[HWV_RCX]),
-                                              {.xcr0 = v.xcr0, .osxsave = (v.backend.cr4() & cr4::osxsave) != 0, .apic_enabled = v.apic.present()});
+    const cpu::CpuidResult r = v.cpuid.lookup(static_cast<std::uint32_t>(v.gprs[HWV_RAX]),
+                                              static_cast<std::uint32_t>(v.gprs[HWV_RCX]),
+                                              {.xcr0 = v.xcr0,
+                                               .osxsave = (v.backend.cr4() & cr4::osxsave) != 0,
+                                               .apic_enabled = v.apic.present()});
     v.gprs[HWV_RAX] = r.eax;
     v.gprs[HWV_RBX] = r.ebx;
     v.gprs[HWV_RCX] = r.ecx;
@@ -38,7 +43,8 @@ Outcome on_hlt(VcpuOf<B> &v, const Exit &exit) {
     return Outcome::resume_next;
 }
 
-// #DB and #AC are always intercepted, so that no guest can hold a CPU in an endless delivery loop, and given back.
+// #DB and #AC are always intercepted, so that no guest can hold a CPU in an endless delivery loop,
+// and given back.
 template <Backend B>
 Outcome on_exception(VcpuOf<B> &v, const Exit &exit) {
     const ExceptionInfo &x = exit.exception;
@@ -72,9 +78,19 @@ Outcome on_invalid_state(VcpuOf<B> &v, const Exit &exit) {
 // Instructions whose length the exit does not tell are measured before they are executed.
 constexpr bool is_instruction(ExitReason reason) {
     switch (reason) {
-    case HWV_EXIT_HLT: case HWV_EXIT_CPUID: case HWV_EXIT_IO: case HWV_EXIT_MSR_READ: case HWV_EXIT_MSR_WRITE:
-    case HWV_EXIT_HYPERCALL: case HWV_EXIT_RDTSC: case HWV_EXIT_RDTSCP: case HWV_EXIT_INVLPG: case HWV_EXIT_INVD:
-    case HWV_EXIT_WBINVD: case HWV_EXIT_PAUSE: case HWV_EXIT_XSETBV: return true;
+    case HWV_EXIT_HLT:
+    case HWV_EXIT_CPUID:
+    case HWV_EXIT_IO:
+    case HWV_EXIT_MSR_READ:
+    case HWV_EXIT_MSR_WRITE:
+    case HWV_EXIT_HYPERCALL:
+    case HWV_EXIT_RDTSC:
+    case HWV_EXIT_RDTSCP:
+    case HWV_EXIT_INVLPG:
+    case HWV_EXIT_INVD:
+    case HWV_EXIT_WBINVD:
+    case HWV_EXIT_PAUSE:
+    case HWV_EXIT_XSETBV: return true;
     default: return false;
     }
 }

@@ -10,9 +10,18 @@ template <Backend B>
 Outcome on_io(VcpuOf<B> &v, const Exit &exit) {
     const IoAccess &io = exit.io;
     const auto data = static_cast<std::uint32_t>(v.gprs[HWV_RAX] & (~0ull >> (64 - 8 * io.size)));
-    if (io.write && !io.string && v.vm.ioevents() && hwv_host_ioevent(v.vm.host(), 1, io.port, io.size, data)) return Outcome::resume_next;
-    v.leave(HWV_EXIT_IO, exit).io = {.port = io.port, .size = io.size, .write = io.write, .string = io.string, .rep = io.rep,
-                                     .segment = io.segment, .address_size = io.address_size, .data = io.write ? data : 0, .reserved = 0};
+    if (io.write && !io.string && v.vm.ioevents() &&
+        hwv_host_ioevent(v.vm.host(), 1, io.port, io.size, data))
+        return Outcome::resume_next;
+    v.leave(HWV_EXIT_IO, exit).io = {.port = io.port,
+                                     .size = io.size,
+                                     .write = io.write,
+                                     .string = io.string,
+                                     .rep = io.rep,
+                                     .segment = io.segment,
+                                     .address_size = io.address_size,
+                                     .data = io.write ? data : 0,
+                                     .reserved = 0};
     if (io.string) {
         v.wanted |= HWV_REGS_GPR | HWV_REGS_SEGMENT | HWV_REGS_CONTROL;
         return Outcome::to_user;

@@ -68,9 +68,12 @@ Outcome on_mmio(VcpuOf<B> &v, const Exit &exit) {
     const Fetched f = v.fetch();
     const auto i = decode_instruction(f.bytes, f.count, size);
     const bool simple = plain(i, access);
-    // Registers are 32 bits wide and 16 bytes apart: other widths and alignments are for user, who reads and sets single registers.
-    if (simple && on_apic(v, access.gpa) && (access.gpa & 0xf) + i->size <= 4) return on_apic_page(v, exit, *i);
-    if (simple && access.write && v.vm.ioevents() && hwv_host_ioevent(v.vm.host(), 0, access.gpa, i->size, stored_value(*i, v.gprs))) {
+    // Registers are 32 bits wide and 16 bytes apart: other widths and alignments are for user, who
+    // reads and sets single registers.
+    if (simple && on_apic(v, access.gpa) && (access.gpa & 0xf) + i->size <= 4)
+        return on_apic_page(v, exit, *i);
+    if (simple && access.write && v.vm.ioevents() &&
+        hwv_host_ioevent(v.vm.host(), 0, access.gpa, i->size, stored_value(*i, v.gprs))) {
         v.advance(i->length);
         return Outcome::resume_same;
     }

@@ -9,7 +9,8 @@ using Op = Operation;
 // Bytes read in order; running out is remembered, not checked at every step.
 class Reader {
   public:
-    Reader(const std::uint8_t *bytes, unsigned count) : bytes_{bytes}, count_{count < 15 ? count : 15} {}
+    Reader(const std::uint8_t *bytes, unsigned count)
+        : bytes_{bytes}, count_{count < 15 ? count : 15} {}
     std::uint8_t peek() const { return at_ < count_ ? bytes_[at_] : 0; }
     std::uint8_t next() {
         if (at_ >= count_) {
@@ -20,7 +21,8 @@ class Reader {
     }
     std::uint64_t little_endian(unsigned n) {
         std::uint64_t v = 0;
-        for (unsigned i = 0; i < n; ++i) v |= static_cast<std::uint64_t>(next()) << (8 * i);
+        for (unsigned i = 0; i < n; ++i)
+            v |= static_cast<std::uint64_t>(next()) << (8 * i);
         return v;
     }
     void skip(unsigned n) {
@@ -55,13 +57,19 @@ Prefixes read_prefixes(Reader &in, CodeSize code) {
     Prefixes p;
     for (unsigned i = 0; i < 15; ++i) {
         const std::uint8_t b = in.peek();
-        if (b == 0x66) p.operand = true;
-        else if (b == 0x67) p.address = true;
-        else if (b == 0xf3) p.rep = true;
-        else if (b == 0xf2) p.repne = true;
-        else if (b == 0xf0 || b == 0x26 || b == 0x2e || b == 0x36 || b == 0x3e || b == 0x64 || b == 0x65) {
+        if (b == 0x66)
+            p.operand = true;
+        else if (b == 0x67)
+            p.address = true;
+        else if (b == 0xf3)
+            p.rep = true;
+        else if (b == 0xf2)
+            p.repne = true;
+        else if (b == 0xf0 || b == 0x26 || b == 0x2e || b == 0x36 || b == 0x3e || b == 0x64 ||
+                 b == 0x65) {
         } else if (code == CodeSize::bits64 && (b & 0xf0) == 0x40) {
-            p.rex = b; // only the last one before the opcode counts: a legacy prefix behind it cancels it
+            p.rex = b; // only the last one before the opcode counts: a legacy prefix behind it
+                       // cancels it
             in.next();
             continue;
         } else {
@@ -89,14 +97,18 @@ ModRm read_modrm(Reader &in, unsigned address_size) {
     ModRm m{in.next()};
     if (!m.memory()) return m;
     if (address_size == 2) {
-        if (m.mod() == 1) in.skip(1);
-        else if (m.mod() == 2 || (m.mod() == 0 && m.rm() == 6)) in.skip(2);
+        if (m.mod() == 1)
+            in.skip(1);
+        else if (m.mod() == 2 || (m.mod() == 0 && m.rm() == 6))
+            in.skip(2);
         return m;
     }
     std::uint8_t base = m.rm();
     if (m.rm() == 4) base = in.next() & 7;
-    if (m.mod() == 1) in.skip(1);
-    else if (m.mod() == 2 || (m.mod() == 0 && base == 5)) in.skip(4);
+    if (m.mod() == 1)
+        in.skip(1);
+    else if (m.mod() == 2 || (m.mod() == 0 && base == 5))
+        in.skip(4);
     return m;
 }
 
@@ -109,11 +121,21 @@ Op group_0f01(const ModRm &m) {
     }
     switch (m.byte) {
     case 0xc1: return Op::vmcall;
-    case 0xc8: case 0xfa: return Op::monitor;
-    case 0xc9: case 0xfb: return Op::mwait;
+    case 0xc8:
+    case 0xfa: return Op::monitor;
+    case 0xc9:
+    case 0xfb: return Op::mwait;
     case 0xd1: return Op::xsetbv;
-    case 0xd8: case 0xda: case 0xdb: case 0xdc: case 0xdd: case 0xde: case 0xdf:
-    case 0xc2: case 0xc3: case 0xc4: return Op::virt;
+    case 0xd8:
+    case 0xda:
+    case 0xdb:
+    case 0xdc:
+    case 0xdd:
+    case 0xde:
+    case 0xdf:
+    case 0xc2:
+    case 0xc3:
+    case 0xc4: return Op::virt;
     case 0xd9: return Op::vmmcall;
     case 0xf9: return Op::rdtscp;
     case 0xfd: return Op::rdpru;
@@ -147,7 +169,10 @@ void two_byte(Instruction &i, Reader &in, const Prefixes &p, CodeSize code) {
     case 0x06: i.operation = Op::clts; return;
     case 0x08: i.operation = Op::invd; return;
     case 0x09: i.operation = Op::wbinvd; return;
-    case 0x20: case 0x21: case 0x22: case 0x23: {
+    case 0x20:
+    case 0x21:
+    case 0x22:
+    case 0x23: {
         constexpr Op ops[4] = {Op::mov_from_cr, Op::mov_from_dr, Op::mov_to_cr, Op::mov_to_dr};
         const ModRm m{in.next()}; // always a register form: mod is ignored
         i.operation = ops[opcode & 3];
@@ -161,7 +186,10 @@ void two_byte(Instruction &i, Reader &in, const Prefixes &p, CodeSize code) {
     case 0x33: i.operation = Op::rdpmc; return;
     case 0xa2: i.operation = Op::cpuid; return;
     case 0xaa: i.operation = Op::rsm; return;
-    case 0xb6: case 0xb7: case 0xbe: case 0xbf: {
+    case 0xb6:
+    case 0xb7:
+    case 0xbe:
+    case 0xbf: {
         const ModRm m = read_modrm(in, address);
         if (!m.memory()) return;
         i.operation = Op::load;
@@ -193,7 +221,8 @@ void plain_mov(Instruction &i, Reader &in, const Prefixes &p, CodeSize code, std
     if (opcode == 0xc6 || opcode == 0xc7) {
         const unsigned n = bytes == 8 ? 4 : bytes;
         i.immediate = in.little_endian(n);
-        if (bytes == 8) i.immediate = static_cast<std::uint64_t>(static_cast<std::int32_t>(i.immediate));
+        if (bytes == 8)
+            i.immediate = static_cast<std::uint64_t>(static_cast<std::int32_t>(i.immediate));
         if (m.memory() && m.reg() == 0) i.operation = Op::store_immediate;
         return;
     }
@@ -203,15 +232,35 @@ void plain_mov(Instruction &i, Reader &in, const Prefixes &p, CodeSize code, std
 
 void one_byte(Instruction &i, Reader &in, const Prefixes &p, CodeSize code, std::uint8_t opcode) {
     switch (opcode) {
-    case 0x6c: case 0x6d: i.operation = Op::ins; return;
-    case 0x6e: case 0x6f: i.operation = Op::outs; return;
-    case 0x88: case 0x89: case 0x8a: case 0x8b: case 0xc6: case 0xc7:
-    case 0xa0: case 0xa1: case 0xa2: case 0xa3: plain_mov(i, in, p, code, opcode); return;
+    case 0x6c:
+    case 0x6d: i.operation = Op::ins; return;
+    case 0x6e:
+    case 0x6f: i.operation = Op::outs; return;
+    case 0x88:
+    case 0x89:
+    case 0x8a:
+    case 0x8b:
+    case 0xc6:
+    case 0xc7:
+    case 0xa0:
+    case 0xa1:
+    case 0xa2:
+    case 0xa3: plain_mov(i, in, p, code, opcode); return;
     case 0x90: i.operation = p.rep ? Op::pause : Op::other; return;
-    case 0xe4: case 0xe5: in.skip(1); i.operation = Op::in; return;
-    case 0xe6: case 0xe7: in.skip(1); i.operation = Op::out; return;
-    case 0xec: case 0xed: i.operation = Op::in; return;
-    case 0xee: case 0xef: i.operation = Op::out; return;
+    case 0xe4:
+    case 0xe5:
+        in.skip(1);
+        i.operation = Op::in;
+        return;
+    case 0xe6:
+    case 0xe7:
+        in.skip(1);
+        i.operation = Op::out;
+        return;
+    case 0xec:
+    case 0xed: i.operation = Op::in; return;
+    case 0xee:
+    case 0xef: i.operation = Op::out; return;
     case 0xf4: i.operation = Op::hlt; return;
     default: return;
     }
@@ -219,13 +268,16 @@ void one_byte(Instruction &i, Reader &in, const Prefixes &p, CodeSize code, std:
 
 } // namespace
 
-std::optional<Instruction> decode_instruction(const std::uint8_t *bytes, unsigned count, CodeSize code) {
+std::optional<Instruction> decode_instruction(const std::uint8_t *bytes, unsigned count,
+                                              CodeSize code) {
     Reader in{bytes, count};
     const Prefixes p = read_prefixes(in, code);
     Instruction i;
     const std::uint8_t opcode = in.next();
-    if (opcode == 0x0f) two_byte(i, in, p, code);
-    else one_byte(i, in, p, code, opcode);
+    if (opcode == 0x0f)
+        two_byte(i, in, p, code);
+    else
+        one_byte(i, in, p, code, opcode);
     if (!in.ok()) return std::nullopt;
     i.length = static_cast<std::uint8_t>(in.at());
     return i;

@@ -25,7 +25,8 @@ Memory::Memory(Vm &vm, std::uint64_t gpa_limit) : vm_{vm}, slots_{gpa_limit, use
 }
 
 Memory::~Memory() {
-    for (std::uint64_t *bits : log_) hwv_host_free(bits);
+    for (std::uint64_t *bits : log_)
+        hwv_host_free(bits);
 }
 
 const npt::MemorySlot *Memory::find_slowly(std::uint64_t gfn, SlotCache &cache) {
@@ -43,7 +44,8 @@ const npt::MemorySlot *Memory::find_slowly(std::uint64_t gfn, SlotCache &cache) 
     return &cache.slot;
 }
 
-Status Memory::read(std::uint64_t gpa, void *to, std::uint32_t bytes, SlotCache &cache, bool atomic) {
+Status Memory::read(std::uint64_t gpa, void *to, std::uint32_t bytes, SlotCache &cache,
+                    bool atomic) {
     auto *at = static_cast<std::uint8_t *>(to);
     while (bytes) {
         const npt::MemorySlot *slot = find(gpa >> npt::page_shift, cache);
@@ -70,7 +72,8 @@ Status Memory::write(std::uint64_t gpa, const void *from, std::uint32_t bytes, S
                               : hwv_host_user_write(slot->hva + offset, at, part)));
         if (slot->logs_dirty()) {
             LockGuard guard{lock_};
-            mark_dirty(gpa >> npt::page_shift, ((gpa + part - 1) >> npt::page_shift) - (gpa >> npt::page_shift) + 1);
+            mark_dirty(gpa >> npt::page_shift,
+                       ((gpa + part - 1) >> npt::page_shift) - (gpa >> npt::page_shift) + 1);
         }
         gpa += part;
         at += part;
@@ -96,24 +99,28 @@ void Memory::retire(const npt::Leaf &leaf) {
 
 void Memory::settle(Gather &gather) {
     if (gather.flush_needed) vm_.flush_translations();
-    while (const auto page = gather.freed.pop()) free_table_page(*page);
+    while (const auto page = gather.freed.pop())
+        free_table_page(*page);
 }
 
 // What does not need the lock: the rest is MemorySlots' own check.
 Status Memory::check(const hwv_memory &request) const {
-    if (request.slot >= HWV_MAX_SLOTS || (request.flags & ~npt::MemorySlot::known_flags)) return Error::invalid;
+    if (request.slot >= HWV_MAX_SLOTS || (request.flags & ~npt::MemorySlot::known_flags))
+        return Error::invalid;
     if ((request.gpa | request.size | request.hva) & (npt::page_size - 1)) return Error::invalid;
     return {};
 }
 
 Status Memory::new_log(const hwv_memory &request, std::uint64_t **log) {
     if (!(request.flags & HWV_MEMORY_LOG_DIRTY) || !request.size) return {};
-    *log = static_cast<std::uint64_t *>(hwv_host_alloc(words_for(request.size >> npt::page_shift) * 8));
+    *log = static_cast<std::uint64_t *>(
+        hwv_host_alloc(words_for(request.size >> npt::page_shift) * 8));
     return *log ? Status{} : Status{Error::no_memory};
 }
 
 // A slot that already logs keeps its log; one that stops or goes away loses it.
-std::uint64_t *Memory::replace_log(const hwv_memory &request, const npt::MemorySlot &before, std::uint64_t *log) {
+std::uint64_t *Memory::replace_log(const hwv_memory &request, const npt::MemorySlot &before,
+                                   std::uint64_t *log) {
     std::uint64_t *&mine = log_[request.slot];
     if (log && before.size && before.logs_dirty()) return log;
     std::uint64_t *old = mine;
@@ -121,7 +128,8 @@ std::uint64_t *Memory::replace_log(const hwv_memory &request, const npt::MemoryS
     return old;
 }
 
-void Memory::take_log(const npt::MemorySlot &slot, std::uint64_t first_word, std::uint64_t count, std::uint64_t *words) {
+void Memory::take_log(const npt::MemorySlot &slot, std::uint64_t first_word, std::uint64_t count,
+                      std::uint64_t *words) {
     std::uint64_t *log = log_[slot.id] + first_word;
     for (std::uint64_t i = 0; i < count; ++i) {
         words[i] |= log[i];
@@ -130,7 +138,8 @@ void Memory::take_log(const npt::MemorySlot &slot, std::uint64_t first_word, std
 }
 
 SparePages::~SparePages() {
-    while (const auto page = pages_.pop()) free_table_page(*page);
+    while (const auto page = pages_.pop())
+        free_table_page(*page);
 }
 
 Status SparePages::top_up(unsigned count) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// memory.hpp - a VM's physical memory: slots over the owner's memory, paged in on demand into one nested page table.
+// memory.hpp - a VM's physical memory: slots over the owner's memory, paged in on demand into one
+// nested page table.
 #pragma once
 #include <atomic>
 #include "core/exit.hpp"
@@ -12,8 +13,8 @@ namespace hwv {
 
 class Vm;
 
-// A vCPU's own copy of the slot it used last, good while the VM's generation is the same: guest-memory reads of the
-// exit path take no lock.
+// A vCPU's own copy of the slot it used last, good while the VM's generation is the same:
+// guest-memory reads of the exit path take no lock.
 struct SlotCache {
     std::uint64_t generation = 0;
     npt::MemorySlot slot{};
@@ -34,15 +35,19 @@ class Memory {
     hwv_host_lock &lock() { return lock_; }
     const npt::MemorySlots &slots() const { return slots_; } // under the lock
 
-    // The slot of a guest frame; nullptr: not the caller's memory. Any context of the vCPU's thread.
+    // The slot of a guest frame; nullptr: not the caller's memory. Any context of the vCPU's
+    // thread.
     const npt::MemorySlot *find(std::uint64_t gfn, SlotCache &cache) {
         const npt::MemorySlot &slot = cache.slot;
-        const bool hit = current(cache.generation) && gfn - slot.gfn() < slot.size >> npt::page_shift;
+        const bool hit =
+            current(cache.generation) && gfn - slot.gfn() < slot.size >> npt::page_shift;
         return hit ? &slot : find_slowly(gfn, cache);
     }
 
-    // Bytes of guest memory, by the owner's mapping. Process context, or (atomic) only what is present.
-    Status read(std::uint64_t gpa, void *to, std::uint32_t bytes, SlotCache &cache, bool atomic = false);
+    // Bytes of guest memory, by the owner's mapping. Process context, or (atomic) only what is
+    // present.
+    Status read(std::uint64_t gpa, void *to, std::uint32_t bytes, SlotCache &cache,
+                bool atomic = false);
     // Sixteen bytes inside one page, only what is present.
     bool read_code(std::uint64_t gpa, std::uint8_t (&to)[16], SlotCache &cache) {
         const npt::MemorySlot *slot = find(gpa >> npt::page_shift, cache);
@@ -55,13 +60,18 @@ class Memory {
 
   protected:
     Status check(const hwv_memory &request) const;
-    bool current(std::uint64_t generation) const { return generation_.load(std::memory_order_acquire) == generation; }
+    bool current(std::uint64_t generation) const {
+        return generation_.load(std::memory_order_acquire) == generation;
+    }
     void changed() { generation_.fetch_add(1, std::memory_order_release); }
 
-    // A slot's dirty log: readied before the lock, exchanged under it (returns what is to be freed), read and cleared.
+    // A slot's dirty log: readied before the lock, exchanged under it (returns what is to be
+    // freed), read and cleared.
     static Status new_log(const hwv_memory &request, std::uint64_t **log);
-    std::uint64_t *replace_log(const hwv_memory &request, const npt::MemorySlot &before, std::uint64_t *log);
-    void take_log(const npt::MemorySlot &slot, std::uint64_t first_word, std::uint64_t count, std::uint64_t *words);
+    std::uint64_t *replace_log(const hwv_memory &request, const npt::MemorySlot &before,
+                               std::uint64_t *log);
+    void take_log(const npt::MemorySlot &slot, std::uint64_t first_word, std::uint64_t count,
+                  std::uint64_t *words);
 
     // A leaf left the table: its dirty bit goes to the host's page and to the log.
     void retire(const npt::Leaf &leaf);

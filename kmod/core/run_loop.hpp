@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// run_loop.hpp - HWV_RUN: take over what the user replied, enter the guest and serve its exits until one is for user.
-// Follow it from run_guest() to step() to handle() (handlers.hpp).
+// run_loop.hpp - HWV_RUN: take over what the user replied, enter the guest and serve its exits
+// until one is for user. Follow it from run_guest() to step() to handle() (handlers.hpp).
 #pragma once
 #include "core/arch.hpp"
 #include "core/events.hpp"
@@ -25,9 +25,12 @@ Status VcpuOf<B>::init() {
 // Checks everything before it changes anything: a refused reply leaves the vCPU as it was.
 template <Backend B>
 Status VcpuOf<B>::take_over(const hwv_reply &reply) {
-    constexpr std::uint32_t known = HWV_REPLY_FAULT | HWV_REPLY_INTERRUPT_WINDOW | HWV_REPLY_EXTINT | HWV_REPLY_CR8;
-    if ((reply.flags & ~known) || ((reply.dirty | reply.wanted) & ~HWV_REGS_ALL)) return Error::invalid;
-    if (reply.reserved[0] || reply.reserved[1] || reply.reserved[2] || reply.cr8 > 15) return Error::invalid;
+    constexpr std::uint32_t known =
+        HWV_REPLY_FAULT | HWV_REPLY_INTERRUPT_WINDOW | HWV_REPLY_EXTINT | HWV_REPLY_CR8;
+    if ((reply.flags & ~known) || ((reply.dirty | reply.wanted) & ~HWV_REGS_ALL))
+        return Error::invalid;
+    if (reply.reserved[0] || reply.reserved[1] || reply.reserved[2] || reply.cr8 > 15)
+        return Error::invalid;
     window_wanted = false;
     wanted = reply.wanted;
     if (!reply.flags && !reply.dirty && completion.kind == Completion::Kind::none) return {};
@@ -73,15 +76,18 @@ void VcpuOf<B>::finish_exit() {
     e.flags = (e.rflags & rflags::if_ ? HWV_EXIT_FLAG_IF : 0u) |
               (interruptible() && !apic.extint_pending() ? HWV_EXIT_FLAG_INTERRUPTIBLE : 0u);
     e.sequence = ++exits_to_user;
-    if (wanted) publish(wanted);
-    else run->regs.valid = 0;
+    if (wanted)
+        publish(wanted);
+    else
+        run->regs.valid = 0;
 }
 
-// One entry and its exit. irqs are off from the last look at the requests to the first instruction after the guest, so
-// that whoever asks later sends an interrupt that ends the guest.
+// One entry and its exit. irqs are off from the last look at the requests to the first instruction
+// after the guest, so that whoever asks later sends an interrupt that ends the guest.
 template <Backend B>
 auto VcpuOf<B>::step(int &error) -> Step {
-    if (asked() || mp_state.load(std::memory_order_relaxed) != HWV_MP_RUNNING) return serve_requests(error);
+    if (asked() || mp_state.load(std::memory_order_relaxed) != HWV_MP_RUNNING)
+        return serve_requests(error);
     PreemptGuard guard;
     if (check_events || apic.events()) deliver_events();
     __u32 cpu;
@@ -123,8 +129,7 @@ int VcpuOf<B>::run_guest() {
     in_run = true;
     hwv_host_fpu_swap(host, 1);
     int error = 0;
-    while (step(error) != Step::left) {
-    }
+    while (step(error) != Step::left) {}
     hwv_host_fpu_swap(host, 0);
     in_run = false;
     statistics.cut(Segment::kernel, arch::rdtsc());

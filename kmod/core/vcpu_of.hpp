@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// vcpu_of.hpp - a vCPU with its vendor's half, and what every handler needs of it: fetching, faulting, leaving to user.
+// vcpu_of.hpp - a vCPU with its vendor's half, and what every handler needs of it: fetching,
+// faulting, leaving to user.
 #pragma once
 #include "core/injection.hpp"
 #include "core/outcome.hpp"
@@ -8,8 +9,9 @@
 
 namespace hwv {
 
-// Inside this scope preemption is on and the thread may sleep; no accessor of the backend is allowed. Handlers run with
-// preemption off, so that the vendor's state is in the CPU, and open this scope where they must wait.
+// Inside this scope preemption is on and the thread may sleep; no accessor of the backend is
+// allowed. Handlers run with preemption off, so that the vendor's state is in the CPU, and open
+// this scope where they must wait.
 class MaySleep {
   public:
     MaySleep() { hwv_host_preempt_enable(); }
@@ -38,10 +40,11 @@ class VcpuOf final : public Vcpu {
 
     Machine &machine;
     B backend;
-    Raw raw{};                  // of the last exit
-    bool check_events = true;   // look for something deliverable before the next entry, whatever the APIC says
-    cpu::ApicEffect effect{};   // of the last write to the APIC
-    Event deferred{};           // an interrupt that an exception overtook
+    Raw raw{}; // of the last exit
+    bool check_events =
+        true; // look for something deliverable before the next entry, whatever the APIC says
+    cpu::ApicEffect effect{}; // of the last write to the APIC
+    Event deferred{};         // an interrupt that an exception overtook
     bool in_run = false, descheduled = false, waiting = false;
 
     Status init();
@@ -49,8 +52,8 @@ class VcpuOf final : public Vcpu {
     int sync();      // HWV_SYNC_REGS
     void load(std::uint32_t cpu);
     void put();
-    Status host_msr(hwv_msr_entry &entry, bool set);           // HWV_MSRS, one entry
-    Status host_apic_register(hwv_apic_reg &request);          // HWV_APIC_REG
+    Status host_msr(hwv_msr_entry &entry, bool set);  // HWV_MSRS, one entry
+    Status host_apic_register(hwv_apic_reg &request); // HWV_APIC_REG
 
     // ---- for handlers; preemption off ----
     CodeSize code_size() const {
@@ -59,28 +62,35 @@ class VcpuOf final : public Vcpu {
         return attributes & segment::db ? CodeSize::bits32 : CodeSize::bits16;
     }
     bool wide() const { return code_size() == CodeSize::bits64; }
-    Fetched fetch();                         // the bytes at RIP; may sleep
+    Fetched fetch(); // the bytes at RIP; may sleep
     bool fetch_present(std::uint64_t linear, Fetched &out);
-    std::optional<std::uint64_t> locate(std::uint64_t linear); // of code that the CPU has just fetched
-    std::optional<Instruction> instruction(ExitReason reason); // fetched and decoded; nullopt: it is not the one that exited
+    std::optional<std::uint64_t>
+    locate(std::uint64_t linear); // of code that the CPU has just fetched
+    std::optional<Instruction>
+    instruction(ExitReason reason); // fetched and decoded; nullopt: it is not the one that exited
     std::uint8_t measure(ExitReason reason); // its length alone; 0: it is not the one that exited
-    void advance(std::uint8_t length);       // RIP behind the instruction: the one place where it moves
-    Outcome raise(const Event &exception);   // queues a fault at the same RIP
+    void advance(std::uint8_t length); // RIP behind the instruction: the one place where it moves
+    Outcome raise(const Event &exception); // queues a fault at the same RIP
     Outcome gp() { return raise(exception(vector::general_protection, 0)); }
     Outcome ud() { return raise(exception(vector::invalid_opcode)); }
     Outcome shutdown(const Exit &exit);
-    Outcome fail(const Exit &exit, hwv_error code, int error = 0, std::uint64_t detail = 0); // the guest cannot go on
+    Outcome fail(const Exit &exit, hwv_error code, int error = 0,
+                 std::uint64_t detail = 0);     // the guest cannot go on
     Outcome after_apic_write(const Exit &exit); // an EOI may have to leave to user
     cpu::MsrResult read_msr(std::uint32_t index, std::uint64_t &value, bool by_host);
     cpu::MsrResult write_msr(std::uint32_t index, std::uint64_t value, bool by_host);
-    void set_tpr(std::uint8_t tpr);          // 0..15, as CR8
+    void set_tpr(std::uint8_t tpr);                  // 0..15, as CR8
     void sync_tpr() { backend.set_tpr(apic.cr8()); } // the guest changed it by the APIC's register
     cpu::MsrContext msr_context(bool by_host) const {
         return {.efer = backend.efer(), .paging = (backend.cr0() & cr0::pg) != 0, .host = by_host};
     }
     npt::GuestPaging guest_paging() const {
-        return {.cr0 = backend.cr0(), .cr3 = backend.cr3(), .cr4 = backend.cr4(), .efer = backend.efer(),
-                .alignment_check = (backend.rflags() & rflags::ac) != 0, .phys_bits = limits.phys_bits};
+        return {.cr0 = backend.cr0(),
+                .cr3 = backend.cr3(),
+                .cr4 = backend.cr4(),
+                .efer = backend.efer(),
+                .alignment_check = (backend.rflags() & rflags::ac) != 0,
+                .phys_bits = limits.phys_bits};
     }
     std::uint64_t value(unsigned gpr) const { return wide() ? gprs[gpr] : gprs[gpr] & 0xffff'ffff; }
     PagingRegisters paging() const {
@@ -93,14 +103,15 @@ class VcpuOf final : public Vcpu {
         gprs[HWV_RAX] = v & 0xffff'ffff;
         gprs[HWV_RDX] = v >> 32;
     }
-    hwv_exit &leave(std::uint32_t reason, const Exit &exit); // starts the exit area; the handler adds its part
-    void publish(std::uint32_t groups);                        // register groups onto the run page
+    hwv_exit &leave(std::uint32_t reason,
+                    const Exit &exit);  // starts the exit area; the handler adds its part
+    void publish(std::uint32_t groups); // register groups onto the run page
 
     // ---- parts of the loop, see run_loop.hpp ----
     enum class Step : std::uint8_t { entered, again, left };
-    Outcome handle(Exit &exit); // may fill in the instruction's length
-    Step step(int &error);               // one entry, if nothing speaks against it
-    Step serve_requests(int &error);     // what others asked for; may sleep
+    Outcome handle(Exit &exit);      // may fill in the instruction's length
+    Step step(int &error);           // one entry, if nothing speaks against it
+    Step serve_requests(int &error); // what others asked for; may sleep
     Step wait_for_event(int &error);
     void deliver_events();
     void open_windows();
@@ -110,8 +121,8 @@ class VcpuOf final : public Vcpu {
     void apply_msr_effect(const cpu::MsrEffect &asked);
     void apply_control(const hwv_regs &r);
     void apply_event(const hwv_event_state &e);
-    void finish_exit();                  // the part of the exit area that every exit has
-    void initialise();                   // INIT
+    void finish_exit(); // the part of the exit area that every exit has
+    void initialise();  // INIT
     void start_up(std::uint8_t sipi_vector);
     bool interruptible() const {
         return (backend.rflags() & rflags::if_) && !backend.shadow() && !backend.injecting();

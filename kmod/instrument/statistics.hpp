@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// statistics.hpp - counts and times of every exit, always on. One writer (the vCPU's thread); a reader sees each word whole.
+// statistics.hpp - counts and times of every exit, always on. One writer (the vCPU's thread); a
+// reader sees each word whole.
 #pragma once
 #include <bit>
 #include <cstdint>
@@ -12,7 +13,8 @@ enum class Segment : std::uint8_t { guest, kernel, halted, descheduled, user };
 
 class Statistics {
   public:
-    // Every boundary is one TSC read that ends one segment and starts the next: nothing is lost or counted twice.
+    // Every boundary is one TSC read that ends one segment and starts the next: nothing is lost or
+    // counted twice.
     void cut(Segment ended, std::uint64_t tsc) {
         if (!time_.first_tsc) time_.first_tsc = time_.last_tsc = tsc;
         const std::uint64_t cycles = tsc - time_.last_tsc;
@@ -21,7 +23,8 @@ class Statistics {
         slot(ended) += cycles;
     }
 
-    // An exit's record is open from the exit until the next entry; only the kernel's time in between is its own.
+    // An exit's record is open from the exit until the next entry; only the kernel's time in
+    // between is its own.
     void open(hwv_exit_reason reason) {
         open_reason_ = reason;
         open_cycles_ = 0;
@@ -41,7 +44,8 @@ class Statistics {
 
     // A copy that includes the record still open, so that N exits show as N.
     void snapshot(hwv_exit_stats *exits, hwv_time &time, std::uint64_t &entries) const {
-        for (unsigned i = 0; i < HWV_EXIT_CPU_REASONS; ++i) exits[i] = exits_[i];
+        for (unsigned i = 0; i < HWV_EXIT_CPU_REASONS; ++i)
+            exits[i] = exits_[i];
         time = time_;
         entries = entries_;
         if (open_reason_ == HWV_EXIT_NONE) return;
@@ -76,7 +80,8 @@ class Statistics {
     hwv_exit_reason open_reason_ = HWV_EXIT_NONE;
 };
 
-static_assert(Statistics::bucket(0) == 0 && Statistics::bucket(1) == 0 && Statistics::bucket(2) == 1);
+static_assert(Statistics::bucket(0) == 0 && Statistics::bucket(1) == 0 &&
+              Statistics::bucket(2) == 1);
 static_assert(Statistics::bucket(~0ull) == HWV_HISTOGRAM - 1);
 
 } // namespace hwv::instrument

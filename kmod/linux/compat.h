@@ -31,6 +31,10 @@
 #include <linux/entry-kvm.h>
 #endif
 
+#ifndef _PAGE_DEVMAP /* gone in 6.17 */
+#define _PAGE_DEVMAP 0
+#endif
+
 static inline void hwv_eventfd_signal(struct eventfd_ctx *event)
 {
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 8, 0)

@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Door 1, guest memory: pages in what a guest touches and tells how the host maps it. A reference
- * is held only until the core installed the page under its memory lock; from then on the notifier
- * (notifier.c) keeps the mapping honest.
+ * Door 1, guest memory: pages in what a guest touches and tells how the host maps it. From the
+ * moment that the core installs the page under its memory lock, the notifier (notifier.c) keeps the
+ * mapping honest; what was found before counts only if no invalidation came in between.
  */
 #include <linux/mm.h>
 #include <linux/pgtable.h>
 #include <linux/sched.h>
-#include <linux/swap.h>
+#include "compat.h"
 #include "glue.h"
 
 struct mapping {
 	u64 pfn;
+	unsigned long flags; /* _PAGE_* of the entry */
 	u32 level;
 	bool writable;
 };
@@ -23,6 +24,7 @@ static bool leaf(struct mapping *out, u64 pfn, unsigned long flags, u32 level, u
 
 	out->level = level;
 	out->pfn = pfn + ((hva >> PAGE_SHIFT) & (pages - 1));
+	out->flags = flags;
 	out->writable = flags & _PAGE_RW;
 	return true;
 }
@@ -73,6 +75,21 @@ static bool walk(struct mm_struct *mm, u64 hva, struct mapping *out)
 }
 
 /*
+ * An ordinary page, mapped and in use already, to be used as the owner himself could use it now: no
+ * fault, and so no reference, is needed. All else (device memory, copy on write, a first access,
+ * NUMA hints) goes the long way.
+ */
+static bool at_hand(const struct mapping *map, int write)
+{
+	unsigned long need = _PAGE_PRESENT | _PAGE_USER | _PAGE_ACCESSED;
+
+	if (write)
+		need |= _PAGE_RW | _PAGE_DIRTY;
+	return (map->flags & need) == need && !(map->flags & (_PAGE_SPECIAL | _PAGE_DEVMAP)) &&
+	       pfn_valid(map->pfn);
+}
+
+/*
  * Why the page could not be had: device memory has no page that could be referenced, and is refused
  * by name.
  */
@@ -116,9 +133,17 @@ int hwv_host_fault_in(struct hwv_host_vm *vm, __u64 hva, int write, struct hwv_h
 		return -EFAULT;
 	out->sequence = READ_ONCE(vm->invalidation.sequence);
 	smp_rmb(); /* the tables are read after it: pairs with invalidate_end() */
+	out->held = 0;
+	if (walk(vm->mm, hva, &map) && at_hand(&map, write)) {
+		out->pfn = map.pfn;
+		out->level = map.level;
+		out->writable = map.writable;
+		return 0;
+	}
 	err = get_page_of(hva, write, &page);
 	if (err)
 		return refusal(vm->mm, hva, err);
+	out->held = 1;
 	out->pfn = page_to_pfn(page);
 	out->level = 1;
 	out->writable = !!write;
@@ -159,10 +184,11 @@ void hwv_host_fault_done(const struct hwv_host_fault *fault, int written)
 {
 	struct page *page = pfn_to_page(fault->pfn);
 
+	/* Whether the guest uses it is told by the accessed bits of its own table, when asked. */
+	if (!fault->held)
+		return;
 	if (written)
 		mark_dirty(page);
-	if (!PageReserved(page))
-		mark_page_accessed(page);
 	put_page(page);
 }
 

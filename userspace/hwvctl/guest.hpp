@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// guest.hpp - a VM with its memory, its PC and the thread that runs its vCPU, until one of them says that it is over.
+// guest.hpp - a VM with its memory, its PC and the thread that runs its vCPU, until one of them
+// says that it is over.
 #pragma once
 #include <atomic>
 #include <condition_variable>
@@ -24,8 +25,8 @@ class Guest final : machine::MsiSink, machine::EoiSink, machine::ExtIntSink {
     explicit Guest(const RunOptions &options);
     ~Guest();
 
-    Ending run();         // until the end
-    void quit();          // from any thread: ends run() with status::quit
+    Ending run(); // until the end
+    void quit();  // from any thread: ends run() with status::quit
     hwv::Stats stats() const { return vcpu_.stats(); }
 
   private:
@@ -36,19 +37,20 @@ class Guest final : machine::MsiSink, machine::EoiSink, machine::ExtIntSink {
 
     // the vCPU's thread
     void vcpu_thread();
-    bool serve();               // one exit; false: the guest is over
+    bool serve(); // one exit; false: the guest is over
     bool serve_io();
     bool serve_mmio();
     bool give_up(const char *problem); // an instruction that hwv does not emulate
     // Null, or why it is not done: nothing has changed then.
     const char *emulate_mmio();
     const char *complete_string_io();
-    template <typename Once> const char *emulate(Once once);
+    template <typename Once>
+    const char *emulate(Once once);
     bool serve_error();
-    void prepare_interrupt();   // what the PIC has for the vCPU
+    void prepare_interrupt(); // what the PIC has for the vCPU
     bool pic_reaches_vcpu() const;
 
-    void end(Ending ending);    // the first one counts
+    void end(Ending ending); // the first one counts
     void power(machine::PowerEvent event);
     void deliver(std::uint64_t address, std::uint32_t data) noexcept override;
     void level_vectors(const machine::VectorBitmap &vectors) noexcept override;

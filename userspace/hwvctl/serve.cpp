@@ -32,9 +32,12 @@ std::string registers_of(const hwv_regs &r) {
     static constexpr const char *names[] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
                                             "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15"};
     std::string out;
-    for (unsigned i = 0; i < HWV_GPRS; ++i) out += std::string{"\n  "} + names[i] + " " + hex(r.gpr[i]);
-    out += "\n  rip " + hex(r.rip) + " rflags " + hex(r.rflags) + " cs " + hex(r.segment[HWV_CS].selector) + ":" + hex(r.segment[HWV_CS].base);
-    return out + "\n  cr0 " + hex(r.cr0) + " cr2 " + hex(r.cr2) + " cr3 " + hex(r.cr3) + " cr4 " + hex(r.cr4) + " efer " + hex(r.efer);
+    for (unsigned i = 0; i < HWV_GPRS; ++i)
+        out += std::string{"\n  "} + names[i] + " " + hex(r.gpr[i]);
+    out += "\n  rip " + hex(r.rip) + " rflags " + hex(r.rflags) + " cs " +
+           hex(r.segment[HWV_CS].selector) + ":" + hex(r.segment[HWV_CS].base);
+    return out + "\n  cr0 " + hex(r.cr0) + " cr2 " + hex(r.cr2) + " cr3 " + hex(r.cr3) + " cr4 " +
+           hex(r.cr4) + " efer " + hex(r.efer);
 }
 
 } // namespace
@@ -61,17 +64,24 @@ bool Guest::serve() {
     case HWV_EXIT_EOI: machine_->eoi(static_cast<std::uint8_t>(exit.eoi_vector)); return true;
     case HWV_EXIT_KICKED:
     case HWV_EXIT_INTERRUPT_WINDOW: return true;
-    case HWV_EXIT_SHUTDOWN: end({status::triple_fault, "triple fault at rip " + hex(exit.rip) + registers_of(vcpu_.regs())}); return false;
+    case HWV_EXIT_SHUTDOWN:
+        end({status::triple_fault,
+             "triple fault at rip " + hex(exit.rip) + registers_of(vcpu_.regs())});
+        return false;
     default: return serve_error();
     }
 }
 
 bool Guest::serve_error() {
     const hwv_exit &exit = vcpu_.exit();
-    std::string message = std::string{"the guest cannot go on: exit '"} + hwv::exit_name(exit.reason) + "' at rip " + hex(exit.rip) + ", raw reason " + hex(exit.raw_reason);
-    if (exit.reason == HWV_EXIT_INVALID_STATE) message += ", the CPU refused the guest's state: rule " + std::to_string(exit.invalid_rule);
+    std::string message = std::string{"the guest cannot go on: exit '"} +
+                          hwv::exit_name(exit.reason) + "' at rip " + hex(exit.rip) +
+                          ", raw reason " + hex(exit.raw_reason);
+    if (exit.reason == HWV_EXIT_INVALID_STATE)
+        message += ", the CPU refused the guest's state: rule " + std::to_string(exit.invalid_rule);
     if (exit.reason == HWV_EXIT_ERROR && exit.error.code == HWV_ERROR_MEMORY)
-        message += ", memory at " + hex(exit.error.detail) + " cannot be paged in (errno " + std::to_string(-exit.error.code2) + ")";
+        message += ", memory at " + hex(exit.error.detail) + " cannot be paged in (errno " +
+                   std::to_string(-exit.error.code2) + ")";
     end({status::guest_error, message + registers_of(vcpu_.regs())});
     return false;
 }
@@ -80,7 +90,8 @@ bool Guest::give_up(const char *problem) {
     const hwv_exit &exit = vcpu_.exit();
     const bool mmio = exit.reason == HWV_EXIT_MMIO;
     std::string message = "the guest cannot go on: " + std::string{problem};
-    message += mmio ? ", at address " + hex(exit.mmio.gpa) + ", which is no memory: " + bytes_of(exit.mmio.insn, exit.mmio.insn_len)
+    message += mmio ? ", at address " + hex(exit.mmio.gpa) +
+                          ", which is no memory: " + bytes_of(exit.mmio.insn, exit.mmio.insn_len)
                     : ", by string I/O on port " + hex(exit.io.port);
     end({status::guest_error, message + registers_of(vcpu_.regs())});
     return false;
