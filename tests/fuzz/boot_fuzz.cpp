@@ -39,21 +39,14 @@ std::vector<std::byte> make_image(std::span<const std::uint8_t> data) {
     std::vector<std::byte> image(bytes.begin(), bytes.end());
     if (data.size() < 0x400) return image;
     switch (data[0] & 7) {
-    case 1:
-        make_bzimage(image);
-        break;
-    case 2:
-        make_multiboot(image);
-        break;
+    case 1: make_bzimage(image); break;
+    case 2: make_multiboot(image); break;
     case 3:
         make_elf(image, false);
         make_multiboot(image);
         break;
-    case 4:
-        make_elf(image, true);
-        break;
-    default:
-        break;
+    case 4: make_elf(image, true); break;
+    default: break;
     }
     return image;
 }
