@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // timeout: 60
-// Guest memory is the owner's memory: whatever the owner does to its mappings, the guest sees at its next access. Contents are
-// compared from both sides.
+// Guest memory is the owner's memory: whatever the owner does to its mappings, the guest sees at
+// its next access. Contents are compared from both sides.
 #include <cerrno>
 #include <cstdio>
 #include <cstring>

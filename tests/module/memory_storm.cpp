@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // timeout: 60
 // bed: --smp 2
-// A guest counts in every page of its memory without ever leaving by itself, while the owner keeps changing how that memory is
-// mapped, never what is in it. An increment that went to a page which was taken away is missing at the end.
+// A guest counts in every page of its memory without ever leaving by itself, while the owner keeps
+// changing how that memory is mapped, never what is in it. An increment that went to a page which
+// was taken away is missing at the end.
 #include <atomic>
 #include <cerrno>
 #include <cstring>
@@ -67,7 +68,8 @@ class Counter {
     }
 
   private:
-    // Where the guest stood when it was kicked: pages before it have one increment more than those behind.
+    // Where the guest stood when it was kicked: pages before it have one increment more than those
+    // behind.
     void judge(const std::string &name) {
         run_->reply.wanted = HWV_REGS_GPR;
         raw::call(vcpu_, HWV_SYNC_REGS);
