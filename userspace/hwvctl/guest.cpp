@@ -34,6 +34,7 @@ Guest::Guest(const RunOptions &options)
       ram_{map_memory(options)} {
     const std::vector<hwv_cpuid_entry> cpuid = system_.supported_cpuid();
     vcpu_.set_cpuid(cpuid);
+    set_up_processor();
     machine::MachineConfig config;
     config.legacy = options.legacy;
     config.memory_below_4g = layout_[0].size;
@@ -54,6 +55,20 @@ Guest::Guest(const RunOptions &options)
 
 Guest::~Guest() {
     if (machine_) machine_->stop();
+}
+
+// What firmware leaves behind and kernels take for granted: memory is write-back but for the VGA
+// window (without MTRRs Linux does without PAT too), and the PIC and NMI reach the processor
+// through the local APIC ("virtual wire", Intel MultiProcessor Specification, "Virtual Wire Mode").
+void Guest::set_up_processor() {
+    constexpr std::uint64_t write_back = 0x0606'0606'0606'0606;
+    for (const std::uint32_t fixed :
+         {0x250, 0x258, 0x268, 0x269, 0x26a, 0x26b, 0x26c, 0x26d, 0x26e, 0x26f})
+        vcpu_.set_msr(fixed, write_back);
+    vcpu_.set_msr(0x2ff, 0xc06);      // MTRRdefType: on, fixed ones too, write-back
+    vcpu_.set_apic_reg(0xf0, 0x1ff);  // SVR: on
+    vcpu_.set_apic_reg(0x350, 0x700); // LVT0: ExtINT
+    vcpu_.set_apic_reg(0x360, 0x400); // LVT1: NMI
 }
 
 hwv::Mapping Guest::map_memory(const RunOptions &options) {

@@ -30,6 +30,7 @@ class Guest final : machine::MsiSink, machine::EoiSink, machine::ExtIntSink {
     hwv::Stats stats() const { return vcpu_.stats(); }
 
   private:
+    void set_up_processor();
     hwv::Mapping map_memory(const RunOptions &options);
     boot::GuestMemory memory_view();
     void load(const RunOptions &options);
