@@ -79,7 +79,7 @@ HWV_NOINSTR RawExit Backend::enter(Gprs &gprs) {
 
 [[gnu::always_inline]] inline bool Backend::may_enter(RawExit &raw) {
     const bool changed = !checked || (vmcb_->control.clean & checked) != checked;
-    if (changed) [[unlikely]]
+    if (changed && !(work_ & work_no_cpu)) [[unlikely]]
         raw.rule = static_cast<std::uint32_t>(svm::check(*vmcb_, address_bits_));
     if (raw.rule || (work_ && !before_entry())) [[unlikely]] {
         raw = {.code = number(raw.rule ? ExitCode::invalid : ExitCode::not_entered),
