@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// backend.hpp - one vCPU on AMD: the model of core/backend.hpp. enter() and what it calls are in switch.cpp, the rest in
-// backend.cpp. Between exits every register of the guest is in the VMCB, in the array of the GPRs or here; nothing of it is
-// left in the CPU but TSC_AUX.
+// backend.hpp - one vCPU on AMD: the model of core/backend.hpp. enter() and what it calls are in
+// switch.cpp, the rest in backend.cpp. Between exits every register of the guest is in the VMCB, in
+// the array of the GPRs or here; nothing of it is left in the CPU but TSC_AUX.
 #pragma once
 #include "core/backend.hpp"
 #include "npt/format_npt.hpp"
@@ -165,7 +165,8 @@ class Backend {
     std::uint64_t tsc_aux_ = 0, host_tsc_aux_ = 0;
     bool debug_granted_ = false;
 
-    // Blocking of NMIs where the CPU does not virtualize it (vNMI): from injection until IRET is done.
+    // Blocking of NMIs where the CPU does not virtualize it (vNMI): from injection until IRET is
+    // done.
     bool nmi_blocked_ = false;
     bool nmi_wanted_ = false;
     bool iret_seen_ = false;  // the CPU stood before the IRET at iret_rip_

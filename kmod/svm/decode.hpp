@@ -52,55 +52,72 @@ constexpr std::uint64_t from_event(const Event &e) {
 
 namespace detail {
 
-constexpr std::array<std::uint8_t, 0xc0> make_reasons() {
-    std::array<std::uint8_t, 0xc0> table{};
-    auto set = [&table](ExitCode code, ExitReason reason, unsigned count = 1) {
+struct ReasonTable {
+    std::array<std::uint8_t, 0xc0> reasons{};
+
+    constexpr void set(ExitCode code, ExitReason reason, unsigned count = 1) {
         for (unsigned i = 0; i < count; i++)
-            table[number(code) + i] = reason;
-    };
-    set(static_cast<ExitCode>(0), HWV_EXIT_UNKNOWN, 0xc0);
-    set(ExitCode::cr_read, HWV_EXIT_CR_READ, 16);
-    set(ExitCode::cr_write, HWV_EXIT_CR_WRITE, 16);
-    set(ExitCode::dr_read, HWV_EXIT_DR_ACCESS, 16);
-    set(ExitCode::dr_write, HWV_EXIT_DR_ACCESS, 16);
-    set(ExitCode::exception, HWV_EXIT_EXCEPTION, 32);
-    set(ExitCode::exception + vector::machine_check, HWV_EXIT_MACHINE_CHECK);
-    set(ExitCode::intr, HWV_EXIT_HOST_INTERRUPT);
-    set(ExitCode::nmi, HWV_EXIT_HOST_NMI);
-    set(ExitCode::smi, HWV_EXIT_SMI);
-    set(ExitCode::init, HWV_EXIT_INIT);
-    set(ExitCode::vintr, HWV_EXIT_INTERRUPT_WINDOW);
-    set(ExitCode::cr0_sel_write, HWV_EXIT_CR_WRITE);
-    set(ExitCode::idtr_read, HWV_EXIT_DESCRIPTOR, 8);
-    set(ExitCode::rdtsc, HWV_EXIT_RDTSC);
-    set(ExitCode::rdpmc, HWV_EXIT_RDPMC);
-    set(ExitCode::cpuid, HWV_EXIT_CPUID);
-    set(ExitCode::rsm, HWV_EXIT_RSM);
-    set(ExitCode::iret, HWV_EXIT_NMI_WINDOW); // IRET ends the blocking of NMIs
-    set(ExitCode::invd, HWV_EXIT_INVD);
-    set(ExitCode::pause, HWV_EXIT_PAUSE);
-    set(ExitCode::hlt, HWV_EXIT_HLT);
-    set(ExitCode::invlpg, HWV_EXIT_INVLPG);
-    set(ExitCode::ioio, HWV_EXIT_IO);
-    set(ExitCode::msr, HWV_EXIT_MSR_READ); // or write, by EXITINFO1
-    set(ExitCode::task_switch, HWV_EXIT_TASK_SWITCH);
-    set(ExitCode::shutdown, HWV_EXIT_SHUTDOWN);
-    set(ExitCode::vmrun, HWV_EXIT_VIRT_INSTRUCTION);
-    set(ExitCode::vmmcall, HWV_EXIT_HYPERCALL);
-    set(ExitCode::vmload, HWV_EXIT_VIRT_INSTRUCTION, 5); // VMSAVE STGI CLGI SKINIT
-    set(ExitCode::invlpga, HWV_EXIT_VIRT_INSTRUCTION);
-    set(ExitCode::rdtscp, HWV_EXIT_RDTSCP);
-    set(ExitCode::wbinvd, HWV_EXIT_WBINVD);
-    set(ExitCode::monitor, HWV_EXIT_MONITOR);
-    set(ExitCode::mwait, HWV_EXIT_MWAIT, 2);
-    set(ExitCode::xsetbv, HWV_EXIT_XSETBV);
-    set(ExitCode::rdpru, HWV_EXIT_RDPRU);
-    // Not offered to guests, and like SVM's own instructions answered by #UD.
-    set(ExitCode::invlpgb, HWV_EXIT_VIRT_INSTRUCTION, 2);
-    set(ExitCode::mcommit, HWV_EXIT_VIRT_INSTRUCTION, 2); // TLBSYNC
-    set(ExitCode::invpcid, HWV_EXIT_INVPCID);
-    set(ExitCode::idle_hlt, HWV_EXIT_HLT);
-    return table;
+            reasons[number(code) + i] = reason;
+    }
+};
+
+constexpr void add_events(ReasonTable &t) {
+    t.set(ExitCode::exception, HWV_EXIT_EXCEPTION, 32);
+    t.set(ExitCode::exception + vector::machine_check, HWV_EXIT_MACHINE_CHECK);
+    t.set(ExitCode::intr, HWV_EXIT_HOST_INTERRUPT);
+    t.set(ExitCode::nmi, HWV_EXIT_HOST_NMI);
+    t.set(ExitCode::smi, HWV_EXIT_SMI);
+    t.set(ExitCode::init, HWV_EXIT_INIT);
+    t.set(ExitCode::vintr, HWV_EXIT_INTERRUPT_WINDOW);
+    t.set(ExitCode::iret, HWV_EXIT_NMI_WINDOW); // IRET ends the blocking of NMIs
+    t.set(ExitCode::task_switch, HWV_EXIT_TASK_SWITCH);
+    t.set(ExitCode::shutdown, HWV_EXIT_SHUTDOWN);
+}
+
+constexpr void add_instructions(ReasonTable &t) {
+    t.set(ExitCode::cr_read, HWV_EXIT_CR_READ, 16);
+    t.set(ExitCode::cr_write, HWV_EXIT_CR_WRITE, 16);
+    t.set(ExitCode::dr_read, HWV_EXIT_DR_ACCESS, 32); // and dr_write
+    t.set(ExitCode::cr0_sel_write, HWV_EXIT_CR_WRITE);
+    t.set(ExitCode::idtr_read, HWV_EXIT_DESCRIPTOR, 8);
+    t.set(ExitCode::rdtsc, HWV_EXIT_RDTSC);
+    t.set(ExitCode::rdpmc, HWV_EXIT_RDPMC);
+    t.set(ExitCode::cpuid, HWV_EXIT_CPUID);
+    t.set(ExitCode::rsm, HWV_EXIT_RSM);
+    t.set(ExitCode::invd, HWV_EXIT_INVD);
+    t.set(ExitCode::pause, HWV_EXIT_PAUSE);
+    t.set(ExitCode::hlt, HWV_EXIT_HLT);
+    t.set(ExitCode::invlpg, HWV_EXIT_INVLPG);
+    t.set(ExitCode::ioio, HWV_EXIT_IO);
+    t.set(ExitCode::msr, HWV_EXIT_MSR_READ); // or write, by EXITINFO1
+    t.set(ExitCode::vmmcall, HWV_EXIT_HYPERCALL);
+    t.set(ExitCode::rdtscp, HWV_EXIT_RDTSCP);
+    t.set(ExitCode::wbinvd, HWV_EXIT_WBINVD);
+    t.set(ExitCode::monitor, HWV_EXIT_MONITOR);
+    t.set(ExitCode::mwait, HWV_EXIT_MWAIT, 2);
+    t.set(ExitCode::xsetbv, HWV_EXIT_XSETBV);
+    t.set(ExitCode::rdpru, HWV_EXIT_RDPRU);
+    t.set(ExitCode::invpcid, HWV_EXIT_INVPCID);
+    t.set(ExitCode::idle_hlt, HWV_EXIT_HLT);
+}
+
+// SVM's own instructions, and those that are not offered to guests and like them are answered by
+// #UD.
+constexpr void add_refused_instructions(ReasonTable &t) {
+    t.set(ExitCode::invlpga, HWV_EXIT_VIRT_INSTRUCTION);
+    t.set(ExitCode::vmrun, HWV_EXIT_VIRT_INSTRUCTION);
+    t.set(ExitCode::vmload, HWV_EXIT_VIRT_INSTRUCTION, 5); // VMSAVE STGI CLGI SKINIT
+    t.set(ExitCode::invlpgb, HWV_EXIT_VIRT_INSTRUCTION, 2);
+    t.set(ExitCode::mcommit, HWV_EXIT_VIRT_INSTRUCTION, 2); // TLBSYNC
+}
+
+constexpr std::array<std::uint8_t, 0xc0> make_reasons() {
+    ReasonTable t;
+    t.set(static_cast<ExitCode>(0), HWV_EXIT_UNKNOWN, 0xc0);
+    add_events(t);
+    add_instructions(t);
+    add_refused_instructions(t);
+    return t.reasons;
 }
 
 inline constexpr std::array<std::uint8_t, 0xc0> reasons = make_reasons();
@@ -168,6 +185,19 @@ constexpr Event delivering(const RawExit &raw) {
     return e;
 }
 
+constexpr void decode_beyond_table(const RawExit &raw, ExitCode code, Exit &exit) {
+    exit.reason = HWV_EXIT_UNKNOWN;
+    if (code == ExitCode::npf) {
+        exit.reason = HWV_EXIT_PAGE_FAULT;
+        exit.fault = decode_npf(raw);
+    } else if (code == ExitCode::invalid) {
+        exit.reason = HWV_EXIT_INVALID_STATE;
+        exit.raw_info[0] = raw.rule;
+    } else if (code == ExitCode::not_entered) {
+        exit.reason = HWV_EXIT_NONE;
+    }
+}
+
 } // namespace detail
 
 [[gnu::always_inline]] constexpr Exit decode(const RawExit &raw) {
@@ -177,16 +207,8 @@ constexpr Event delivering(const RawExit &raw) {
     exit.raw_info[0] = raw.info1;
     exit.raw_info[1] = raw.info2;
     if (raw.int_info & event::valid) exit.delivering = detail::delivering(raw);
-    if (code == ExitCode::npf) {
-        exit.reason = HWV_EXIT_PAGE_FAULT;
-        exit.fault = detail::decode_npf(raw);
-        return exit;
-    }
     if (number(code) >= detail::reasons.size()) {
-        if (code == ExitCode::invalid) exit.raw_info[0] = raw.rule;
-        exit.reason = code == ExitCode::invalid       ? HWV_EXIT_INVALID_STATE
-                      : code == ExitCode::not_entered ? HWV_EXIT_NONE
-                                                      : HWV_EXIT_UNKNOWN;
+        detail::decode_beyond_table(raw, code, exit);
         return exit;
     }
     exit.reason = static_cast<ExitReason>(detail::reasons[number(code)]);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// hardware.hpp - a machine of several CPUs for unit tests: MSRs, debug registers, XCR0, and the rules of SVM that no
-// emulator enforces (TLB tags, clean bits). reset() before each test. A broken rule is written to `violations`.
+// hardware.hpp - a machine of several CPUs for unit tests: MSRs, debug registers, XCR0, and the
+// rules of SVM that no emulator enforces (TLB tags, clean bits). reset() before each test. A broken
+// rule is written to `violations`.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -56,7 +57,8 @@ class Hardware {
     std::vector<std::uint64_t> vmsaves;
     std::vector<std::string> violations;
 
-    // The guest of hwv_svm_switch(): gets the general registers and the VMCB, leaves the exit in it.
+    // The guest of hwv_svm_switch(): gets the general registers and the VMCB, leaves the exit in
+    // it.
     std::function<void(std::uint64_t *gprs, void *vmcb)> guest;
     bool refuse_entry = false;          // an SVM instruction of the world switch faults
     std::uint32_t spec_ctrl = 0;        // that the last entry was given

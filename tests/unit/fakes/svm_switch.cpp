@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// svm_switch.cpp - VMRUN in place of kmod/svm/enter.S, with the rules that real CPUs rely on and emulators do not check:
-// AMD APM vol. 2, "TLB Control", "VMCB Clean Bits".
+// svm_switch.cpp - VMRUN in place of kmod/svm/enter.S, with the rules that real CPUs rely on and
+// emulators do not check: AMD APM vol. 2, "TLB Control", "VMCB Clean Bits".
 #include <cstring>
 #include "hardware.hpp"
 #include "svm/vmcb.hpp"

@@ -247,7 +247,8 @@ TEST(SvmChecker, NamesTheRuleThatIsBroken) {
 }
 
 TEST(SvmChecker, EachRequiredInterceptIsMissed) {
-    // HAZARDS: SVM's own instructions, #DB #AC #MC, events of the host, its ports, MSRs, power states
+    // HAZARDS: SVM's own instructions, #DB #AC #MC, events of the host, its ports, MSRs, power
+    // states
     const std::uint32_t codes[] = {0x41, 0x51, 0x52, 0x60, 0x61, 0x62, 0x63, 0x6f, 0x72,
                                    0x73, 0x76, 0x78, 0x7a, 0x7b, 0x7c, 0x7e, 0x7f, 0x81,
                                    0x82, 0x83, 0x84, 0x85, 0x86, 0x89, 0x8a, 0x8b, 0x8c,

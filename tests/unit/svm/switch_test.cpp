@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// load, put and enter: what must be in the CPU when, and back again. hardware.hpp watches TLB tags and clean bits.
+// load, put and enter: what must be in the CPU when, and back again. hardware.hpp watches TLB tags
+// and clean bits.
 #include "svm/machine.hpp"
 
 using namespace hwv;
@@ -47,7 +48,8 @@ TEST_F(SvmSwitch, MovingBackDoesNotRevive) {
     Guest guest;
     for (std::uint32_t cpu : {0u, 1u, 0u, 1u}) {
         guest.load(cpu);
-        // translations from before may lack what was unmapped meanwhile: never the old number without a flush
+        // translations from before may lack what was unmapped meanwhile: never the old number
+        // without a flush
         guest.run(ExitCode::intr, [&](Vmcb &v) {
             const bool fresh = hardware.here().tlb[v.control.asid].size() == 1;
             EXPECT_TRUE(fresh);
