@@ -130,6 +130,7 @@ Outcome VcpuOf<B>::raise(const Event &exception) {
         deferred = first; // it comes again when the guest can take it
     const Event event = first.type == HWV_EVENT_EXCEPTION ? combine(first, exception) : exception;
     if (!event) return shutdown(Exit{.reason = HWV_EXIT_SHUTDOWN});
+    if (is_fault(event)) backend.set_rflags(backend.rflags() | rflags::rf);
     backend.inject(event);
     check_events = true;
     return Outcome::resume_same;

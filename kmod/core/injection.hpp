@@ -22,6 +22,19 @@ constexpr FaultClass fault_class(const Event &e) {
     }
 }
 
+// The frame of a fault has RF set, so that an instruction breakpoint at it does not hit again. AMD
+// APM vol. 2 "RFLAGS.RF"; of #DB, DR6 would have to tell whether it is one.
+constexpr bool is_fault(const Event &e) {
+    switch (e.vector) {
+    case vector::debug:
+    case vector::breakpoint:
+    case vector::overflow:
+    case vector::double_fault:
+    case vector::machine_check: return false;
+    default: return e.type == HWV_EVENT_EXCEPTION;
+    }
+}
+
 // What `second` becomes while `first` is being delivered. An event of type NONE stands for shutdown
 // (triple fault).
 constexpr Event combine(const Event &first, const Event &second) {

@@ -299,8 +299,8 @@ bool matches(const Instruction &instruction, ExitReason reason) {
     case HWV_EXIT_RDTSCP: return op == Op::rdtscp;
     case HWV_EXIT_RDPMC: return op == Op::rdpmc;
     case HWV_EXIT_INVLPG: return op == Op::invlpg;
-    case HWV_EXIT_INVD: return op == Op::invd;
-    case HWV_EXIT_WBINVD: return op == Op::wbinvd;
+    case HWV_EXIT_INVD:
+    case HWV_EXIT_WBINVD: return op == Op::invd || op == Op::wbinvd; // QEMU reports both as WBINVD
     case HWV_EXIT_MONITOR: return op == Op::monitor;
     case HWV_EXIT_MWAIT: return op == Op::mwait;
     case HWV_EXIT_PAUSE: return op == Op::pause;

@@ -120,7 +120,8 @@ constexpr std::uint64_t reserved_bits(const GuestPaging &paging, unsigned level,
     std::uint64_t bits = bit_range(paging.phys_bits, 51);
     if (!paging.long_mode()) {
         bits |= bit_range(52, 62);
-        if (level == 3) return bits | pte::no_execute | bit_range(1, 2) | bit_range(5, 8);
+        // Bit 5 is reserved in a PDPTE, too, but QEMU sets it there as the accessed bit.
+        if (level == 3) return bits | pte::no_execute | bit_range(1, 2) | bit_range(6, 8);
     }
     if (!paging.nx_enabled()) bits |= pte::no_execute;
     if (!large || level == 1) return bits;

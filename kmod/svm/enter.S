@@ -48,6 +48,7 @@ SYM_FUNC_START(hwv_svm_switch)
 
 	movq %rsi, %rax
 2:	vmload %rax
+	sti	/* not right before VMRUN: the shadow of STI must not reach the guest */
 	movq HWV_GPR_RCX(%rdi), %rcx
 	movq HWV_GPR_RDX(%rdi), %rdx
 	movq HWV_GPR_RBX(%rdi), %rbx
@@ -63,7 +64,6 @@ SYM_FUNC_START(hwv_svm_switch)
 	movq HWV_GPR_R15(%rdi), %r15
 	movq HWV_GPR_RDI(%rdi), %rdi
 	VM_CLEAR_CPU_BUFFERS	/* clobbers ZF; nothing may touch host data after it */
-	sti
 3:	vmrun %rax
 .Lexit:
 	cli

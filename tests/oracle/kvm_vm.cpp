@@ -5,6 +5,7 @@
 #include <cstring>
 #include <fcntl.h>
 #include <linux/kvm.h>
+#include <optional>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include "hwv/fd.hpp"
@@ -77,10 +78,15 @@ class KvmVm final : public TestVm {
   private:
     std::uint64_t access_msr(unsigned long request, std::uint32_t index, std::uint64_t value);
     void give_cpuid();
+    void set_event(const hwv_event_state &state);
+    void complete();
+    hwv_exit run_once();
     kvm_run &page() { return *static_cast<kvm_run *>(page_.data()); }
 
     hwv::Fd system_, vm_, vcpu_;
     hwv::Mapping page_;
+    std::optional<std::uint8_t> pended_;
+    bool incomplete_ = false; // an access that KVM finishes at the next entry
 };
 
 KvmVm::KvmVm(const Options &o) : system_{::open("/dev/kvm", O_RDWR | O_CLOEXEC)} {
@@ -113,7 +119,18 @@ void KvmVm::give_cpuid() {
     call(vcpu_.get(), set_cpuid2, &table, "KVM_SET_CPUID2");
 }
 
+// KVM completes an OUT or an MMIO access when it is entered again: until then RIP and registers are
+// from before.
+void KvmVm::complete() {
+    if (!incomplete_) return;
+    incomplete_ = false;
+    page().immediate_exit = 1;
+    (void)::ioctl(vcpu_.get(), KVM_RUN, 0);
+    page().immediate_exit = 0;
+}
+
 hwv_regs KvmVm::regs() {
+    complete();
     hwv_regs r{};
     kvm_regs k{};
     kvm_sregs s{};
@@ -197,10 +214,49 @@ void KvmVm::set_regs(const hwv_regs &r, std::uint32_t groups) {
         d.dr7 = r.dr7;
         call(vcpu_.get(), KVM_SET_DEBUGREGS, &d, "KVM_SET_DEBUGREGS");
     }
+    if (groups & HWV_REGS_EVENT) set_event(r.event);
 }
 
+void KvmVm::set_event(const hwv_event_state &state) {
+    kvm_vcpu_events e{};
+    e.flags = KVM_VCPUEVENT_VALID_SHADOW | KVM_VCPUEVENT_VALID_NMI_PENDING;
+    e.interrupt.shadow = state.shadow;
+    e.nmi.pending = state.nmi_pending;
+    e.nmi.masked = state.nmi_blocked;
+    if (state.type == HWV_EVENT_EXCEPTION) {
+        e.exception.injected = 1;
+        e.exception.nr = state.vector;
+        e.exception.has_error_code = state.has_error_code;
+        e.exception.error_code = state.error_code;
+    } else if (state.type == HWV_EVENT_INTERRUPT || state.type == HWV_EVENT_SOFTWARE) {
+        e.interrupt.injected = 1;
+        e.interrupt.nr = state.vector;
+        e.interrupt.soft = state.type == HWV_EVENT_SOFTWARE;
+    } else if (state.type == HWV_EVENT_NMI) {
+        e.nmi.injected = 1;
+    }
+    call(vcpu_.get(), KVM_SET_VCPU_EVENTS, &e, "KVM_SET_VCPU_EVENTS");
+    pended_.reset();
+}
+
+// What hwv keeps for the guest until it can take it, KVM's user has to keep.
 hwv_exit KvmVm::run() {
+    for (;;) {
+        kvm_run &k = page();
+        if (pended_ && k.ready_for_interrupt_injection) {
+            kvm_interrupt request{*pended_};
+            call(vcpu_.get(), KVM_INTERRUPT, &request, "KVM_INTERRUPT");
+            pended_.reset();
+        }
+        k.request_interrupt_window = pended_.has_value();
+        const hwv_exit exit = run_once();
+        if (exit.reason != HWV_EXIT_INTERRUPT_WINDOW) return exit;
+    }
+}
+
+hwv_exit KvmVm::run_once() {
     hwv_exit out{};
+    incomplete_ = false;
     if (::ioctl(vcpu_.get(), KVM_RUN, 0) < 0) {
         if (errno != EINTR) throw Failure{errno, "KVM_RUN"};
         out.reason = HWV_EXIT_KICKED;
@@ -212,6 +268,7 @@ hwv_exit KvmVm::run() {
     case KVM_EXIT_SHUTDOWN: out.reason = HWV_EXIT_SHUTDOWN; break;
     case KVM_EXIT_IRQ_WINDOW_OPEN: out.reason = HWV_EXIT_INTERRUPT_WINDOW; break;
     case KVM_EXIT_IO:
+        incomplete_ = true;
         out.reason = HWV_EXIT_IO;
         out.io.port = k.io.port;
         out.io.size = k.io.size;
@@ -221,6 +278,7 @@ hwv_exit KvmVm::run() {
                         k.io.size);
         break;
     case KVM_EXIT_MMIO:
+        incomplete_ = true;
         out.reason = HWV_EXIT_MMIO;
         out.mmio.gpa = k.mmio.phys_addr;
         out.mmio.decoded = 1;
@@ -257,10 +315,11 @@ std::uint64_t KvmVm::run_to_halt() {
 }
 
 bool KvmVm::inject(std::uint8_t vector) {
-    kvm_interrupt request{vector};
-    if (::ioctl(vcpu_.get(), KVM_INTERRUPT, &request) == 0) return true;
-    if (errno == EEXIST) return false;
-    throw Failure{errno, "KVM_INTERRUPT"};
+    if (pended_) return false;
+    pended_ = vector;
+    page().ready_for_interrupt_injection =
+        0; // as it was at the last exit; registers may have been set since
+    return true;
 }
 
 void KvmVm::msi(std::uint64_t address, std::uint32_t data) {

@@ -67,11 +67,16 @@ std::unique_ptr<TestVm> make_vm(Kind kind, const Options &options) {
     return kind == Kind::hwv ? make_hwv(options) : make_kvm(options);
 }
 
+TestVm::~TestVm() {
+    if (!mapping_.empty()) ::munmap(mapping_.data(), mapping_.size());
+}
+
 void TestVm::allocate(const Options &options) {
     const std::size_t bytes = options.memory + huge_page;
     void *at = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (at == MAP_FAILED) throw Failure{errno, "mmap of guest memory"};
+    mapping_ = {static_cast<std::uint8_t *>(at), bytes};
     auto base = (reinterpret_cast<std::uintptr_t>(at) + huge_page - 1) & ~(huge_page - 1);
     memory_ = {reinterpret_cast<std::uint8_t *>(base), options.memory};
     ::madvise(memory_.data(), options.memory, options.huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
@@ -115,9 +120,9 @@ hwv_regs pae_mode(std::span<std::uint8_t> memory, std::uint32_t eip) {
 hwv_regs long_mode(std::span<std::uint8_t> memory, std::uint64_t rip) {
     write_gdt(memory, 0x00af9b000000ffff);
     write_directories(memory);
-    put64(memory, top_table, pointer_table | 7);
+    put64(memory, top_table, pointer_table | 0x27);
     for (std::uint64_t i = 0; i < 4; ++i)
-        put64(memory, pointer_table + 8 * i, (directories + 0x1000 * i) | 7);
+        put64(memory, pointer_table + 8 * i, (directories + 0x1000 * i) | 0x27);
     hwv_regs r = common(rip);
     flat(r, code64, data32);
     r.cr0 = pe | et | ne | mp | wp | pg;

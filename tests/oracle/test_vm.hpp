@@ -35,7 +35,9 @@ inline constexpr std::uint16_t code16 = 0x009b, data16 = 0x0093, code32 = 0x0c9b
 
 class TestVm {
   public:
-    virtual ~TestVm() = default;
+    TestVm() = default;
+    TestVm(const TestVm &) = delete;
+    virtual ~TestVm();
 
     std::span<std::uint8_t> memory() { return memory_; }
 
@@ -52,7 +54,8 @@ class TestVm {
     // took. The loop is as tight as the interface allows: this is what bench measures.
     virtual std::uint64_t run_to_halt() = 0;
 
-    virtual bool inject(std::uint8_t vector) = 0; // external interrupt (ExtINT); false: not now
+    virtual bool inject(std::uint8_t vector) = 0; // external interrupt (ExtINT), kept until the
+                                                  // guest takes it; false: one is kept
     virtual void nmi() = 0;
     virtual void msi(std::uint64_t address, std::uint32_t data) = 0; // with apic
     virtual std::uint64_t msr(std::uint32_t index) = 0;              // throws Failure
@@ -67,7 +70,9 @@ class TestVm {
     void allocate(const Options &options);
 
     std::span<std::uint8_t> memory_;
-    std::unique_ptr<void, void (*)(void *)> mapping_{nullptr, [](void *) {}};
+
+  private:
+    std::span<std::uint8_t> mapping_; // memory_, before it was aligned
 };
 
 bool available(Kind kind);

@@ -150,7 +150,7 @@ const Reserved reserved_rows[] = {
     {"PDE", [] { return legacy(); }, 0, 0x2000 | p, 0, 0xe78},
     {"PDE 4M", [] { return legacy(); }, 0, p | ps, 1 << 21, 0x1f'fe00 | 0x118},
     {"PTE", [] { return legacy(); }, 1, p, 0, 0xffff'fff8},
-    {"PAE PDPTE", [] { return pae(); }, 0, 0x2000 | p, bit_range(40, 63) | 0x1e6, 0xe18},
+    {"PAE PDPTE", [] { return pae(); }, 0, 0x2000 | p, bit_range(40, 63) | 0x1c6, 0xe38},
     {"PAE PDE", [] { return pae(); }, 1, 0x3000 | p, bit_range(40, 62), nx | 0xe18},
     {"PAE PDE 2M", [] { return pae(); }, 1, p | ps, bit_range(40, 62) | bit_range(13, 20),
      nx | 0x1f18},

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// framework.hpp - one case: guest bytes in a mode, what the manual says they do, and whether
+// /dev/kvm agrees.
+//
+// A case runs under hwv and then under KVM, each from the same registers and memory, until the
+// guest halts or shuts down (the handler of every vector halts, too). What hwv gives is compared
+// with `expect`; what is not named there must be as before. Then all registers, all memory below
+// used_memory and all exits are compared with KVM's.
+#pragma once
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+#include "conformance/guest.hpp"
+#include "conformance/mode.hpp"
+#include "oracle/test_vm.hpp"
+
+namespace conformance {
+
+using oracle::TestVm;
+
+// An exit to user: an access, as neutral as both hypervisors tell it.
+struct Access {
+    enum Kind : std::uint8_t { io, mmio, other } kind;
+    std::uint64_t address; // other: the reason
+    unsigned size;
+    bool write;
+    std::uint64_t data = 0; // written, or what the user is to reply
+    bool operator==(const Access &) const = default;
+};
+
+struct Frame {
+    std::uint64_t rip = 0, cs = 0, rflags = 0, rsp = 0;
+    std::uint32_t error = 0;
+};
+
+inline constexpr int no_vector = -1, shut_down = -2;
+
+// How a run ended.
+struct Result {
+    hwv_regs start{}, end{};
+    std::vector<std::uint8_t> before, after; // used_memory; kept while the case is judged
+    std::vector<std::pair<std::uint16_t, std::uint8_t>> changes; // what of it changed, and to what
+    std::vector<Access> accesses;
+    int vector = no_vector; // in whose handler
+    Frame frame;            // of that handler
+    std::uint64_t word(std::uint64_t at, unsigned bytes = 4) const {
+        return load(after, at, bytes);
+    }
+};
+
+// The manual's answer. Offsets are from the begin of the code.
+struct Expect {
+    int vector = no_vector;                               // no_vector: at the end of the code
+    std::optional<std::uint32_t> error;                   // pushed with it
+    std::optional<std::uint64_t> rip;                     // pushed with it
+    std::vector<std::pair<unsigned, std::uint64_t>> gprs; // that changed, and to what
+    std::uint32_t any_gprs = 0;                           // bit mask: these may hold anything
+    std::vector<Access> accesses;
+    std::uint64_t writes_from = at_data,
+                  writes_to = at_data + 0x100;       // memory that may change, besides the stacks
+    std::function<std::string(const Result &)> more; // "" or what is wrong
+};
+
+struct Case {
+    std::string name; // REASON/MODE/OUTCOME
+    Mode mode;
+    Bytes code;
+    Expect expect;
+    std::uint64_t at = at_code;                                       // where the code begins
+    std::function<void(hwv_regs &, std::span<std::uint8_t>)> prepare; // changes to the start
+    std::function<void(TestVm &)> before; // events that wait when the guest starts
+    std::function<void(TestVm &, const Access &)> on_exit;
+    oracle::Options options{.memory = 2u << 20};
+    bool fresh = false; // leaves something behind in its VM
+    std::string
+        kvm_differs;      // why the oracle's answer is not the manual's; empty: it must be the same
+    std::string unjudged; // why QEMU 7.2 cannot judge it; run on others only
+    std::uint32_t unequal_gprs = 0; // may differ between two runs
+    unsigned attempts = 1;          // on QEMU 7.2, where a host's interrupt can spoil one
+};
+
+// Cases are collected first, then all run under hwv, then all under KVM: the two cannot have the
+// CPU's SVM at once.
+void add(Case c);
+// A test of its own shape, under hwv alone: returns "" or what is wrong.
+void add(std::string name, std::function<std::string()> test, std::string unjudged = {});
+
+// Groups of cases: each topic's file has one of these; they run in the order of their names.
+struct Topic {
+    Topic(const char *name, void (*cases)());
+};
+int run_topics(const char *only); // regular expression or null; the exit status
+
+bool on_qemu72();
+std::string hex(std::uint64_t value);
+Result run_once(TestVm &vm, const Case &c); // no judgement
+
+} // namespace conformance

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// run.cpp - all cases, first under hwv, then under KVM.
+#include <algorithm>
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <map>
+#include <regex>
+#include "conformance/judge.hpp"
+
+namespace conformance {
+namespace {
+
+struct Item {
+    Case c;
+    std::function<std::string()> test; // instead of the case
+    std::string wrong;
+    Result result;
+    bool reported = false;
+};
+std::vector<Item> items;
+unsigned failures = 0;
+std::string filter;
+
+struct Entry {
+    const char *name;
+    void (*cases)();
+};
+std::vector<Entry> &topics() {
+    static std::vector<Entry> all;
+    return all;
+}
+
+void collect() {
+    std::sort(topics().begin(), topics().end(),
+              [](const Entry &a, const Entry &b) { return std::strcmp(a.name, b.name) < 0; });
+    for (const Entry &topic : topics())
+        topic.cases();
+    if (filter.empty()) return;
+    const std::regex wanted{filter};
+    std::erase_if(items, [&](const Item &i) { return !std::regex_search(i.c.name, wanted); });
+}
+
+// VMs are made once for each set of options, and anew for a case that leaves something behind.
+class Vms {
+  public:
+    explicit Vms(oracle::Kind kind) : kind_{kind} {}
+    TestVm &of(const Case &c) {
+        own_.reset();
+        if (c.fresh) return *(own_ = oracle::make_vm(kind_, c.options));
+        auto &vm = shared_[c.options.apic];
+        if (!vm) vm = oracle::make_vm(kind_, c.options);
+        return *vm;
+    }
+    void forget(const Case &c) { shared_[c.options.apic].reset(); }
+
+  private:
+    oracle::Kind kind_;
+    std::map<bool, std::unique_ptr<TestVm>> shared_;
+    std::unique_ptr<TestVm> own_;
+};
+
+template <typename Call>
+std::string guarded(Vms &vms, const Case &c, Call call) {
+    try {
+        return call();
+    } catch (const std::exception &e) {
+        vms.forget(c); // its state is not known
+        return e.what();
+    }
+}
+
+void print(Item &item) {
+    if (item.wrong.empty())
+        std::printf("ok %s\n", item.c.name.c_str());
+    else
+        std::printf("not ok %s - %s\n", item.c.name.c_str(), item.wrong.c_str());
+    std::fflush(stdout);
+    failures += !item.wrong.empty();
+    item.reported = true;
+    item.result = {};
+}
+
+void under_hwv() {
+    Vms vms{oracle::Kind::hwv};
+    for (Item &item : items) {
+        const Case &c = item.c;
+        if (!c.unjudged.empty() && on_qemu72()) {
+            std::printf("skip %s - %s\n", c.name.c_str(), c.unjudged.c_str());
+            item.reported = true;
+            continue;
+        }
+        const unsigned attempts = on_qemu72() ? c.attempts : 1;
+        for (unsigned n = 0; n < attempts && (!n || !item.wrong.empty()); ++n)
+            item.wrong = guarded(vms, c, [&] {
+                if (item.test) return item.test();
+                item.result = run_once(vms.of(c), c);
+                const std::string wrong = against_manual(c, item.result);
+                item.result.before = item.result.after = {};
+                return wrong;
+            });
+        if (!item.wrong.empty() || item.test || !c.kvm_differs.empty()) print(item);
+    }
+}
+
+void under_kvm() {
+    Vms vms{oracle::Kind::kvm};
+    for (Item &item : items) {
+        if (item.reported) continue;
+        const Case &c = item.c;
+        const unsigned attempts = on_qemu72() ? c.attempts : 1;
+        for (unsigned n = 0; n < attempts && (!n || !item.wrong.empty()); ++n)
+            item.wrong = guarded(
+                vms, c, [&] { return against_oracle(c, item.result, run_once(vms.of(c), c)); });
+        print(item);
+    }
+}
+
+} // namespace
+
+void add(Case c) { items.push_back({.c = std::move(c)}); }
+
+void add(std::string name, std::function<std::string()> test, std::string unjudged) {
+    Item item{.c = {.name = std::move(name), .mode = Mode::long64}, .test = std::move(test)};
+    item.c.unjudged = std::move(unjudged);
+    items.push_back(std::move(item));
+}
+
+Topic::Topic(const char *name, void (*cases)()) { topics().push_back({name, cases}); }
+
+// A guest that never stops is ended by a signal: HWV_EXIT_KICKED.
+void limit_runs() {
+    struct sigaction action {};
+    action.sa_handler = [](int) {};
+    ::sigaction(SIGALRM, &action, nullptr); // without SA_RESTART
+}
+
+int run_topics(const char *only) {
+    limit_runs();
+    filter = only ? only : "";
+    collect();
+    under_hwv();
+    if (oracle::available(oracle::Kind::kvm)) under_kvm();
+    for (Item &item : items)
+        if (!item.reported) print(item); // no oracle: by the manual alone
+    std::printf("1..%zu\n", items.size());
+    return failures ? 1 : 0;
+}
+
+} // namespace conformance
