@@ -88,8 +88,13 @@ Outcome on_msr_read(VcpuOf<B> &v, const Exit &exit) {
 
 template <Backend B>
 Outcome on_msr_write(VcpuOf<B> &v, const Exit &exit) {
-    switch (v.write_msr(static_cast<std::uint32_t>(v.gprs[HWV_RCX]), v.edx_eax(), false)) {
-    case cpu::MsrResult::done: v.sync_tpr(); return v.after_apic_write(exit);
+    const auto index = static_cast<std::uint32_t>(v.gprs[HWV_RCX]);
+    switch (v.write_msr(index, v.edx_eax(), false)) {
+    case cpu::MsrResult::done:
+        if (index - cpu::msr::x2apic_first > cpu::msr::x2apic_last - cpu::msr::x2apic_first)
+            return Outcome::resume_next;
+        v.sync_tpr();
+        return v.after_apic_write(exit);
     case cpu::MsrResult::fault: return v.gp();
     default: return msr_to_user(v, exit, true);
     }

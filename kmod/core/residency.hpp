@@ -9,6 +9,17 @@ namespace hwv::residency {
 
 Status init(); // process context, at module load
 void exit();
-LoadContext arrive(Vcpu &vcpu, std::uint32_t cpu); // preemption off, on `cpu`
+
+extern std::uint64_t *last_vm; // by CPU: Vm::serial
+
+// Preemption off, on `cpu`.
+inline LoadContext arrive(Vcpu &vcpu, std::uint32_t cpu) {
+    const LoadContext context{.cpu = cpu,
+                              .other_cpu = vcpu.last_cpu != cpu,
+                              .other_vm = last_vm[cpu] != vcpu.vm.serial};
+    last_vm[cpu] = vcpu.vm.serial;
+    vcpu.last_cpu = cpu;
+    return context;
+}
 
 } // namespace hwv::residency

@@ -69,7 +69,7 @@ void VcpuOf<B>::complete(const hwv_reply &reply) {
 }
 
 template <Backend B>
-void VcpuOf<B>::finish_exit() {
+[[gnu::always_inline]] inline void VcpuOf<B>::finish_exit() {
     hwv_exit &e = run->exit;
     e.rflags = backend.rflags();
     e.cr8 = backend.tpr();

@@ -61,11 +61,13 @@ struct hwv_host_vm {
 	struct hwv_host_vcpu *vcpus[HWV_MAX_VCPUS];
 };
 
+enum { HWV_VCPU_IDLE, HWV_VCPU_RUNNING, HWV_VCPU_ASKED };
+
 struct hwv_host_vcpu {
 	struct hwv_host_vm *vm;
 	struct hwv_core_vcpu *core;
-	struct mutex lock; /* every ioctl but HWV_RUN holds it; HWV_RUN only to set `running` */
-	bool running;      /* a thread is inside HWV_RUN */
+	struct mutex lock; /* every ioctl but HWV_RUN holds it */
+	atomic_t user;     /* HWV_VCPU_*: who has the core's vCPU now */
 	struct preempt_notifier preempt;
 	struct hrtimer timer;
 	struct rcuwait wait;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The vCPU's requests and its run page. HWV_RUN owns the vCPU by `running`; every other request
+ * The vCPU's requests and its run page. HWV_RUN owns the vCPU by `user` alone; every other request
  * that needs it holds the mutex, and is refused rather than kept waiting while the vCPU runs.
  */
 #include <linux/mm.h>
@@ -11,11 +11,16 @@
 #include "compat.h"
 #include "glue.h"
 
+static bool vcpu_take(struct hwv_host_vcpu *vcpu, int user)
+{
+	return atomic_cmpxchg_acquire(&vcpu->user, HWV_VCPU_IDLE, user) == HWV_VCPU_IDLE;
+}
+
 static int vcpu_lock(struct hwv_host_vcpu *vcpu)
 {
 	if (mutex_lock_killable(&vcpu->lock))
 		return -EINTR;
-	if (!smp_load_acquire(&vcpu->running)) /* pairs with run(): its last stores are seen */
+	if (vcpu_take(vcpu, HWV_VCPU_ASKED))
 		return 0;
 	mutex_unlock(&vcpu->lock);
 	return -EBUSY;
@@ -23,7 +28,22 @@ static int vcpu_lock(struct hwv_host_vcpu *vcpu)
 
 static void vcpu_unlock(struct hwv_host_vcpu *vcpu)
 {
+	atomic_set_release(&vcpu->user, HWV_VCPU_IDLE);
 	mutex_unlock(&vcpu->lock);
+}
+
+/* Another request under way is waited for; another run is not. */
+static int take_for_run(struct hwv_host_vcpu *vcpu)
+{
+	bool taken;
+
+	if (likely(vcpu_take(vcpu, HWV_VCPU_RUNNING)))
+		return 0;
+	if (mutex_lock_killable(&vcpu->lock))
+		return -EINTR;
+	taken = vcpu_take(vcpu, HWV_VCPU_RUNNING);
+	mutex_unlock(&vcpu->lock);
+	return taken ? 0 : -EBUSY;
 }
 
 static long run(struct hwv_host_vcpu *vcpu)
@@ -32,15 +52,13 @@ static long run(struct hwv_host_vcpu *vcpu)
 
 	if (current->mm != vcpu->vm->mm)
 		return -EIO;
-	err = vcpu_lock(vcpu);
+	err = take_for_run(vcpu);
 	if (err)
 		return err;
-	vcpu->running = true;
-	vcpu_unlock(vcpu);
 	hwv_vcpu_load(vcpu);
 	err = hwv_core_vcpu_run(vcpu->core);
 	hwv_vcpu_unload(vcpu);
-	smp_store_release(&vcpu->running, false); /* pairs with vcpu_lock() */
+	atomic_set_release(&vcpu->user, HWV_VCPU_IDLE);
 	return err;
 }
 

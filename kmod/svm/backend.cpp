@@ -271,11 +271,13 @@ std::optional<std::uint64_t> Backend::msr(std::uint32_t index) const {
 }
 
 bool Backend::set_msr(std::uint32_t index, std::uint64_t v) {
-    if (!msr(index)) return false;
     if (std::uint64_t *value = switched_msr(index)) {
         *value = v;
         if (index == msr::pat) touch(clean::np);
-    } else if (index == msr::tsc_aux) {
+        return true;
+    }
+    if (!msr(index)) return false;
+    if (index == msr::tsc_aux) {
         tsc_aux_ = v;
         if (!(work_ & work_no_cpu)) arch::wrmsr(msr::tsc_aux, v);
     } else if (Cpus::capabilities().v_spec_ctrl) {

@@ -29,7 +29,9 @@ class Backend {
     void put();
 
     RawExit enter(Gprs &gprs);
-    static constexpr Exit decode(const RawExit &raw) { return svm::decode(raw); }
+    [[gnu::always_inline]] static constexpr Exit decode(const RawExit &raw) {
+        return svm::decode(raw);
+    }
     const std::uint8_t *instruction_bytes(const RawExit &raw) const;
 
     std::uint64_t rip() const { return vmcb_->save.rip; }

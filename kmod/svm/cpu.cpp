@@ -6,15 +6,6 @@
 
 namespace hwv::svm {
 
-namespace {
-
-// Constant-initialized: no constructor of a global runs in a kernel module.
-constinit Capabilities the_capabilities{};
-constinit PermissionMaps the_maps{};
-constinit Cpu *the_cpus = nullptr;
-
-} // namespace
-
 Status Cpu::prepare() {
     if (!save_area_.va) TRY(from_errno(hwv_host_pages_alloc(0, &save_area_)));
     if (!host_state_.va) TRY(from_errno(hwv_host_pages_alloc(0, &host_state_)));
@@ -68,29 +59,26 @@ TlbControl Cpu::assign(Asid &asid) {
 }
 
 Status start() {
-    the_capabilities = read_capabilities();
-    if (the_capabilities.unusable != HWV_USABLE) return {};
+    Cpus::capabilities_ = read_capabilities();
+    if (Cpus::capabilities_.unusable != HWV_USABLE) return {};
     const std::uint32_t count = hwv_host_cpu_count();
     void *memory = hwv_host_alloc(count * sizeof(Cpu));
     if (!memory) return Error::no_memory;
-    if (Status maps = the_maps.create(the_capabilities); !maps) {
+    if (Status maps = Cpus::maps_.create(Cpus::capabilities_); !maps) {
         hwv_host_free(memory);
         return maps;
     }
-    the_cpus = static_cast<Cpu *>(memory);
+    Cpus::cpus_ = static_cast<Cpu *>(memory);
     for (std::uint32_t i = 0; i < count; i++)
-        new (&the_cpus[i]) Cpu;
+        new (&Cpus::cpus_[i]) Cpu;
     return {};
 }
 
 void stop() {
-    the_maps.destroy();
-    hwv_host_free(the_cpus);
-    the_cpus = nullptr;
+    Cpus::maps_.destroy();
+    hwv_host_free(Cpus::cpus_);
+    Cpus::cpus_ = nullptr;
 }
 
-const Capabilities &Cpus::capabilities() { return the_capabilities; }
-const PermissionMaps &Cpus::maps() { return the_maps; }
-Cpu &Cpus::at(std::uint32_t cpu) { return the_cpus[cpu]; }
 
 } // namespace hwv::svm

@@ -61,9 +61,16 @@ struct Cpus {
     static Status enable() { return at(hwv_host_cpu()).enable(capabilities()); }
     static void disable() { at(hwv_host_cpu()).disable(); }
 
-    static const Capabilities &capabilities();
-    static const PermissionMaps &maps();
-    static Cpu &at(std::uint32_t cpu);
+    static const Capabilities &capabilities() { return capabilities_; }
+    static const PermissionMaps &maps() { return maps_; }
+    static Cpu &at(std::uint32_t cpu) { return cpus_[cpu]; }
+
+  private:
+    friend Status start();
+    friend void stop();
+    static inline constinit Capabilities capabilities_{};
+    static inline constinit PermissionMaps maps_{};
+    static inline constinit Cpu *cpus_ = nullptr;
 };
 
 } // namespace hwv::svm
