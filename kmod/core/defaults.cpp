@@ -53,6 +53,8 @@ Status give_cpuid(cpu::CpuidTable &table, std::uint32_t apic_id) {
     return table.set(offer->entries, offer->count, apic_id);
 }
 
+cpu::MsrFacts msr_facts() { return cpu::msr_facts(offer->table); }
+
 std::uint64_t cr4() { return offer->table.cr4_allowed(); }
 
 } // namespace hwv::defaults

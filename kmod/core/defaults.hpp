@@ -3,6 +3,7 @@
 #pragma once
 #include "core/result.hpp"
 #include "cpu/cpuid.hpp"
+#include "cpu/msr.hpp"
 
 namespace hwv::defaults {
 
@@ -10,6 +11,7 @@ Status init(); // process context
 void exit();
 Status cpuid(hwv_cpuid_entry *out, std::uint32_t &count); // HWV_GET_CPUID
 Status give_cpuid(cpu::CpuidTable &table, std::uint32_t apic_id);
+cpu::MsrFacts msr_facts();
 std::uint64_t cr4(); // bits that a guest may set, whatever its own CPUID says
 
 } // namespace hwv::defaults

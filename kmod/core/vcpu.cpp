@@ -12,7 +12,7 @@ Vcpu::Vcpu(Vm &vm_of, Memory &memory_of, std::uint32_t number, hwv_host_vcpu *ho
     apic.set_features({.present = vm.has_apic()});
     msrs.set_tsc_offset(
         0 - vm.moment().tsc); // the guest's TSC starts with the VM, the same on all vCPUs
-    msrs.reset({});
+    msrs.reset(defaults::msr_facts());
     apic.set_tsc(hwv_host_tsc_khz(), msrs.tsc_offset());
     apic.reset();
 }

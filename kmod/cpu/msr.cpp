@@ -29,6 +29,8 @@ void MsrFile::reset(const MsrFacts &facts) {
         plain_[i] = plain_msrs[i].reset;
     plain_[plain_row(0x8b)] = facts.microcode;
     plain_[plain_row(msr::arch_capabilities)] = facts.arch_capabilities;
+    spec_ctrl_limit_ = facts.spec_ctrl;
+    pred_cmd_limit_ = facts.pred_cmd;
     tsc_adjust_ = 0;
     mtrr_default_ = 0;
     for (auto &value : mtrr_fixed_)

@@ -57,11 +57,17 @@ struct MsrContext {
     bool host = false;   // HWV_MSRS, not the guest: read-only values can be set
 };
 
-// What the machine gives.
+// What the machine gives. The masks bound what a guest may write, whatever its own CPUID says: the
+// CPU would refuse other bits, and not in the guest.
 struct MsrFacts {
     std::uint64_t microcode = 0x0100'0065;
     std::uint64_t arch_capabilities = 0;
+    std::uint64_t spec_ctrl = 0;
+    std::uint64_t pred_cmd = 0;
 };
+
+// The masks, from the table that hwv offers on this host.
+MsrFacts msr_facts(const CpuidTable &offered);
 
 class MsrFile {
   public:
@@ -104,6 +110,7 @@ class MsrFile {
     PvState &pv_;
     std::uint64_t tsc_offset_ = 0;
     std::uint64_t tsc_adjust_ = 0;
+    std::uint64_t spec_ctrl_limit_ = 0, pred_cmd_limit_ = 0;
     std::uint64_t plain_[max_plain]{};
     std::uint64_t mtrr_default_ = 0;
     std::uint64_t mtrr_fixed_[fixed_mtrrs]{};

@@ -57,8 +57,18 @@ bool valid_pat(std::uint64_t value) {
     return !(value & ~(7 * each)) && !(value & ~(value >> 1) & 2 * each);
 }
 
-std::uint64_t MsrFile::spec_ctrl_allowed() const { return allowed(cpuid_, spec_ctrl_rules); }
-std::uint64_t MsrFile::pred_cmd_allowed() const { return allowed(cpuid_, pred_cmd_rules); }
+MsrFacts msr_facts(const CpuidTable &offered) {
+    return {.spec_ctrl = allowed(offered, spec_ctrl_rules),
+            .pred_cmd = allowed(offered, pred_cmd_rules)};
+}
+
+std::uint64_t MsrFile::spec_ctrl_allowed() const {
+    return spec_ctrl_limit_ & allowed(cpuid_, spec_ctrl_rules);
+}
+
+std::uint64_t MsrFile::pred_cmd_allowed() const {
+    return pred_cmd_limit_ & allowed(cpuid_, pred_cmd_rules);
+}
 
 bool MsrFile::check_backend(std::uint32_t index, std::uint64_t &value,
                             const MsrContext &context) const {

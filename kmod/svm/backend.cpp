@@ -271,6 +271,8 @@ std::optional<std::uint64_t> Backend::msr(std::uint32_t index) const {
 }
 
 bool Backend::set_msr(std::uint32_t index, std::uint64_t v) {
+    // A barrier is an action and no state: "Indirect Branch Prediction Barrier"
+    if (index == msr::pred_cmd) return arch::wrmsr_safe(index, v);
     if (std::uint64_t *value = switched_msr(index)) {
         *value = v;
         if (index == msr::pat) touch(clean::np);

@@ -17,7 +17,10 @@ class MsrTest : public testing::Test {
         set_cpuid(amd);
         apic.set_tsc(fake::Machine::tsc_khz, 0);
         apic.reset();
-        msrs.reset({.microcode = 0x0a20'1025, .arch_capabilities = 0x69});
+        msrs.reset({.microcode = 0x0a20'1025,
+                    .arch_capabilities = 0x69,
+                    .spec_ctrl = ~0ull,
+                    .pred_cmd = ~0ull});
     }
     static constexpr hwv_cpuid_entry amd[] = {
         {.leaf = 0, .eax = 0xd},
@@ -189,6 +192,26 @@ TEST_F(MsrTest, speculation_controls_follow_cpuid) {
     EXPECT_EQ(rd(msr::tsc_aux), fault);
     static constexpr hwv_cpuid_entry nothing[] = {{.leaf = 0, .eax = 1}, {.leaf = 1}};
     set_cpuid(nothing);
+    EXPECT_EQ(wr(msr::spec_ctrl, 0), fault);
+    EXPECT_EQ(rd(msr::spec_ctrl), fault);
+    EXPECT_EQ(wr(msr::pred_cmd, 1), fault);
+}
+
+TEST_F(MsrTest, the_hosts_limits_bind_whatever_cpuid_says) {
+    CpuidTable offered;
+    static constexpr hwv_cpuid_entry poor[] = {{.leaf = 0, .eax = 7},
+                                               {.leaf = 0x8000'0008, .ebx = 1u << 12 | 1u << 14}};
+    ASSERT_TRUE(static_cast<bool>(offered.set(poor, 2, 0)));
+    const MsrFacts facts = msr_facts(offered);
+    EXPECT_EQ(facts.spec_ctrl, 1u);
+    EXPECT_EQ(facts.pred_cmd, 1u);
+    msrs.reset(facts);
+    EXPECT_EQ(wr(msr::spec_ctrl, 1), backend);
+    EXPECT_EQ(wr(msr::spec_ctrl, 4), fault) << "SSBD, which only the guest's CPUID has";
+    context.host = true;
+    EXPECT_EQ(wr(msr::spec_ctrl, 4), fault);
+    context.host = false;
+    msrs.reset({});
     EXPECT_EQ(wr(msr::spec_ctrl, 0), fault);
     EXPECT_EQ(rd(msr::spec_ctrl), fault);
     EXPECT_EQ(wr(msr::pred_cmd, 1), fault);
