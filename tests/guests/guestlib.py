@@ -97,7 +97,8 @@ def assemble(name, *, bits, at=None, source=None, defines=()):
     out = TMP / f"{name}{bits}"
     source = source or HERE / "images" / f"{name}.S"
     command = ["gcc", "-m64" if bits == 64 else "-m32", f"-DBITS={bits}", *(f"-D{d}" for d in defines), "-nostdlib", "-static", "-no-pie",
-               "-Wl,--build-id=none", f"-Wl,-Ttext={at or 0x100000:#x}", "-o", out, source]
+               "-Wl,--build-id=none", "-Wl,-N", "-Wl,--section-start=.note.Xen=0x108000",
+               f"-Wl,-Ttext={at or 0x100000:#x}", "-o", out, source]
     subprocess.run([str(w) for w in command], check=True)
     if at is not None:
         subprocess.run(["objcopy", "-O", "binary", "-j", ".text", out, f"{out}.bin"], check=True)

@@ -3,6 +3,7 @@
 #include <boost/program_options.hpp>
 #include <charconv>
 #include <iostream>
+#include "boot/error.hpp"
 #include "hwv.h"
 
 namespace hwvctl {
@@ -71,6 +72,14 @@ po::variables_map parse(const po::options_description &options, const Arguments 
     return values;
 }
 
+boot::FlatOptions parse_flat(const std::string &text) {
+    try {
+        return boot::parse_flat(text);
+    } catch (const boot::Error &e) {
+        throw UsageError{e.what()};
+    }
+}
+
 } // namespace
 
 std::uint64_t parse_size(const std::string &text) {
@@ -105,7 +114,7 @@ std::optional<RunOptions> parse_run(const Arguments &arguments) {
     out.boot.initrd = text(values, "initrd");
     if (values.count("module")) out.boot.modules = values["module"].as<std::vector<std::string>>();
     out.boot.command_line = text(values, "append");
-    if (values.count("flat")) out.boot.flat = boot::parse_flat(text(values, "flat"));
+    if (values.count("flat")) out.boot.flat = parse_flat(text(values, "flat"));
     out.memory = parse_size(text(values, "mem"));
     if (out.memory < smallest || out.memory % page)
         throw UsageError{"--mem wants a multiple of 4K from 1M up"};
