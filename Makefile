@@ -22,6 +22,8 @@ hwvctl:
 
 tests: hwvctl
 	+@$(MAKE) --no-print-directory -C tests
+unit:
+	+@$(MAKE) --no-print-directory -C tests unit
 
 demo bench: setup
 	+@$(MAKE) --no-print-directory all
@@ -40,4 +42,4 @@ dkms: hwvctl
 clean:
 	rm -rf build
 
-.PHONY: all module hwvctl tests demo bench check setup lint sloc check-mutants install dkms clean
+.PHONY: all module hwvctl tests unit demo bench check setup lint sloc check-mutants install dkms clean

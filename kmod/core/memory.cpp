@@ -61,7 +61,8 @@ Status Memory::read(std::uint64_t gpa, void *to, std::uint32_t bytes, SlotCache 
     return {};
 }
 
-Status Memory::write(std::uint64_t gpa, const void *from, std::uint32_t bytes, SlotCache &cache, bool atomic) {
+Status Memory::write(std::uint64_t gpa, const void *from, std::uint32_t bytes, SlotCache &cache,
+                     bool atomic) {
     auto *at = static_cast<const std::uint8_t *>(from);
     while (bytes) {
         const npt::MemorySlot *slot = find(gpa >> npt::page_shift, cache);

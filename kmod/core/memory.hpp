@@ -53,7 +53,8 @@ class Memory {
         const npt::MemorySlot *slot = find(gpa >> npt::page_shift, cache);
         return slot && !hwv_host_user_read16_atomic(to, slot->hva + (gpa - slot->gpa));
     }
-    Status write(std::uint64_t gpa, const void *from, std::uint32_t bytes, SlotCache &cache, bool atomic = false);
+    Status write(std::uint64_t gpa, const void *from, std::uint32_t bytes, SlotCache &cache,
+                 bool atomic = false);
 
     // Remembers that a page was written, where its slot keeps a log. Under the lock.
     void mark_dirty(std::uint64_t gfn, std::uint64_t pages);

@@ -14,9 +14,8 @@ extern std::uint64_t *last_vm; // by CPU: Vm::serial
 
 // Preemption off, on `cpu`.
 inline LoadContext arrive(Vcpu &vcpu, std::uint32_t cpu) {
-    const LoadContext context{.cpu = cpu,
-                              .other_cpu = vcpu.last_cpu != cpu,
-                              .other_vm = last_vm[cpu] != vcpu.vm.serial};
+    const LoadContext context{
+        .cpu = cpu, .other_cpu = vcpu.last_cpu != cpu, .other_vm = last_vm[cpu] != vcpu.vm.serial};
     last_vm[cpu] = vcpu.vm.serial;
     vcpu.last_cpu = cpu;
     return context;

@@ -79,8 +79,7 @@ Address LocalApic::address() const {
 Acceptance LocalApic::accept(const InterruptMessage &message) {
     switch (message.mode) {
     case DeliveryMode::fixed:
-    case DeliveryMode::lowest_priority:
-        return accept(message.vector, message.level);
+    case DeliveryMode::lowest_priority: return accept(message.vector, message.level);
     case DeliveryMode::nmi: {
         // One in service and one latched are all that a processor knows of
         std::uint8_t count = nmis_.load(std::memory_order_relaxed);
@@ -89,9 +88,7 @@ Acceptance LocalApic::accept(const InterruptMessage &message) {
         post(apic_event::nmi);
         return count < 2 ? Acceptance::accepted : Acceptance::coalesced;
     }
-    case DeliveryMode::init:
-        post(apic_event::init);
-        return Acceptance::accepted;
+    case DeliveryMode::init: post(apic_event::init); return Acceptance::accepted;
     case DeliveryMode::start_up:
         start_up_vector_.store(message.vector, std::memory_order_relaxed);
         post(apic_event::start_up);
@@ -99,8 +96,7 @@ Acceptance LocalApic::accept(const InterruptMessage &message) {
     case DeliveryMode::extint:
         return offer_extint(message.vector) ? Acceptance::accepted : Acceptance::refused;
     case DeliveryMode::smi:
-    case DeliveryMode::reserved:
-        break;
+    case DeliveryMode::reserved: break;
     }
     return Acceptance::refused;
 }
@@ -137,7 +133,8 @@ bool LocalApic::cancel_extint() { return extint_.exchange(0, std::memory_order_r
 
 Acceptance LocalApic::lint(unsigned pin) { return local_interrupt(pin ? lvt_lint1 : lvt_lint0); }
 
-// An interrupt of the APIC's own by its LVT entry. ExtINT carries no vector here: it comes by offer_extint().
+// An interrupt of the APIC's own by its LVT entry. ExtINT carries no vector here: it comes by
+// offer_extint().
 Acceptance LocalApic::local_interrupt(unsigned index) {
     const std::uint32_t lvt = lvt_[index].load(std::memory_order_relaxed);
     if (!present() || (lvt & lvt_masked)) return Acceptance::refused;
@@ -147,7 +144,8 @@ Acceptance LocalApic::local_interrupt(unsigned index) {
     return accept(InterruptMessage{.mode = mode, .vector = static_cast<std::uint8_t>(lvt)});
 }
 
-// An error is signalled once until ESR is written; an illegal vector of the error entry itself must not recurse.
+// An error is signalled once until ESR is written; an illegal vector of the error entry itself must
+// not recurse.
 void LocalApic::error(std::uint32_t error_bit) {
     if (errors_.fetch_or(error_bit, std::memory_order_relaxed) & error_bit) return;
     if (static_cast<std::uint8_t>(lvt_[lvt_error].load(std::memory_order_relaxed)) >=
@@ -215,7 +213,8 @@ bool LocalApic::passes_extint() const {
     return !(lvt & lvt_masked) && lvt_mode(lvt) == DeliveryMode::extint;
 }
 
-// What arrives is counted first and its event bit set then, so that a bit may stay behind what was taken in between.
+// What arrives is counted first and its event bit set then, so that a bit may stay behind what was
+// taken in between.
 void LocalApic::settle() {
     const std::uint32_t now = events();
     if (now & apic_event::timer) run_timer();
@@ -234,7 +233,8 @@ void LocalApic::settle() {
 std::uint8_t LocalApic::highest_request() const { return highest(irr_); }
 std::uint8_t LocalApic::highest_service() const { return highest(isr_); }
 
-// Clears the event first and looks then: a vector that arrives in between is seen now or sets the event again.
+// Clears the event first and looks then: a vector that arrives in between is seen now or sets the
+// event again.
 std::uint8_t LocalApic::find_pending() {
     events_.fetch_and(~apic_event::interrupt, std::memory_order_acq_rel);
     const std::uint8_t vector = highest_request();

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// apic.hpp - one vCPU's local APIC, and with it everything that can interrupt the vCPU from outside.
-// Manual: Intel SDM vol. 3, "Advanced Programmable Interrupt Controller (APIC)".
+// apic.hpp - one vCPU's local APIC, and with it everything that can interrupt the vCPU from
+// outside. Manual: Intel SDM vol. 3, "Advanced Programmable Interrupt Controller (APIC)".
 //
-// Contexts: "any" means any CPU, hard irq included. All else is the owner: the thread that holds the vCPU's mutex.
+// Contexts: "any" means any CPU, hard irq included. All else is the owner: the thread that holds
+// the vCPU's mutex.
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -34,7 +35,8 @@ class LocalApic {
     LocalApic(const LocalApic &) = delete;
     LocalApic &operator=(const LocalApic &) = delete;
 
-    // What this guest may use. present = false: no local APIC at all (HWV_VM_NO_APIC); NMI, INIT, SIPI and ExtINT still work.
+    // What this guest may use. present = false: no local APIC at all (HWV_VM_NO_APIC); NMI, INIT,
+    // SIPI and ExtINT still work.
     struct Features {
         bool present = true;
         bool x2apic = true;
@@ -74,12 +76,14 @@ class LocalApic {
         if (events() & (apic_event::timer | apic_event::nmi | apic_event::extint)) [[unlikely]]
             settle();
     }
-    // Highest vector that the guest's priorities let through, or 0. A load and a test when there is nothing.
+    // Highest vector that the guest's priorities let through, or 0. A load and a test when there is
+    // nothing.
     std::uint8_t pending() { return events() & apic_event::interrupt ? find_pending() : 0; }
-    // After pending(): the vector that only TPR holds back (0: none). The guest lowering CR8 must then be noticed.
+    // After pending(): the vector that only TPR holds back (0: none). The guest lowering CR8 must
+    // then be noticed.
     std::uint8_t held_by_tpr() const { return held_by_tpr_; }
-    // The halted guest goes on, exactly: a timer that was early or masked, or a vector that TPR holds back, is no reason.
-    // Takes what KVM_HC_KICK_CPU left.
+    // The halted guest goes on, exactly: a timer that was early or masked, or a vector that TPR
+    // holds back, is no reason. Takes what KVM_HC_KICK_CPU left.
     bool ends_halt(bool interrupts, bool nmis);
     void acknowledge(std::uint8_t vector); // it was injected: from IRR to ISR
 
@@ -116,7 +120,8 @@ class LocalApic {
     void set_deadline(std::uint64_t guest_tsc);
     // Ends the highest interrupt in service. kind none: there was none.
     ApicEffect end_of_interrupt();
-    // Nothing else is in service or requested: what PV EOI needs to know before it lets the guest skip an EOI.
+    // Nothing else is in service or requested: what PV EOI needs to know before it lets the guest
+    // skip an EOI.
     bool sole_in_service(std::uint8_t vector) const;
     bool is_level(std::uint8_t vector) const;
 

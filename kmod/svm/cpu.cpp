@@ -80,5 +80,4 @@ void stop() {
     Cpus::cpus_ = nullptr;
 }
 
-
 } // namespace hwv::svm

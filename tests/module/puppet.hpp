@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// puppet.hpp - a guest that reads and writes one word of a page each time it is told to, so that a test sees its memory
-// through the guest's eyes.
+// puppet.hpp - a guest that reads and writes one word of a page each time it is told to, so that a
+// test sees its memory through the guest's eyes.
 #pragma once
 #include <cstdint>
 #include "module/raw.hpp"
@@ -10,10 +10,12 @@ class Puppet {
     Puppet();
     ~Puppet();
 
-    // Gives the guest `bytes` at `hva` from guest-physical 0 on; takes the former ones away. The guest reaches 1 MiB.
+    // Gives the guest `bytes` at `hva` from guest-physical 0 on; takes the former ones away. The
+    // guest reaches 1 MiB.
     void set_memory(void *hva, std::size_t bytes, std::uint32_t flags = 0);
 
-    // The first word of a page. A value says what the guest read, or -errno why its access could not be served.
+    // The first word of a page. A value says what the guest read, or -errno why its access could
+    // not be served.
     long peek(unsigned page);
     long poke(unsigned page, std::uint16_t value); // value must not be 0
     long again();                                  // the access that was not served, once more

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// raw.hpp - the ioctl boundary as it is, without the client library between: what these tests are about. A result is what
-// the kernel said: >= 0, or -errno.
+// raw.hpp - the ioctl boundary as it is, without the client library between: what these tests are
+// about. A result is what the kernel said: >= 0, or -errno.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -25,10 +25,12 @@ hwv_run *map_run(int vcpu);
 void *map_reset_page(int vm, const std::string &code);
 inline const std::string loop_for_ever = "\xeb\xfe"; // jmp $
 
-// The same with a program at 0xfffff000 (F000:F000), to which the reset vector jumps. 0xff0 bytes at most.
+// The same with a program at 0xfffff000 (F000:F000), to which the reset vector jumps. 0xff0 bytes
+// at most.
 void *map_program(int vm, const std::string &program);
 
-// Runs `body` in a child process; its result is the child's exit status, 128 + signal where one ended it.
+// Runs `body` in a child process; its result is the child's exit status, 128 + signal where one
+// ended it.
 int in_child(const std::function<int()> &body);
 
 // True where this machine can run guests; HWV_GET_INFO's word for it.

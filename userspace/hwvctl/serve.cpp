@@ -130,7 +130,8 @@ bool Guest::pic_reaches_vcpu() const {
 
 void Guest::prepare_interrupt() {
     if (!machine_->pic_pending() || !pic_reaches_vcpu()) return;
-    const bool exception = vcpu_.reply().dirty & HWV_REGS_EVENT; // of an emulated instruction: it comes first
+    const bool exception =
+        vcpu_.reply().dirty & HWV_REGS_EVENT; // of an emulated instruction: it comes first
     if (exception || !(vcpu_.exit().flags & HWV_EXIT_FLAG_INTERRUPTIBLE)) {
         vcpu_.reply().flags |= HWV_REPLY_INTERRUPT_WINDOW;
         return;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// Arrivals from other threads while the owner serves: every vector that was accepted is served, none twice.
+// Arrivals from other threads while the owner serves: every vector that was accepted is served,
+// none twice.
 #include <gtest/gtest.h>
 #include <array>
 #include <atomic>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// The local APIC's priorities, registers and modes against the Intel SDM, "Advanced Programmable Interrupt Controller (APIC)".
+// The local APIC's priorities, registers and modes against the Intel SDM, "Advanced Programmable
+// Interrupt Controller (APIC)".
 #include <gtest/gtest.h>
 #include "cpu/apic.hpp"
 #include "cpu/fake_machine.hpp"

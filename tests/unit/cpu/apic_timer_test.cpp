@@ -22,7 +22,8 @@ class ApicTimerTest : public testing::Test {
         apic.write(svr, 0x1ff);
         apic.write(divide, by_1);
     }
-    // The clock goes on; every expiry of the host's timer on the way is what the owner makes of it. Returns interrupts.
+    // The clock goes on; every expiry of the host's timer on the way is what the owner makes of it.
+    // Returns interrupts.
     unsigned pass(std::uint64_t ns) {
         unsigned interrupts = take();
         const std::uint64_t end = fake::machine().ns + ns;

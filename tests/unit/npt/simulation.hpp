@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // The engine changes a table while a processor uses it: between any two of the engine's accesses it
-// may walk, from the root or a table it has cached, set bits, and keep the translation. The
-// promises:
+// may walk, from the root or a table it has cached, set bits, and keep the translation. Promises:
 //   - at each write, every probed frame is mapped as before the operation or as after it;
 //   - no accessed or dirty bit gets lost;
 //   - without a flush request no cached translation or table is stale; no page is freed before;
