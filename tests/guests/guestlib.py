@@ -87,7 +87,8 @@ def run_cases(cases, *options, share=TMP, load=True, timeout=None):
     pieces = re.split(rf"\n{MARK} (\d+) (\d+)\n", output)
     said = {int(n): (int(s), text) for n, s, text in zip(pieces[1::3], pieces[2::3], pieces[3::3])}
     for number, case in enumerate(cases):
-        print(f"--- {case.name}: {case.command}", *(said.get(number, ("", ""))), sep="\n", flush=True)
+        shown = [f"--- {case.name}: {case.command}", *map(str, said.get(number, ()))]
+        print(*("| " + line for part in shown for line in part.splitlines()), sep="\n", flush=True)  # no result lines of our own
         tell(case.name, case.judge(*said[number]) if number in said else f"did not run: {last_line(output)}")
     return status, output
 
@@ -97,7 +98,7 @@ def assemble(name, *, bits, at=None, source=None, defines=()):
     out = TMP / f"{name}{bits}"
     source = source or HERE / "images" / f"{name}.S"
     command = ["gcc", "-m64" if bits == 64 else "-m32", f"-DBITS={bits}", *(f"-D{d}" for d in defines), "-nostdlib", "-static", "-no-pie",
-               "-Wl,--build-id=none", "-Wl,-N", "-Wl,--section-start=.note.Xen=0x108000",
+               "-Wl,--build-id=none", "-Wl,-N", "-Wl,--no-warn-rwx-segments", "-Wl,--section-start=.note.Xen=0x108000",
                f"-Wl,-Ttext={at or 0x100000:#x}", "-o", out, source]
     subprocess.run([str(w) for w in command], check=True)
     if at is not None:
