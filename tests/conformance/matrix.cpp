@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // matrix.cpp - every topic's cases. matrix [REGEX]: those whose name matches.
-// timeout: 120
+// timeout: 300
 #include "conformance/framework.hpp"
 
 int main(int count, char **words) {

@@ -15,9 +15,11 @@ struct Row {
     bool privileged = true; // #GP(0) in user modes and V86
     bool prefixable = true; // segment prefixes change nothing
     bool boundaries = true; // its end is seen by TF and by interrupts
+    bool sti = true;
     bool fresh = false;
     std::uint32_t unequal_gprs = 0;
     std::string kvm_differs, unjudged;
+    std::string kvm_differs_step; // with TF alone
     Modes kvm_differs_in = all_modes, unjudged_in = all_modes;
     std::function<void(hwv_regs &, Mode)> prepare;
 };

@@ -189,7 +189,7 @@ void KvmVm::set_regs(const hwv_regs &r, std::uint32_t groups) {
             s.cr2 = r.cr2;
             s.cr3 = r.cr3;
             s.cr4 = r.cr4;
-            s.cr8 = r.cr8;
+            s.cr8 = page().cr8 = r.cr8; // the page's counts where there is no APIC
             s.efer = r.efer;
         }
         call(vcpu_.get(), KVM_SET_SREGS, &s, "KVM_SET_SREGS");
