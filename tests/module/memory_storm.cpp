@@ -6,6 +6,7 @@
 // was taken away is missing at the end.
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <fstream>
 #include <functional>
@@ -115,6 +116,46 @@ void page_out(char *memory, int) { ::madvise(memory, pages * page, MADV_PAGEOUT)
 
 void compact(char *, int) { std::ofstream("/proc/sys/vm/compact_memory") << 1; }
 
+// copy:  mov  ax, [0]
+//        mov  [0x1000], ax
+//        jmp  copy
+const std::string copy_program{"\xa1\x00\x00\xa3\x00\x10\xeb\xf8", 8};
+
+// The guest copies a word from page 0 to page 1 for ever, while page 0 is thrown away and made
+// anew. A page that was on its way into the guest's tables when it was thrown away would stay
+// there, and the new word would never be seen.
+void check_replaced(int most, std::chrono::seconds limit) {
+    int vm = raw::create_vm(), vcpu = raw::create_vcpu(vm);
+    raw::map_program(vm, copy_program);
+    auto *memory = static_cast<char *>(
+        ::mmap(nullptr, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    hwv_memory slot{.slot = 1, .size = 2 * page, .hva = reinterpret_cast<std::uint64_t>(memory)};
+    raw::call(vm, HWV_SET_MEMORY, &slot);
+    auto *from = reinterpret_cast<volatile std::uint16_t *>(memory);
+    auto *to = reinterpret_cast<volatile std::uint16_t *>(memory + page);
+    std::atomic<long> result{1};
+    std::thread runner([&] { result = raw::call(vcpu, HWV_RUN); });
+    int seen = 0, rounds = 0;
+    const auto end =
+        std::chrono::steady_clock::now() + limit; // on a busy machine every flush takes its time
+    for (int i = 1; i <= most && std::chrono::steady_clock::now() < end; ++i, ++rounds) {
+        // The first makes the guest fault, the second comes while it does.
+        for (int n = 0; n < 2; ++n) {
+            ::madvise(memory, page, MADV_DONTNEED);
+            *from = static_cast<std::uint16_t>(i);
+        }
+        for (int wait = 0; wait < 2000 && *to != static_cast<std::uint16_t>(i); ++wait)
+            ::usleep(wait < 100 ? 1 : 100);
+        seen += *to == static_cast<std::uint16_t>(i);
+    }
+    raw::call(vcpu, HWV_KICK);
+    runner.join();
+    expect("replaced_ran", result, 0);
+    expect("replaced_seen", seen, rounds);
+    ::close(vcpu);
+    ::close(vm);
+}
+
 } // namespace
 
 int main() {
@@ -127,5 +168,6 @@ int main() {
     guest.storm("collapse", 60, collapse_and_split);
     guest.storm("page_out", 200, page_out);
     guest.storm("compaction", 20, compact);
+    check_replaced(2000, std::chrono::seconds(12));
     return verdict();
 }
