@@ -22,6 +22,9 @@ cpu::MsrResult VcpuOf<B>::read_msr(std::uint32_t index, std::uint64_t &value, bo
 
 template <Backend B>
 cpu::MsrResult VcpuOf<B>::write_msr(std::uint32_t index, std::uint64_t value, bool by_host) {
+    const cpu::MsrRule rule = cpu::check_switched(index, value);
+    if (rule == cpu::MsrRule::fault) return cpu::MsrResult::fault;
+    if (rule == cpu::MsrRule::valid && backend.set_msr(index, value)) return cpu::MsrResult::done;
     cpu::MsrEffect asked{};
     const cpu::MsrResult r = msrs.write(index, value, msr_context(by_host), asked);
     if (r == cpu::MsrResult::done) apply_msr_effect(asked);

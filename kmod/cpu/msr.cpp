@@ -107,15 +107,6 @@ MsrResult MsrFile::write(std::uint32_t index, std::uint64_t &value, const MsrCon
         effect.kind = MsrEffect::Kind::apic;
         return done_if(apic_.write_msr(index, value, effect.apic));
     }
-    switch (index) { // those that a system writes at every switch of its tasks come first
-    case msr::pat: return valid_pat(value) ? MsrResult::backend : MsrResult::fault;
-    case msr::fs_base:
-    case msr::gs_base:
-    case msr::kernel_gs_base:
-    case msr::efer:
-        return check_backend(index, value, context) ? MsrResult::backend : MsrResult::fault;
-    default: break;
-    }
     MsrResult result = MsrResult::done;
     if (write_special(index, value, result, context, effect)) return result;
     if (std::uint64_t *storage = mtrr(index)) {

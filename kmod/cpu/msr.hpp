@@ -118,6 +118,11 @@ class MsrFile {
     std::uint64_t mc_[mc_banks * 4]{};
 };
 
+// The MSRs that a backend switches with the guest and whose values stand for themselves: no other
+// state matters.
+enum class MsrRule : std::uint8_t { other, valid, fault };
+MsrRule check_switched(std::uint32_t index, std::uint64_t value);
+
 // IA32_PAT and fixed-range MTRRs: eight memory types.
 bool valid_pat(std::uint64_t value);
 

@@ -70,19 +70,30 @@ std::uint64_t MsrFile::pred_cmd_allowed() const {
     return pred_cmd_limit_ & allowed(cpuid_, pred_cmd_rules);
 }
 
-bool MsrFile::check_backend(std::uint32_t index, std::uint64_t &value,
-                            const MsrContext &context) const {
+MsrRule check_switched(std::uint32_t index, std::uint64_t value) {
+    const auto rule = [](bool valid) { return valid ? MsrRule::valid : MsrRule::fault; };
     switch (index) {
-    case msr::efer: return valid_efer(value, context);
-    case msr::pat: return valid_pat(value);
+    case msr::pat: return rule(valid_pat(value));
     case msr::fs_base:
     case msr::gs_base:
     case msr::kernel_gs_base:
     case msr::lstar:
     case msr::cstar:
     case msr::sysenter_esp:
-    case msr::sysenter_eip: return canonical(value);
-    case msr::sfmask: return !(value >> 32);
+    case msr::sysenter_eip: return rule(canonical(value));
+    case msr::sfmask: return rule(!(value >> 32));
+    case msr::star:
+    case msr::sysenter_cs: return MsrRule::valid;
+    default: return MsrRule::other;
+    }
+}
+
+bool MsrFile::check_backend(std::uint32_t index, std::uint64_t &value,
+                            const MsrContext &context) const {
+    if (const MsrRule rule = check_switched(index, value); rule != MsrRule::other)
+        return rule == MsrRule::valid;
+    switch (index) {
+    case msr::efer: return valid_efer(value, context);
     case msr::tsc_aux: return !(value >> 32) && (context.host || readable(index));
     case msr::spec_ctrl: return spec_ctrl_allowed() && !(value & ~spec_ctrl_allowed());
     case msr::pred_cmd: return pred_cmd_allowed() && !(value & ~pred_cmd_allowed());
