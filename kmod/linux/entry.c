@@ -9,8 +9,20 @@
 #include "compat.h"
 #include "glue.h"
 
+static DEFINE_PER_CPU(unsigned long, noted); /* jiffies */
+
+/*
+ * Where RCU does not follow the context by itself, a guest that runs is a quiescent state which the
+ * helper notes for some sixty instructions. RCU asks for one in a grace period, which takes several
+ * ticks: one note in a tick is enough.
+ */
 noinstr void hwv_host_guest_enter(void)
 {
+	if (!IS_ENABLED(CONFIG_TRACE_IRQFLAGS) && !context_tracking_enabled()) {
+		if (raw_cpu_read(noted) == jiffies)
+			return;
+		raw_cpu_write(noted, jiffies);
+	}
 	guest_state_enter_irqoff();
 }
 

@@ -3,8 +3,8 @@
 // 2, appendix "SVM Intercept Exit Codes", and the sections of the single intercepts in "Secure
 // Virtual Machine".
 #pragma once
-#include <array>
 #include "core/exit.hpp"
+#include "svm/reasons.hpp"
 #include "svm/vmcb.hpp"
 
 namespace hwv::svm {
@@ -51,76 +51,6 @@ constexpr std::uint64_t from_event(const Event &e) {
 }
 
 namespace detail {
-
-struct ReasonTable {
-    std::array<std::uint8_t, 0xc0> reasons{};
-
-    constexpr void set(ExitCode code, ExitReason reason, unsigned count = 1) {
-        for (unsigned i = 0; i < count; i++)
-            reasons[number(code) + i] = reason;
-    }
-};
-
-constexpr void add_events(ReasonTable &t) {
-    t.set(ExitCode::exception, HWV_EXIT_EXCEPTION, 32);
-    t.set(ExitCode::exception + vector::machine_check, HWV_EXIT_MACHINE_CHECK);
-    t.set(ExitCode::intr, HWV_EXIT_HOST_INTERRUPT);
-    t.set(ExitCode::nmi, HWV_EXIT_HOST_NMI);
-    t.set(ExitCode::smi, HWV_EXIT_SMI);
-    t.set(ExitCode::init, HWV_EXIT_INIT);
-    t.set(ExitCode::vintr, HWV_EXIT_INTERRUPT_WINDOW);
-    t.set(ExitCode::iret, HWV_EXIT_NMI_WINDOW); // IRET ends the blocking of NMIs
-    t.set(ExitCode::task_switch, HWV_EXIT_TASK_SWITCH);
-    t.set(ExitCode::shutdown, HWV_EXIT_SHUTDOWN);
-}
-
-constexpr void add_instructions(ReasonTable &t) {
-    t.set(ExitCode::cr_read, HWV_EXIT_CR_READ, 16);
-    t.set(ExitCode::cr_write, HWV_EXIT_CR_WRITE, 16);
-    t.set(ExitCode::dr_read, HWV_EXIT_DR_ACCESS, 32); // and dr_write
-    t.set(ExitCode::cr0_sel_write, HWV_EXIT_CR_WRITE);
-    t.set(ExitCode::idtr_read, HWV_EXIT_DESCRIPTOR, 8);
-    t.set(ExitCode::rdtsc, HWV_EXIT_RDTSC);
-    t.set(ExitCode::rdpmc, HWV_EXIT_RDPMC);
-    t.set(ExitCode::cpuid, HWV_EXIT_CPUID);
-    t.set(ExitCode::rsm, HWV_EXIT_RSM);
-    t.set(ExitCode::invd, HWV_EXIT_INVD);
-    t.set(ExitCode::pause, HWV_EXIT_PAUSE);
-    t.set(ExitCode::hlt, HWV_EXIT_HLT);
-    t.set(ExitCode::invlpg, HWV_EXIT_INVLPG);
-    t.set(ExitCode::ioio, HWV_EXIT_IO);
-    t.set(ExitCode::msr, HWV_EXIT_MSR_READ); // or write, by EXITINFO1
-    t.set(ExitCode::vmmcall, HWV_EXIT_HYPERCALL);
-    t.set(ExitCode::rdtscp, HWV_EXIT_RDTSCP);
-    t.set(ExitCode::wbinvd, HWV_EXIT_WBINVD);
-    t.set(ExitCode::monitor, HWV_EXIT_MONITOR);
-    t.set(ExitCode::mwait, HWV_EXIT_MWAIT, 2);
-    t.set(ExitCode::xsetbv, HWV_EXIT_XSETBV);
-    t.set(ExitCode::rdpru, HWV_EXIT_RDPRU);
-    t.set(ExitCode::invpcid, HWV_EXIT_INVPCID);
-    t.set(ExitCode::idle_hlt, HWV_EXIT_HLT);
-}
-
-// SVM's own instructions, and those that are not offered to guests and like them are answered by
-// #UD.
-constexpr void add_refused_instructions(ReasonTable &t) {
-    t.set(ExitCode::invlpga, HWV_EXIT_VIRT_INSTRUCTION);
-    t.set(ExitCode::vmrun, HWV_EXIT_VIRT_INSTRUCTION);
-    t.set(ExitCode::vmload, HWV_EXIT_VIRT_INSTRUCTION, 5); // VMSAVE STGI CLGI SKINIT
-    t.set(ExitCode::invlpgb, HWV_EXIT_VIRT_INSTRUCTION, 2);
-    t.set(ExitCode::mcommit, HWV_EXIT_VIRT_INSTRUCTION, 2); // TLBSYNC
-}
-
-constexpr std::array<std::uint8_t, 0xc0> make_reasons() {
-    ReasonTable t;
-    t.set(static_cast<ExitCode>(0), HWV_EXIT_UNKNOWN, 0xc0);
-    add_events(t);
-    add_instructions(t);
-    add_refused_instructions(t);
-    return t.reasons;
-}
-
-inline constexpr std::array<std::uint8_t, 0xc0> reasons = make_reasons();
 
 // APM "IOIO Intercepts", EXITINFO1.
 constexpr IoAccess decode_io(std::uint64_t info) {
@@ -185,8 +115,27 @@ constexpr Event delivering(const RawExit &raw) {
     return e;
 }
 
+constexpr void decode_details(const RawExit &raw, ExitCode code, Exit &exit) {
+    switch (exit.reason) {
+    case HWV_EXIT_MSR_READ:
+        if (raw.info1) exit.reason = HWV_EXIT_MSR_WRITE;
+        break;
+    case HWV_EXIT_IO:
+        exit.io = decode_io(raw.info1);
+        exit.length = length(raw.rip, raw.info2); // on every CPU
+        break;
+    case HWV_EXIT_CR_READ:
+    case HWV_EXIT_CR_WRITE:
+    case HWV_EXIT_DR_ACCESS: exit.reg = decode_register(raw, code); break;
+    case HWV_EXIT_EXCEPTION: exit.exception = decode_exception(raw, number(code) & 31); break;
+    case HWV_EXIT_TASK_SWITCH: exit.task = decode_task_switch(raw); break;
+    case HWV_EXIT_INVLPG: exit.linear = raw.decode_assists ? raw.info1 : 0; break;
+    default: break;
+    }
+}
+
 constexpr void decode_beyond_table(const RawExit &raw, ExitCode code, Exit &exit) {
-    exit.reason = HWV_EXIT_UNKNOWN;
+    exit.length = 0;
     if (code == ExitCode::npf) {
         exit.reason = HWV_EXIT_PAGE_FAULT;
         exit.fault = decode_npf(raw);
@@ -202,35 +151,19 @@ constexpr void decode_beyond_table(const RawExit &raw, ExitCode code, Exit &exit
 
 [[gnu::always_inline]] constexpr Exit decode(const RawExit &raw) {
     const auto code = static_cast<ExitCode>(static_cast<std::uint32_t>(raw.code));
-    Exit exit;
-    exit.raw_reason = raw.code;
-    exit.raw_info[0] = raw.info1;
-    exit.raw_info[1] = raw.info2;
-    if (raw.int_info & event::valid) exit.delivering = detail::delivering(raw);
-    if (number(code) >= detail::reasons.size()) {
+    const bool known = number(code) < detail::reasons.size();
+    const std::uint8_t entry =
+        known ? detail::reasons[number(code)] : std::uint8_t{HWV_EXIT_UNKNOWN};
+    Exit exit{.reason = static_cast<ExitReason>(entry & ~detail::with_details),
+              .length = detail::length(raw.rip, raw.next_rip),
+              .raw_reason = raw.code,
+              .raw_info = {raw.info1, raw.info2}};
+    if (raw.int_info & event::valid) [[unlikely]]
+        exit.delivering = detail::delivering(raw);
+    if (!known)
         detail::decode_beyond_table(raw, code, exit);
-        return exit;
-    }
-    exit.reason = static_cast<ExitReason>(detail::reasons[number(code)]);
-    exit.length = detail::length(raw.rip, raw.next_rip);
-    switch (exit.reason) {
-    case HWV_EXIT_MSR_READ:
-        if (raw.info1) exit.reason = HWV_EXIT_MSR_WRITE;
-        break;
-    case HWV_EXIT_IO:
-        exit.io = detail::decode_io(raw.info1);
-        exit.length = detail::length(raw.rip, raw.info2); // on every CPU
-        break;
-    case HWV_EXIT_CR_READ:
-    case HWV_EXIT_CR_WRITE:
-    case HWV_EXIT_DR_ACCESS: exit.reg = detail::decode_register(raw, code); break;
-    case HWV_EXIT_EXCEPTION:
-        exit.exception = detail::decode_exception(raw, number(code) & 31);
-        break;
-    case HWV_EXIT_TASK_SWITCH: exit.task = detail::decode_task_switch(raw); break;
-    case HWV_EXIT_INVLPG: exit.linear = raw.decode_assists ? raw.info1 : 0; break;
-    default: break;
-    }
+    else if (entry & detail::with_details)
+        detail::decode_details(raw, code, exit);
     return exit;
 }
 

@@ -107,8 +107,12 @@ SYM_FUNC_START(hwv_svm_switch)
 	.endr
 
 	/* Retbleed, SRSO: the guest's branch history; may clobber RAX, RCX, RDX. */
+#ifdef UNTRAIN_RET_VM
+	UNTRAIN_RET_VM
+#else
 	UNTRAIN_RET
 	ALTERNATIVE "", "call entry_ibpb", X86_FEATURE_IBPB_ON_VMEXIT
+#endif
 	stgi
 	popq %rax
 .Lreturn:

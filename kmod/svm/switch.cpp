@@ -18,7 +18,8 @@ constexpr std::uint64_t dr6_idle = 0xffff'0ff0, dr6_single_step = 1u << 14, dr7_
 #ifdef HWV_DEBUG
 constexpr std::uint32_t checked = 0; // always
 #else
-constexpr std::uint32_t checked = clean::cr | clean::dr; // PAT and nCR3 are checked where they are set
+constexpr std::uint32_t checked =
+    clean::cr | clean::dr; // PAT and nCR3 are checked where they are set
 #endif
 
 // Not every implementation writes the upper half.
@@ -182,6 +183,9 @@ void Backend::begin_injection() {
 // the fault handler returns to: one #DB more than there should be.
 
 void Backend::arm_step() {
+    // Behind another event: our own interrupt ends the guest as soon as that one is delivered.
+    if (nmi_wanted_ && event_ && event_.type != HWV_EVENT_NMI && !nmi_blocked())
+        hwv_host_cpu_kick(hwv_host_cpu());
     const bool before_iret = iret_seen_ && vmcb_->save.rip == iret_rip_;
     const bool in_shadow = !nmi_blocked() && (vmcb_->control.int_state & int_state::shadow);
     if (!nmi_wanted_ || (vmcb_->control.event_inj & event::valid) || (!before_iret && !in_shadow))

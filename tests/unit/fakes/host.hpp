@@ -12,6 +12,7 @@ struct Host {
     std::int64_t fail_after = -1; // how many allocations succeed from now; -1: all
     int guest_depth = 0;          // guest_enter() less guest_exit()
     unsigned entries = 0;
+    unsigned kicks = 0;
     std::uint32_t cpu_count = 4;
     void reset();
 };

@@ -13,4 +13,6 @@ void hwv_host_guest_enter(void) {
 }
 void hwv_host_guest_exit(void) { hwv::fake::host().guest_depth--; }
 
+void hwv_host_cpu_kick(__u32) { hwv::fake::host().kicks++; }
+
 } // extern "C"

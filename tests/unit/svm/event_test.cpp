@@ -222,6 +222,18 @@ TEST_P(SvmVnmi, AWaitingNmiStepsOverTheIret) {
     guest.backend.put();
 }
 
+TEST_F(SvmEvents, AnNmiBehindAnotherEventIsNotForgotten) {
+    power();
+    Guest guest;
+    guest.load(0);
+    guest.backend.want_nmi_window(true);
+    guest.backend.inject({HWV_EVENT_INTERRUPT, 0x40});
+    guest.run(ExitCode::intr);
+    EXPECT_EQ(host.kicks, 1u); // the guest exits before the handler's first instruction
+    guest.run(ExitCode::intr);
+    EXPECT_EQ(host.kicks, 1u);
+}
+
 TEST_F(SvmEvents, TheStepIsInvisibleAtAnyOtherExit) {
     power();
     Guest guest;
