@@ -171,7 +171,7 @@ void check_irqfd(int vm) {
     ::close(other);
 }
 
-void check_ioeventfd(int vm) {
+void check_ioeventfd_values(int vm) {
     int event = ::eventfd(0, EFD_CLOEXEC);
     auto io = [&](hwv_ioeventfd request) { return raw::call(vm, HWV_IOEVENTFD, &request); };
     constexpr std::uint32_t pio = HWV_IOEVENTFD_PIO, match = HWV_IOEVENTFD_DATAMATCH;
@@ -190,6 +190,13 @@ void check_ioeventfd(int vm) {
            -EINVAL);
     expect("ioeventfd_match_width",
            io({.datamatch = 256, .length = 1, .fd = event, .flags = match}), -EINVAL);
+    ::close(event);
+}
+
+void check_ioeventfd_list(int vm) {
+    int event = ::eventfd(0, EFD_CLOEXEC);
+    auto io = [&](hwv_ioeventfd request) { return raw::call(vm, HWV_IOEVENTFD, &request); };
+    constexpr std::uint32_t pio = HWV_IOEVENTFD_PIO, match = HWV_IOEVENTFD_DATAMATCH;
     expect("ioeventfd_assign",
            io({.address = 0x1000, .datamatch = 1, .length = 4, .fd = event, .flags = match}), 0);
     expect("ioeventfd_other_data",
@@ -249,7 +256,8 @@ int main() {
     check_msrs(vcpu);
     check_xsave(device, vcpu);
     check_irqfd(vm);
-    check_ioeventfd(vm);
+    check_ioeventfd_values(vm);
+    check_ioeventfd_list(vm);
     check_rest(vm, vcpu);
     return verdict();
 }
