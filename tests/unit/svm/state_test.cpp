@@ -169,11 +169,20 @@ TEST_F(SvmState, SwitchedMsrsAreReadAndWritten) {
         EXPECT_EQ(backend().msr(index), value++) << std::hex << index;
     EXPECT_EQ(guest->save().star, 0x1004u);
     EXPECT_EQ(guest->save().kernel_gs_base, 0x100au);
-    for (std::uint32_t index : {0x48u, 0x49u, 0x1d9u, 0xc000'0080u, 0xc001'0114u}) {
+    for (std::uint32_t index : {0x48u, 0x1d9u, 0xc000'0080u, 0xc001'0114u}) {
         EXPECT_FALSE(backend().set_msr(index, 1)) << std::hex << index;
         EXPECT_FALSE(backend().msr(index)) << std::hex << index;
     }
     backend().set_msr(msr::pat, 0x0007'0406'0007'0406);
+}
+
+TEST_F(SvmState, ABarrierIsIssuedAndNotKept) {
+    hardware.msr_writes.clear();
+    EXPECT_TRUE(backend().set_msr(msr::pred_cmd, pred_cmd::ibpb));
+    EXPECT_EQ(hardware.writes_of(msr::pred_cmd), 1u);
+    EXPECT_FALSE(backend().msr(msr::pred_cmd));
+    hardware.here().msrs.erase(msr::pred_cmd);
+    EXPECT_FALSE(backend().set_msr(msr::pred_cmd, pred_cmd::ibpb)) << "a CPU without it";
 }
 
 TEST_F(SvmState, TheHostsMsrsAreNotTouched) {
