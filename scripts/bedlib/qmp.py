@@ -64,7 +64,10 @@ class Qmp:
         """The next message that is not an event."""
         while True:
             while b"\n" not in self.buffer:
-                data = self.sock.recv(65536)
+                try:
+                    data = self.sock.recv(65536)
+                except ConnectionError: # it died with our request unread
+                    data = b""
                 if not data:
                     raise BedError("QEMU ended unexpectedly")
                 self.buffer += data
