@@ -46,7 +46,11 @@ int hwv_core_vm_age_hva(struct hwv_core_vm *vm, __u64 start, __u64 end, int clea
 int hwv_core_vcpu_create(struct hwv_core_vm *vm, __u32 id, struct hwv_host_vcpu *host, struct hwv_run *run,
 			 struct hwv_core_vcpu **out);
 void hwv_core_vcpu_destroy(struct hwv_core_vcpu *vcpu);
-int hwv_core_vcpu_run(struct hwv_core_vcpu *vcpu);  /* loaded */
+/*
+ * Called, and returns, with preemption off, registered with the preemption notifier; sleeps in between.
+ * Loads the vCPU on `cpu`, where the thread is, and puts it in the end.
+ */
+int hwv_core_vcpu_run(struct hwv_core_vcpu *vcpu, __u32 cpu);
 int hwv_core_vcpu_sync(struct hwv_core_vcpu *vcpu); /* loaded */
 void hwv_core_vcpu_load(struct hwv_core_vcpu *vcpu, __u32 cpu); /* preemption off: the thread (again) runs on `cpu` */
 void hwv_core_vcpu_put(struct hwv_core_vcpu *vcpu, int preempted); /* preemption off: it leaves the CPU or the ioctl */

@@ -31,10 +31,6 @@ Status VcpuOf<B>::take_over(const hwv_reply &reply) {
         return Error::invalid;
     if (reply.reserved[0] || reply.reserved[1] || reply.reserved[2] || reply.cr8 > 15)
         return Error::invalid;
-    window_wanted = false;
-    wanted = reply.wanted;
-    if (!reply.flags && !reply.dirty && completion.kind == Completion::Kind::none) return {};
-    PreemptGuard guard;
     if ((reply.flags & HWV_REPLY_EXTINT) && apic.extint_pending()) return Error::again;
     if (reply.dirty) TRY(apply(reply.dirty));
     if (completion.kind != Completion::Kind::none) complete(reply);
@@ -42,6 +38,7 @@ Status VcpuOf<B>::take_over(const hwv_reply &reply) {
     if (reply.flags & HWV_REPLY_EXTINT) (void)apic.offer_extint(reply.extint_vector);
     window_wanted = reply.flags & HWV_REPLY_INTERRUPT_WINDOW;
     if (window_wanted) check_events = true;
+    wanted = reply.wanted;
     return {};
 }
 
@@ -117,22 +114,29 @@ auto VcpuOf<B>::step(int &error) -> Step {
 }
 
 template <Backend B>
-int VcpuOf<B>::run_guest() {
+int VcpuOf<B>::run_guest(std::uint32_t cpu) {
+    load(cpu);
     statistics.cut(Segment::user, arch::rdtsc());
     hwv_reply reply;
     copy_shared(reply, run->reply);
-    if (const Status s = take_over(reply); !s) {
-        statistics.cut(Segment::kernel, arch::rdtsc());
-        return to_errno(s);
-    }
-    started = true;
-    in_run = true;
-    hwv_host_fpu_swap(host, 1);
-    int error = 0;
-    while (step(error) != Step::left) {}
-    hwv_host_fpu_swap(host, 0);
-    in_run = false;
+    const Status taken = take_over(reply);
+    const int error = taken ? enter_until_left() : to_errno(taken);
     statistics.cut(Segment::kernel, arch::rdtsc());
+    put();
+    return error;
+}
+
+template <Backend B>
+[[gnu::always_inline]] inline int VcpuOf<B>::enter_until_left() {
+    int error = 0;
+    started = in_run = true;
+    {
+        MaySleep scope;
+        hwv_host_fpu_swap(host, 1);
+        while (step(error) != Step::left) {}
+        hwv_host_fpu_swap(host, 0);
+    }
+    in_run = false;
     return error;
 }
 

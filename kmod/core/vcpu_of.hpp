@@ -48,8 +48,8 @@ class VcpuOf final : public Vcpu {
     bool in_run = false, descheduled = false, waiting = false;
 
     Status init();
-    int run_guest(); // HWV_RUN
-    int sync();      // HWV_SYNC_REGS
+    int run_guest(std::uint32_t cpu); // HWV_RUN; preemption off, see hwv_core_vcpu_run()
+    int sync();                       // HWV_SYNC_REGS
     void load(std::uint32_t cpu);
     void put();
     Status host_msr(hwv_msr_entry &entry, bool set);  // HWV_MSRS, one entry
@@ -109,7 +109,8 @@ class VcpuOf final : public Vcpu {
 
     // ---- parts of the loop, see run_loop.hpp ----
     enum class Step : std::uint8_t { entered, again, left };
-    Outcome handle(Exit &exit);      // may fill in the instruction's length
+    Outcome handle(Exit &exit); // may fill in the instruction's length
+    int enter_until_left();
     Step step(int &error);           // one entry, if nothing speaks against it
     Step serve_requests(int &error); // what others asked for; may sleep
     Step wait_for_event(int &error);

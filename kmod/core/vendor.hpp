@@ -24,7 +24,7 @@ struct Vendor {
     // vCPUs
     Status (*vcpu_create)(Vm &vm, std::uint32_t id, hwv_host_vcpu *host, hwv_run *run, Vcpu *&out);
     void (*vcpu_destroy)(Vcpu &vcpu);
-    int (*run)(Vcpu &vcpu);
+    int (*run)(Vcpu &vcpu, std::uint32_t cpu);
     int (*sync)(Vcpu &vcpu);
     void (*load)(Vcpu &vcpu, std::uint32_t cpu);
     void (*put)(Vcpu &vcpu);
@@ -91,7 +91,7 @@ class VendorOf {
                       bool clear) { return machine(vm).memory.age_hva(start, end, clear); },
         .vcpu_create = vcpu_create,
         .vcpu_destroy = vcpu_destroy,
-        .run = [](Vcpu &v) { return processor(v).run_guest(); },
+        .run = [](Vcpu &v, std::uint32_t cpu) { return processor(v).run_guest(cpu); },
         .sync = [](Vcpu &v) { return processor(v).sync(); },
         .load = [](Vcpu &v, std::uint32_t cpu) { processor(v).load(cpu); },
         .put = [](Vcpu &v) { processor(v).put(); },

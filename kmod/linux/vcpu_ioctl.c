@@ -55,9 +55,11 @@ static long run(struct hwv_host_vcpu *vcpu)
 	err = take_for_run(vcpu);
 	if (err)
 		return err;
-	hwv_vcpu_load(vcpu);
-	err = hwv_core_vcpu_run(vcpu->core);
-	hwv_vcpu_unload(vcpu);
+	preempt_disable();
+	preempt_notifier_register(&vcpu->preempt);
+	err = hwv_core_vcpu_run(vcpu->core, smp_processor_id());
+	preempt_notifier_unregister(&vcpu->preempt);
+	preempt_enable();
 	atomic_set_release(&vcpu->user, HWV_VCPU_IDLE);
 	return err;
 }
