@@ -83,6 +83,7 @@ int hwv_host_entry_begin(__u32 *cpu);
 void hwv_host_entry_end(void);    /* turns irqs on: the one that ended the guest is taken now, on the guest's time */
 void hwv_host_guest_enter(void);  /* irqs off: RCU's accounting; from here to guest_exit noinstr */
 void hwv_host_guest_exit(void);
+void hwv_host_machine_check(void); /* irqs off: the one that ended the guest, to the host's handler */
 void hwv_host_debug_restore(void); /* host breakpoints back into DR0-7 after a guest used them */
 
 /* ---- the vCPU's thread ---- */

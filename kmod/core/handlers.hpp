@@ -48,11 +48,6 @@ Outcome on_hlt(VcpuOf<B> &v, const Exit &exit) {
 template <Backend B>
 Outcome on_exception(VcpuOf<B> &v, const Exit &exit) {
     const ExceptionInfo &x = exit.exception;
-    if (x.vector == vector::machine_check) {
-        hwv_exit &e = v.leave(HWV_EXIT_MACHINE_CHECK, exit);
-        e.error = {};
-        return Outcome::to_user;
-    }
     if (x.vector == vector::debug) v.backend.set_debug(6, v.backend.debug(6) | x.dr6);
     if (x.vector == vector::page_fault) v.backend.set_cr2(x.address);
     return v.raise({HWV_EVENT_EXCEPTION, x.vector, x.has_error_code, 0, x.error_code});
@@ -102,7 +97,8 @@ template <Backend B>
     case HWV_EXIT_HOST_NMI:
     case HWV_EXIT_INIT:
     case HWV_EXIT_SMI:
-    case HWV_EXIT_TIMER: return Outcome::resume_same;
+    case HWV_EXIT_TIMER:
+    case HWV_EXIT_MACHINE_CHECK: return Outcome::resume_same; // the host's handler had its turn
     case HWV_EXIT_IO: return on_io(v, exit);
     case HWV_EXIT_MSR_READ: return on_msr_read(v, exit);
     case HWV_EXIT_MSR_WRITE: return on_msr_write(v, exit);
@@ -135,7 +131,7 @@ template <Backend B>
     case HWV_EXIT_SHUTDOWN: return v.shutdown(exit);
     case HWV_EXIT_INVALID_STATE: return on_invalid_state(v, exit);
     case HWV_EXIT_NONE: // the CPU was taken away: not entered
-    case HWV_EXIT_MACHINE_CHECK: return v.fail(exit, HWV_ERROR_VIRT_FAULT);
+        return v.fail(exit, HWV_ERROR_VIRT_FAULT);
     case HWV_EXIT_DESCRIPTOR:
     case HWV_EXIT_TASK_SWITCH:
     case HWV_EXIT_STEP:

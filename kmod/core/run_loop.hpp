@@ -101,8 +101,10 @@ auto VcpuOf<B>::step(int &error) -> Step {
     new (&raw) Raw(backend.enter(gprs)); // built in place: it is not small
     statistics.cut(Segment::guest, arch::rdtsc());
     end_guest();
-    hwv_host_entry_end();
     Exit exit = B::decode(raw);
+    if (exit.reason == HWV_EXIT_MACHINE_CHECK) [[unlikely]]
+        hwv_host_machine_check();
+    hwv_host_entry_end();
     statistics.open(exit.reason);
     apic.set_cr8(backend.tpr());
     if (pv_eoi.armed()) settle_pv_eoi();

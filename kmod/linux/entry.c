@@ -6,6 +6,7 @@
 #include <linux/hw_breakpoint.h>
 #include <asm/debugreg.h>
 #include <asm/fpu/api.h>
+#include <asm/mce.h>
 #include "compat.h"
 #include "glue.h"
 
@@ -48,6 +49,19 @@ void hwv_host_entry_end(void)
 	local_irq_disable();
 	guest_timing_exit_irqoff();
 	local_irq_enable();
+}
+
+/*
+ * The exit's #MC is consumed: the handler is called by hand, and told of a user's context, in which
+ * it may end the thread rather than the machine.
+ */
+void hwv_host_machine_check(void)
+{
+#ifdef CONFIG_X86_MCE
+	struct pt_regs regs = { .cs = 3, .flags = X86_EFLAGS_IF };
+
+	do_machine_check(&regs);
+#endif
 }
 
 void hwv_host_debug_restore(void)
