@@ -2,6 +2,8 @@
 // host.hpp - the test's side of the fakes of host.h. reset() before each test.
 #pragma once
 #include <cstdint>
+#include <functional>
+#include <vector>
 #include "host.h"
 
 namespace hwv::fake {
@@ -14,6 +16,26 @@ struct Host {
     unsigned entries = 0;
     unsigned kicks = 0;
     std::uint32_t cpu_count = 4;
+
+    // host_run.cpp: a vCPU's thread. `block` is the sleep of a halted vCPU (without it: a signal).
+    int preempt_off = 0;
+    bool irqs_off = false, guest_fpu = false;
+    unsigned works = 0; // entries that find work for the thread, from now on
+    unsigned work_served = 0, wakes = 0, kicks_waited = 0;
+    int work_result = 0;
+    std::function<int()> block;
+    std::function<int(int port, std::uint64_t address, std::uint32_t bytes, std::uint64_t data)>
+        ioevent;
+    std::vector<std::uint8_t> resampled;
+
+    // host_user.cpp: the owner's memory is the test's own
+    unsigned stale = 0; // looks at the sequence that say "invalidated", from now on
+    int fault_error = 0;
+    bool fault_writable = true;
+    std::function<void()> on_fault_in;
+    unsigned faults_in = 0, faults_done = 0, faults_written = 0;
+    int locks = 0;
+    std::vector<std::uint64_t> dirty_pfns;
     void reset();
 };
 

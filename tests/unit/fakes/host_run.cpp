@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// host.h, the vCPU's thread: preemption, entries, sleep, time, eventfds. A call in the wrong
+// context is a violation.
+#include <cerrno>
+#include "hardware.hpp"
+#include "host.hpp"
+
+using hwv::fake::hardware;
+using hwv::fake::host;
+
+extern "C" {
+
+void hwv_host_preempt_disable(void) { ++host().preempt_off; }
+void hwv_host_preempt_enable(void) {
+    if (--host().preempt_off < 0) hardware().violation("preemption on twice");
+}
+
+int hwv_host_entry_begin(__u32 *cpu) {
+    if (!host().preempt_off) hardware().violation("entry with preemption on");
+    host().irqs_off = true;
+    *cpu = hardware().cpu;
+    if (!host().works) return 0;
+    --host().works;
+    return 1;
+}
+void hwv_host_entry_end(void) { host().irqs_off = false; }
+
+int hwv_host_handle_work(void) {
+    if (host().preempt_off) hardware().violation("work served with preemption off");
+    ++host().work_served;
+    return host().work_result;
+}
+
+void hwv_host_fpu_swap(struct hwv_host_vcpu *, int to_guest) { host().guest_fpu = to_guest; }
+
+int hwv_host_vcpu_block(struct hwv_host_vcpu *) {
+    if (host().preempt_off) hardware().violation("sleep with preemption off");
+    return host().block ? host().block() : -EINTR;
+}
+void hwv_host_vcpu_wake(struct hwv_host_vcpu *) { ++host().wakes; }
+void hwv_host_cpu_kick_wait(__u32) { ++host().kicks_waited; }
+
+__u64 hwv_host_boot_ns(void) { return hardware().tsc / 2; }
+__u64 hwv_host_wall_ns(void) { return hardware().tsc / 2; }
+__u32 hwv_host_tsc_khz(void) { return 2'000'000; }
+__u64 hwv_host_steal_ns(void) { return 0; }
+
+int hwv_host_ioevent(struct hwv_host_vm *, int port, __u64 address, __u32 bytes, __u64 data) {
+    return host().ioevent ? host().ioevent(port, address, bytes, data) : 0;
+}
+void hwv_host_resample(struct hwv_host_vm *, __u8 vector) { host().resampled.push_back(vector); }
+
+} // extern "C"
