@@ -58,7 +58,6 @@ class CoreMachine : public testing::Test {
         vcpu = std::make_unique<FakeVcpu>(*vm, id, nullptr, &page);
         ASSERT_TRUE(vcpu->init());
         ASSERT_TRUE(vm->add(*vcpu, id));
-        vcpu->load(0);
         FakeBackend &b = vcpu->backend;
         b.rip_ = 0x1000;
         b.cr0_ = cr0::pe | cr0::et;
@@ -88,7 +87,9 @@ class CoreMachine : public testing::Test {
 
     int run(const hwv_reply &reply = {}) {
         page.reply = reply;
-        const int error = vcpu->run_guest();
+        const PreemptGuard guard;
+        const int error = vcpu->run_guest(0);
+        EXPECT_FALSE(backend().loaded);
         EXPECT_TRUE(error || backend().script.empty()) << "turns that were not taken";
         return error;
     }

@@ -283,6 +283,13 @@ TEST_F(RunLoop, a_signal_ends_the_run_before_the_entry) {
     EXPECT_EQ(host.work_served, 3u);
 }
 
+TEST_F(RunLoop, a_machine_check_is_the_hosts) {
+    exits(HWV_EXIT_MACHINE_CHECK);
+    run_and_kick();
+    EXPECT_EQ(host.machine_checks, 1u);
+    EXPECT_EQ(backend().rip_moves, 0u);
+}
+
 TEST_F(RunLoop, statistics_lose_nothing) {
     for (unsigned i = 0; i < 20; ++i)
         exits(i % 2 ? HWV_EXIT_CPUID : HWV_EXIT_PAUSE, 2);

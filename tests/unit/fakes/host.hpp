@@ -21,7 +21,7 @@ struct Host {
     int preempt_off = 0;
     bool irqs_off = false, guest_fpu = false;
     unsigned works = 0; // entries that find work for the thread, from now on
-    unsigned work_served = 0, wakes = 0, kicks_waited = 0;
+    unsigned work_served = 0, wakes = 0, kicks_waited = 0, machine_checks = 0;
     int work_result = 0;
     std::function<int()> block;
     std::function<int(int port, std::uint64_t address, std::uint32_t bytes, std::uint64_t data)>

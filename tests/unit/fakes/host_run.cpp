@@ -31,6 +31,11 @@ int hwv_host_handle_work(void) {
     return host().work_result;
 }
 
+void hwv_host_machine_check(void) {
+    if (!host().irqs_off) hardware().violation("machine check served too late");
+    ++host().machine_checks;
+}
+
 void hwv_host_fpu_swap(struct hwv_host_vcpu *, int to_guest) { host().guest_fpu = to_guest; }
 
 int hwv_host_vcpu_block(struct hwv_host_vcpu *) {

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// Slots, faults and the dirty log of a VM's memory, over the test's own memory.
+#include <cstdlib>
+#include <cstring>
+#include "core/machine.hpp"
+
+namespace {
+
+using namespace hwv;
+using namespace hwv::test;
+
+constexpr std::uint64_t page_bytes = 4096, pages = 130, base = 0x20'0000;
+
+class MemoryTest : public CoreMachine {
+  protected:
+    void SetUp() override {
+        CoreMachine::SetUp();
+        owner.reset(
+            static_cast<std::uint8_t *>(std::aligned_alloc(page_bytes, pages * page_bytes)));
+        std::memset(owner.get(), 0, pages * page_bytes);
+    }
+
+    hwv_memory slot(std::uint32_t flags = 0) {
+        return {.slot = 3, .flags = flags, .gpa = base, .size = pages * page_bytes, .hva = hva(0)};
+    }
+    std::uint64_t hva(std::uint64_t n) {
+        return reinterpret_cast<std::uint64_t>(owner.get()) + n * page_bytes;
+    }
+    void create(std::uint32_t flags = 0) { ASSERT_TRUE(vm->memory.set_memory(slot(flags))); }
+    Error set(const hwv_memory &request) { return vm->memory.set_memory(request).error(); }
+
+    Result<FaultResult> touch(std::uint64_t page_number, bool write) {
+        FaultAccess access{};
+        access.gpa = base + page_number * page_bytes + 0x123;
+        access.write = write;
+        return vm->memory.fault(access, nullptr, vcpu->slot_cache, vcpu->spare);
+    }
+    std::vector<std::uint64_t> log(std::uint64_t first = 0, std::uint64_t count = pages) {
+        std::vector<std::uint64_t> words((count + 63) / 64, ~0ull);
+        EXPECT_TRUE(vm->memory.harvest({.slot = 3, .first = first, .pages = count}, words.data()));
+        return words;
+    }
+
+    struct Free {
+        void operator()(std::uint8_t *p) const { std::free(p); }
+    };
+    std::unique_ptr<std::uint8_t, Free> owner;
+};
+
+using Words = std::vector<std::uint64_t>;
+
+TEST_F(MemoryTest, slots_are_checked) {
+    create();
+    const auto changed = [this](auto change) {
+        hwv_memory m = slot();
+        change(m);
+        return set(m);
+    };
+    EXPECT_EQ(changed([](hwv_memory &m) { m.slot = HWV_MAX_SLOTS; }), Error::invalid);
+    EXPECT_EQ(changed([](hwv_memory &m) { m.flags = 4; }), Error::invalid);
+    EXPECT_EQ(changed([](hwv_memory &m) { m.gpa += 8; }), Error::invalid);
+    EXPECT_EQ(changed([](hwv_memory &m) { m.size -= page_bytes; }), Error::invalid);
+    EXPECT_EQ(changed([](hwv_memory &m) { m.hva += page_bytes; }), Error::invalid);
+    EXPECT_EQ(changed([](hwv_memory &m) { m.slot = 4; }), Error::exists);
+    EXPECT_EQ(changed([](hwv_memory &m) { m.slot = 4, m.size = 0; }), Error::not_found);
+    EXPECT_EQ(changed([](hwv_memory &m) { m.slot = 4, m.gpa = 1ull << 48; }), Error::invalid);
+    EXPECT_EQ(changed([](hwv_memory &m) { m.gpa = 0x4000'0000; }), Error::none);
+}
+
+TEST_F(MemoryTest, a_fault_maps_a_page_of_the_owner) {
+    create();
+    const auto r = touch(5, true);
+    ASSERT_TRUE(r);
+    EXPECT_EQ(*r, FaultResult::mapped);
+    EXPECT_EQ(host.faults_in, 1u);
+    EXPECT_EQ(host.faults_done, 1u);
+    EXPECT_EQ(host.faults_written, 1u);
+    EXPECT_TRUE(vm->memory.age_hva(hva(5), hva(6), false));
+    EXPECT_FALSE(vm->memory.age_hva(hva(6), hva(7), false));
+}
+
+TEST_F(MemoryTest, no_slot_is_a_device) {
+    create();
+    const auto r = touch(pages, false);
+    ASSERT_TRUE(r);
+    EXPECT_EQ(*r, FaultResult::mmio);
+    EXPECT_EQ(host.faults_in, 0u);
+}
+
+TEST_F(MemoryTest, a_device_becomes_memory_with_its_slot) {
+    EXPECT_EQ(*touch(0, false), FaultResult::mmio);
+    create();
+    EXPECT_EQ(*touch(0, false), FaultResult::mapped);
+    hwv_memory gone = slot();
+    gone.size = 0;
+    EXPECT_EQ(set(gone), Error::none);
+    EXPECT_EQ(*touch(0, false), FaultResult::mmio);
+}
+
+TEST_F(MemoryTest, writes_to_read_only_memory_are_a_device) {
+    create(HWV_MEMORY_READONLY);
+    EXPECT_EQ(*touch(0, true), FaultResult::mmio);
+    EXPECT_EQ(*touch(0, false), FaultResult::mapped);
+    const std::uint64_t word = 7;
+    EXPECT_EQ(vm->memory.write(base, &word, 8, vcpu->slot_cache).error(), Error::fault);
+    EXPECT_EQ(owner.get()[0], 0);
+}
+
+TEST_F(MemoryTest, an_invalidation_on_the_way_starts_again) {
+    create();
+    host.stale = 2;
+    EXPECT_EQ(*touch(1, true), FaultResult::mapped);
+    EXPECT_EQ(host.faults_in, 3u);
+    EXPECT_EQ(host.faults_done, 3u) << "a reference is left behind";
+    EXPECT_EQ(host.faults_written, 1u) << "a page that was not mapped is called dirty";
+}
+
+TEST_F(MemoryTest, a_slot_that_changes_on_the_way_is_looked_up_again) {
+    create();
+    host.on_fault_in = [this] {
+        host.on_fault_in = nullptr;
+        EXPECT_EQ(set(slot(HWV_MEMORY_READONLY)), Error::none);
+    };
+    EXPECT_EQ(*touch(1, true), FaultResult::mmio);
+    EXPECT_EQ(host.faults_done, 1u);
+    EXPECT_FALSE(vm->memory.age_hva(hva(0), hva(pages), false));
+}
+
+TEST_F(MemoryTest, an_error_of_the_host_maps_nothing) {
+    create();
+    host.fault_error = -133; // EHWPOISON
+    const auto r = touch(1, false);
+    EXPECT_EQ(to_errno(r.error()), -133);
+    EXPECT_FALSE(vm->memory.age_hva(hva(0), hva(pages), false));
+}
+
+TEST_F(MemoryTest, the_hosts_error_leaves_to_user) {
+    create();
+    host.fault_error = -133;
+    exits(fault_exit(base + 0x10, false));
+    ASSERT_EQ(run(), 0);
+    EXPECT_EQ(page.exit.reason, unsigned{HWV_EXIT_ERROR});
+    EXPECT_EQ(page.exit.error.code, unsigned{HWV_ERROR_MEMORY});
+    EXPECT_EQ(page.exit.error.code2, -133);
+    EXPECT_EQ(page.exit.error.detail, base + 0x10);
+}
+
+TEST_F(MemoryTest, an_unmapped_page_is_flushed_and_its_dirty_bit_kept) {
+    create();
+    EXPECT_EQ(*touch(1, true), FaultResult::mapped);
+    EXPECT_EQ(*touch(2, false), FaultResult::mapped);
+    const bool before = vcpu->asked();
+    vm->memory.unmap_hva(hva(1), hva(3));
+    EXPECT_FALSE(before);
+    EXPECT_TRUE(vcpu->asked());
+    EXPECT_EQ(host.dirty_pfns, Words{hva(1) >> 12});
+    EXPECT_FALSE(vm->memory.age_hva(hva(0), hva(pages), false));
+}
+
+TEST_F(MemoryTest, aging_clears_the_bit) {
+    create();
+    EXPECT_EQ(*touch(1, false), FaultResult::mapped);
+    EXPECT_TRUE(vm->memory.age_hva(hva(1), hva(2), false));
+    EXPECT_TRUE(vm->memory.age_hva(hva(1), hva(2), true));
+    EXPECT_FALSE(vm->memory.age_hva(hva(1), hva(2), true));
+}
+
+TEST_F(MemoryTest, dirty_log_of_guest_and_kernel) {
+    create(HWV_MEMORY_LOG_DIRTY);
+    EXPECT_EQ(log(), (Words{0, 0, 0}));
+    EXPECT_EQ(*touch(1, true), FaultResult::mapped);
+    EXPECT_EQ(*touch(2, false), FaultResult::mapped);
+    EXPECT_EQ(*touch(129, true), FaultResult::mapped);
+    const std::uint64_t word = 7; // over the border of pages 63 and 64
+    ASSERT_TRUE(vm->memory.write(base + 64 * page_bytes - 4, &word, 8, vcpu->slot_cache));
+    EXPECT_EQ(log(64, 64), Words{1});
+    EXPECT_EQ(log(), (Words{1ull << 63 | 2, 0, 2}));
+    EXPECT_EQ(log(), (Words{0, 0, 0}));
+}
+
+TEST_F(MemoryTest, the_log_outlives_the_mapping) {
+    create(HWV_MEMORY_LOG_DIRTY);
+    EXPECT_EQ(*touch(1, true), FaultResult::mapped);
+    vm->memory.unmap_hva(hva(1), hva(2));
+    EXPECT_EQ(log(0, 64), Words{2});
+}
+
+TEST_F(MemoryTest, ranges_of_the_log) {
+    create(HWV_MEMORY_LOG_DIRTY);
+    std::uint64_t words[3];
+    const auto harvest = [&](hwv_dirty_log request) {
+        return vm->memory.harvest(request, words).error();
+    };
+    EXPECT_EQ(harvest({.slot = 3, .first = 128, .pages = 2}), Error::none);
+    EXPECT_EQ(harvest({.slot = 3, .first = 128, .pages = 1}), Error::invalid);
+    EXPECT_EQ(harvest({.slot = 3, .first = 128, .pages = 3}), Error::invalid);
+    EXPECT_EQ(harvest({.slot = 3, .first = 1, .pages = 64}), Error::invalid);
+    EXPECT_EQ(harvest({.slot = 3, .first = 192, .pages = 0}), Error::invalid);
+    EXPECT_EQ(harvest({.slot = 3, .first = 64, .pages = ~0ull - 63}), Error::invalid);
+    EXPECT_EQ(harvest({.slot = 3, .flags = 1, .pages = 64}), Error::invalid);
+    EXPECT_EQ(harvest({.slot = 4, .pages = 64}), Error::not_found);
+    ASSERT_EQ(set(slot()), Error::none);
+    EXPECT_EQ(harvest({.slot = 3, .pages = 64}), Error::not_found);
+}
+
+TEST_F(MemoryTest, reads_end_where_memory_ends) {
+    create();
+    for (std::uint64_t i = 0; i < 8; ++i)
+        owner.get()[pages * page_bytes - 8 + i] = static_cast<std::uint8_t>(i + 1);
+    const std::uint64_t end = base + pages * page_bytes;
+    std::uint64_t word = 0;
+    ASSERT_TRUE(vm->memory.read(end - 8, &word, 8, vcpu->slot_cache));
+    EXPECT_EQ(word, 0x0807'0605'0403'0201u);
+    EXPECT_EQ(vm->memory.read(end - 4, &word, 8, vcpu->slot_cache).error(), Error::fault);
+}
+
+} // namespace
