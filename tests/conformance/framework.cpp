@@ -92,7 +92,7 @@ Result run_once(TestVm &vm, const Case &c) {
         r.accesses.push_back(a);
         if (c.on_exit) c.on_exit(vm, a);
         if (e.reason == HWV_EXIT_SHUTDOWN) r.vector = shut_down;
-        if (a.kind == Access::other) break;
+        if (a.kind == Access::other || (a.kind == Access::io && a.address == c.stop_port)) break;
     }
     ::alarm(0);
     if (r.vector == shut_down) r.accesses.pop_back();

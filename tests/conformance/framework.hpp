@@ -72,7 +72,8 @@ struct Case {
     std::function<void(TestVm &)> before; // events that wait when the guest starts
     std::function<void(TestVm &, const Access &)> on_exit;
     oracle::Options options{.memory = 2u << 20};
-    bool fresh = false; // leaves something behind in its VM
+    std::optional<std::uint16_t> stop_port; // written at the end, where HLT waits in the kernel
+    bool fresh = false;                     // leaves something behind in its VM
     std::string
         kvm_differs;      // why the oracle's answer is not the manual's; empty: it must be the same
     std::string unjudged; // why QEMU 7.2 cannot judge it; run on others only
