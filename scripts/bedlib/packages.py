@@ -6,9 +6,18 @@ import subprocess
 
 from bedlib.paths import BedError, cached
 
-MIRROR = "http://deb.debian.org/debian"
 RELEASE, BACKPORTS = "bookworm", "bookworm-backports"
 QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+
+
+def mirror():
+    """The address from which this machine's apt gets the release itself."""
+    said = subprocess.run(["apt-get", "indextargets", "--format", "$(RELEASE) $(COMPONENT) $(REPO_URI)"],
+                          text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
+    for line in said.splitlines():
+        if line.startswith(f"{RELEASE} main "):
+            return line.split()[2]
+    raise BedError(f"apt has no source for {RELEASE} main: backports cannot be found from it")
 
 
 def own_lists(directory, suites=()):
@@ -19,7 +28,7 @@ def own_lists(directory, suites=()):
                "-o", "Debug::NoLocking=1"]
     if suites:
         sources = directory / "sources.list"
-        sources.write_text("".join(f"deb {MIRROR} {suite} main\n" for suite in suites))
+        sources.write_text("".join(f"deb {mirror()} {suite} main\n" for suite in suites))
         options += ["-o", f"Dir::Etc::SourceList={sources}", "-o", "Dir::Etc::SourceParts=/nonexistent"]
     subprocess.run(["apt-get", *options, "update"], **QUIET)
     return options
