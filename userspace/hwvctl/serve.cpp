@@ -45,8 +45,12 @@ std::string registers_of(const hwv_regs &r) {
 void Guest::vcpu_thread() {
     try {
         while (!stop_) {
-            if (vcpu_.run() == hwv::RunResult::interrupted) continue;
-            vcpu_.clear_reply();
+            const hwv::RunResult result = vcpu_.run();
+            vcpu_.clear_reply(); // taken over, by an interrupted run too: never twice
+            if (result == hwv::RunResult::interrupted) {
+                if (machine_->pic_pending()) vcpu_.reply().flags = HWV_REPLY_INTERRUPT_WINDOW;
+                continue;
+            }
             if (!serve()) break;
             prepare_interrupt();
         }
