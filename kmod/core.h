@@ -26,8 +26,13 @@ int hwv_core_supported_cpuid(struct hwv_cpuid_entry *out, __u32 *count); /* -E2B
 /* ---- a CPU enters and leaves the hypervisor's service ---- */
 int hwv_core_cpu_prepare(__u32 cpu);  /* allocates what that CPU needs; idempotent */
 void hwv_core_cpu_release(__u32 cpu); /* frees it */
-int hwv_core_cpu_enable(void);        /* on the CPU, irqs off. -EBUSY: somebody else has it on */
-void hwv_core_cpu_disable(void);      /* on the CPU, irqs off, any state: also crash and kexec; no allocation, no lock */
+/*
+ * On the CPU, irqs off. Own: switches SVM/VMX on; -EBUSY: somebody else has it on. Ride: KVM has it on, and hwv changes nothing of
+ * that; -ENODEV: it is off.
+ */
+int hwv_core_cpu_enable(enum hwv_tenure tenure);
+/* on the CPU, irqs off, any state: also crash and kexec; no allocation, no lock. Riding: leaves SVM/VMX as it is */
+void hwv_core_cpu_disable(void);
 
 /* ---- VM ---- */
 int hwv_core_vm_create(struct hwv_host_vm *host, const struct hwv_create_vm *request, struct hwv_core_vm **out);

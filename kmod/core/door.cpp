@@ -70,8 +70,8 @@ int hwv_core_cpu_prepare(__u32 cpu) {
 void hwv_core_cpu_release(__u32 cpu) {
     if (vendor) vendor->cpu_release(cpu);
 }
-int hwv_core_cpu_enable(void) {
-    return vendor ? to_errno(vendor->cpu_enable()) : to_errno(Error::no_device);
+int hwv_core_cpu_enable(hwv_tenure tenure) {
+    return vendor ? to_errno(vendor->cpu_enable(tenure)) : to_errno(Error::no_device);
 }
 void hwv_core_cpu_disable(void) {
     if (vendor) vendor->cpu_disable();

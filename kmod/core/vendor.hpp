@@ -12,7 +12,7 @@ struct Vendor {
     std::uint64_t (*features)(); // HWV_FEATURE_*
     Status (*cpu_prepare)(std::uint32_t cpu);
     void (*cpu_release)(std::uint32_t cpu);
-    Status (*cpu_enable)();
+    Status (*cpu_enable)(hwv_tenure tenure);
     void (*cpu_disable)();
     // VMs
     Status (*vm_create)(hwv_host_vm *host, const hwv_create_vm &request, Vm *&out);

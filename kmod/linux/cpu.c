@@ -31,7 +31,7 @@ static int enable_this_cpu(void)
 
 	if (this_cpu_read(enabled))
 		return 0;
-	err = hwv_core_cpu_enable();
+	err = hwv_core_cpu_enable(HWV_TENURE_OWN);
 	if (!err)
 		this_cpu_write(enabled, true);
 	return err;

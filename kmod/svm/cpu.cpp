@@ -18,29 +18,39 @@ void Cpu::release() {
     save_area_ = host_state_ = {};
 }
 
+Status Cpu::enable(const Capabilities &c, hwv_tenure tenure) {
+    if (enabled()) return {};
+    if (!save_area_.va || !host_state_.va) return Error::no_memory;
+    if (tenure == HWV_TENURE_OWN) {
+        TRY(switch_on(c));
+    } else if (!(arch::rdmsr(msr::efer) & efer::svme)) {
+        return Error::no_device;
+    }
+    first_asid_ = c.first_asid;
+    last_asid_ = c.last_asid;
+    next_asid_ = last_asid_ + 1; // the TLB may hold another owner's entries: the first ASID flushes
+    generation_++;
+    tenure_ = tenure;
+    return {};
+}
+
 // APM "Enabling SVM". EFER.SVME is the one sign of ownership that hypervisors share: set means
 // taken.
-Status Cpu::enable(const Capabilities &c) {
-    if (enabled_) return {};
-    if (!save_area_.va || !host_state_.va) return Error::no_memory;
+Status Cpu::switch_on(const Capabilities &c) {
     const std::uint64_t efer_now = arch::rdmsr(msr::efer);
     if (efer_now & efer::svme) return Error::busy;
     if (!arch::wrmsr_safe(msr::efer, efer_now | efer::svme)) return Error::no_device;
     arch::wrmsr(msr::vm_hsave_pa, phys_to_hw(save_area_.pa));
     if (c.tsc_ratio) arch::wrmsr(msr::tsc_ratio, tsc_ratio_default);
-    first_asid_ = c.first_asid;
-    last_asid_ = c.last_asid;
-    next_asid_ = last_asid_ + 1; // the TLB may hold another owner's entries: the first ASID flushes
-    generation_++;
-    enabled_ = true;
     return {};
 }
 
 // With the global interrupt flag clear neither NMI nor INIT would reach this CPU any more, and
 // clearing SVME takes STGI away.
 void Cpu::disable() {
-    if (!enabled_) return;
-    enabled_ = false;
+    const bool own = tenure_ == HWV_TENURE_OWN;
+    tenure_ = HWV_TENURE_NONE;
+    if (!own) return;
     stgi();
     arch::wrmsr_safe(msr::vm_hsave_pa, 0);
     arch::wrmsr(msr::efer, arch::rdmsr(msr::efer) & ~efer::svme);
@@ -49,7 +59,7 @@ void Cpu::disable() {
 // APM "Address Space Identifier (ASID)", "TLB Control".
 TlbControl Cpu::assign(Asid &asid) {
     TlbControl control = TlbControl::keep;
-    if (next_asid_ > last_asid_) {
+    if (next_asid_ > last_asid_ || shared()) {
         generation_++;
         next_asid_ = first_asid_;
         control = TlbControl::flush_all;

@@ -3,8 +3,8 @@
 // need, its address space identifiers (ASIDs).
 #pragma once
 #include <cstdint>
+#include "core.h"
 #include "core/result.hpp"
-#include "host.h"
 #include "svm/capabilities.hpp"
 #include "svm/maps.hpp"
 #include "svm/vmcb.hpp"
@@ -24,19 +24,22 @@ class Cpu {
   public:
     Status prepare(); // process context; idempotent
     void release();   // after disable()
-    Status enable(const Capabilities
-                      &capabilities); // on the CPU, irqs off. Error::busy: somebody else has SVM on
-    void disable();                   // on the CPU, irqs off; also while the machine crashes
+    // On the CPU, irqs off. Own: Error::busy where somebody else has SVM on. Ride: Error::no_device
+    // where nobody has; EFER.SVME and VM_HSAVE_PA stay KVM's, whose save area serves, being live
+    // only between VMRUN and #VMEXIT.
+    Status enable(const Capabilities &capabilities, hwv_tenure tenure);
+    void disable(); // on the CPU, irqs off; also while the machine crashes
 
     // False: the vCPU needs a new ASID before it may enter.
     bool owns(const Asid &asid) const { return asid.generation == generation_; }
     // A number that nothing in this CPU's TLB carries, once the first entry did what is returned.
-    // Preemption off. Where KVM shares the CPU it hands out the same numbers: there every load
-    // would have to return flush_all.
+    // Preemption off.
     TlbControl assign(Asid &asid);
 
     std::uint64_t host_state_pa() const { return phys_to_hw(host_state_.pa); }
-    bool enabled() const { return enabled_; }
+    bool enabled() const { return tenure_ != HWV_TENURE_NONE; }
+    // KVM runs guests here as well, under the same ASIDs, which it believes to be its own.
+    bool shared() const { return tenure_ == HWV_TENURE_RIDE; }
 
   private:
     hwv_host_page save_area_{};  // VM_HSAVE_PA: VMRUN's own
@@ -44,7 +47,9 @@ class Cpu {
     std::uint64_t generation_ =
         1; // counts flushes; never goes back, so that no vCPU's old ASID looks valid
     std::uint32_t first_asid_ = 1, last_asid_ = 0, next_asid_ = 1;
-    bool enabled_ = false;
+    hwv_tenure tenure_ = HWV_TENURE_NONE;
+
+    Status switch_on(const Capabilities &capabilities);
 };
 
 // Process context, at module load and exit: reads the CPU, makes what all CPUs share. Succeeds
@@ -58,7 +63,9 @@ struct Cpus {
     static std::uint64_t features() { return svm::features(capabilities()); }
     static Status prepare(std::uint32_t cpu) { return at(cpu).prepare(); }
     static void release(std::uint32_t cpu) { at(cpu).release(); }
-    static Status enable() { return at(hwv_host_cpu()).enable(capabilities()); }
+    static Status enable(hwv_tenure tenure) {
+        return at(hwv_host_cpu()).enable(capabilities(), tenure);
+    }
     static void disable() { at(hwv_host_cpu()).disable(); }
 
     static const Capabilities &capabilities() { return capabilities_; }

@@ -74,7 +74,7 @@ TEST_F(SvmCpu, EnableSetsSvmeAndTheSaveArea) {
     EXPECT_TRUE(hardware.here().msrs[msr::efer] & efer::svme);
     EXPECT_NE(hardware.here().msrs[msr::vm_hsave_pa], 0u);
     EXPECT_EQ(hardware.here().msrs[msr::tsc_ratio], tsc_ratio_default);
-    EXPECT_TRUE(Cpus::enable()); // again
+    EXPECT_TRUE(Cpus::enable(HWV_TENURE_OWN)); // again
 }
 
 TEST_F(SvmCpu, ACpuThatAnotherHoldsIsLeftAlone) {
@@ -82,16 +82,42 @@ TEST_F(SvmCpu, ACpuThatAnotherHoldsIsLeftAlone) {
     ASSERT_TRUE(Cpus::prepare(0));
     hardware.here().msrs[msr::efer] |= efer::svme;
     hardware.here().msrs[msr::vm_hsave_pa] = 0x1000;
-    EXPECT_EQ(Cpus::enable().error(), Error::busy);
+    EXPECT_EQ(Cpus::enable(HWV_TENURE_OWN).error(), Error::busy);
     Cpus::disable();
     EXPECT_TRUE(hardware.here().msrs[msr::efer] & efer::svme);
     EXPECT_EQ(hardware.here().msrs[msr::vm_hsave_pa], 0x1000u);
     Cpus::release(0);
 }
 
+TEST_F(SvmCpu, RidingUsesWhatAnotherSwitchedOnAndLeavesItSo) {
+    features(feature::tsc_ratio);
+    ASSERT_TRUE(start());
+    ASSERT_TRUE(Cpus::prepare(0));
+    hardware.here().msrs[msr::efer] |= efer::svme;
+    hardware.here().msrs[msr::vm_hsave_pa] = 0x1000;
+    const auto before = hardware.here().msrs;
+    ASSERT_TRUE(Cpus::enable(HWV_TENURE_RIDE));
+    EXPECT_TRUE(Cpus::at(0).enabled() && Cpus::at(0).shared());
+    EXPECT_TRUE(Cpus::enable(HWV_TENURE_RIDE)); // again
+    Cpus::disable();
+    EXPECT_FALSE(Cpus::at(0).enabled() || Cpus::at(0).shared());
+    EXPECT_EQ(hardware.here().msrs, before);
+    EXPECT_TRUE(hardware.msr_writes.empty());
+    Cpus::release(0);
+}
+
+TEST_F(SvmCpu, NobodyRidesWhereSvmIsOff) {
+    ASSERT_TRUE(start());
+    ASSERT_TRUE(Cpus::prepare(0));
+    EXPECT_EQ(Cpus::enable(HWV_TENURE_RIDE).error(), Error::no_device);
+    EXPECT_FALSE(Cpus::at(0).enabled());
+    EXPECT_TRUE(hardware.msr_writes.empty());
+    Cpus::release(0);
+}
+
 TEST_F(SvmCpu, EnableWithoutPrepareFails) {
     ASSERT_TRUE(start());
-    EXPECT_EQ(Cpus::enable().error(), Error::no_memory);
+    EXPECT_EQ(Cpus::enable(HWV_TENURE_OWN).error(), Error::no_memory);
     EXPECT_FALSE(hardware.here().msrs[msr::efer] & efer::svme);
 }
 
@@ -154,7 +180,7 @@ TEST_F(SvmCpu, AsidsOfBeforeAreVoidAfterReenabling) {
     Asid asid;
     Cpus::at(0).assign(asid);
     Cpus::disable();
-    ASSERT_TRUE(Cpus::enable());
+    ASSERT_TRUE(Cpus::enable(HWV_TENURE_OWN));
     EXPECT_FALSE(Cpus::at(0).owns(asid));
     EXPECT_EQ(Cpus::at(0).assign(asid), TlbControl::flush_all);
 }

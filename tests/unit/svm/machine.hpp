@@ -56,7 +56,7 @@ class SvmMachine : public testing::Test {
         for (std::uint32_t i = 0; i < 4; i++) {
             hardware.cpu = i;
             ASSERT_TRUE(Cpus::prepare(i));
-            ASSERT_TRUE(Cpus::enable());
+            ASSERT_TRUE(Cpus::enable(HWV_TENURE_OWN));
         }
         hardware.cpu = 0;
         hardware.msr_writes.clear();
