@@ -54,6 +54,7 @@ struct FaultAccess {
 struct ExceptionInfo {
     std::uint8_t vector;
     bool has_error_code;
+    std::uint8_t software_length; // INT1, INT3 or INTO, where the CPU tells it: bytes
     std::uint32_t error_code;
     std::uint64_t address; // #PF: CR2
     std::uint64_t dr6;     // #DB, where the CPU tells it: bits to merge into DR6

@@ -87,8 +87,8 @@ constexpr ExceptionInfo decode_exception(const RawExit &raw, std::uint8_t v) {
     const bool code = v == vector::double_fault || v == vector::alignment_check ||
                       v == vector::control_protection ||
                       (v >= vector::invalid_tss && v <= vector::page_fault);
-    return {v, code, code ? static_cast<std::uint32_t>(raw.info1) : 0,
-            v == vector::page_fault ? raw.info2 : 0, 0};
+    const std::uint32_t error = code ? static_cast<std::uint32_t>(raw.info1) : 0;
+    return {v, code, 0, error, v == vector::page_fault ? raw.info2 : 0, 0};
 }
 
 // APM "Task Switch Intercept".

@@ -24,7 +24,11 @@ class Events : public CoreMachine {
     void interrupts(bool on) { backend().rflags_ = rflags::fixed | (on ? rflags::if_ : 0); }
     void exception_exit(const Event &e, const Event &delivering) {
         Exit exit{.reason = HWV_EXIT_EXCEPTION, .delivering = delivering};
-        exit.exception = {e.vector, e.has_error_code, e.error_code, 0xdead'b000, 0};
+        exit.exception = {.vector = e.vector,
+                          .has_error_code = e.has_error_code,
+                          .software_length = e.length,
+                          .error_code = e.error_code,
+                          .address = 0xdead'b000};
         exits(exit);
     }
     void ask(std::uint32_t kind, std::uint32_t number = 0) {
@@ -51,6 +55,14 @@ TEST_F(Events, nothing_overtakes_an_interrupted_event) {
     run_and_kick();
     EXPECT_EQ(delivered(0), nmi);
     EXPECT_EQ(delivered(1), exception(13, 8));
+}
+
+TEST_F(Events, an_instruction_that_raised_its_exception_returns_behind_it) {
+    const Event int1{HWV_EVENT_SOFTWARE, vector::debug, false, 1};
+    exception_exit(int1, {});
+    exits(HWV_EXIT_HOST_INTERRUPT);
+    run_and_kick();
+    EXPECT_EQ(delivered(1), int1);
 }
 
 TEST_F(Events, an_interrupt_that_an_exception_overtook_comes_later) {
