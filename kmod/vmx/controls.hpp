@@ -93,9 +93,9 @@ inline constexpr std::uint64_t breakpoints = 0xf, bus_lock = 1u << 11,
 // SDM "VM-Entry Controls for Event Injection", "Information for VM Exits Due to Vectored Events".
 namespace event {
 inline constexpr std::uint32_t vector = 0xff, type_shift = 8, type = 7u << type_shift,
-                               has_error_code = 1u << 11,
-                               // exits: an IRET that faulted had ended the blocking of NMIs
-    nmi_unblocked = 1u << 12, valid = 1u << 31;
+                               has_error_code = 1u << 11, valid = 1u << 31;
+// of an exit: an IRET that faulted had ended the blocking of NMIs
+inline constexpr std::uint32_t nmi_unblocked = 1u << 12;
 enum Type : std::uint8_t {
     interrupt = 0,
     nmi = 2,
