@@ -1,7 +1,9 @@
 #!/bed/busybox sh
 # SPDX-License-Identifier: GPL-2.0-only
 # init of L1. Speaks with the bed on virtio-serial ports: 1 control, 2 and 3 COMMAND's stdout and stderr, 4 its stdin;
-# hvc0 is its terminal with --tty. On control, a line each way at a time:
+# hvc0 is its terminal with --tty. Where /bed/port is (native/port.c), it carries 1 to 3 out,
+# and 4, the log; nothing comes in.
+# On control, a line each way at a time:
 #   ready             to the bed: L1 is up
 #   job BYTES         from the bed, then a shell script that sets BED_* and the positional parameters
 #   started           to the bed
@@ -9,7 +11,7 @@
 #   problem TEXT      to the bed: the run has failed whatever COMMAND says
 #   exit STATUS OUT ERR   to the bed, with the bytes sent on both streams
 #   bye               from the bed: all has arrived
-# With --count the job is /bed/job, and nothing comes from the bed.
+# In a sealed run the job is /bed/job, and nothing comes from the bed.
 export PATH=/bed/bin
 
 mount_own() {
@@ -35,8 +37,20 @@ load_modules() {
 }
 
 open_control() {
+    if [ -x /bed/port ]; then
+        mkfifo /bed/control
+        /bed/port 1 /bed/lock </bed/control >/bed/sent1 &
+        controller=$!
+        exec 3>/bed/control
+        echo 0 | tee /bed/sent2 >/bed/sent3
+        return
+    fi
     while [ ! -c /dev/vport0p4 ]; do usleep 2000; done
     exec 3<>/dev/vport0p1
+}
+
+log_boot() {
+    if [ -x /bed/port ]; then dmesg | /bed/port 4 /bed/lock >/bed/sent4; else dmesg >/dev/ttyS0; fi
 }
 
 receive_job() {
@@ -89,6 +103,12 @@ begin_log() {
     echo 1 >/proc/sys/kernel/unknown_nmi_panic
 }
 
+remove_kvm() {
+    for name in kvm_amd kvm_intel kvm; do
+        if [ -d /sys/module/$name ]; then rmmod $name; fi
+    done
+}
+
 prepare() {
     if [ -n "$BED_DATE" ]; then date -s "@$BED_DATE" >/dev/null; fi
     if [ -z "$BED_SEALED" ]; then mount_host || problem "cannot mount the build machine's files"; fi
@@ -96,7 +116,7 @@ prepare() {
     hostname l1
     mkdir /bed/cgroup/command
     mkfifo /bed/out /bed/err
-    if [ -n "$BED_NO_KVM" ]; then rmmod kvm_amd kvm; fi
+    if [ -n "$BED_NO_KVM" ]; then remove_kvm; fi
     if [ -n "$BED_LOAD" ]; then insmod /opt/hwv/hwv.ko || problem "hwv.ko does not load"; fi
 }
 
@@ -131,11 +151,19 @@ become_command() {
 
 # The ports may be opened only once, so COMMAND writes into pipes: /dev/stdout and /dev/stderr work for it.
 start_pumps() {
-    cat </bed/out >/dev/vport0p2 &
-    pumps=$!
-    cat </bed/err >/dev/vport0p3 &
-    pumps="$pumps $!"
+    pumps=
+    pump 2 /bed/out
+    pump 3 /bed/err
     exec 4>/bed/out 5>/bed/err
+}
+
+pump() {
+    if [ -x /bed/port ]; then
+        /bed/port $1 /bed/lock <$2 >/bed/sent$1 &
+    else
+        cat <$2 >/dev/vport0p$1 &
+    fi
+    pumps="$pumps $!"
 }
 
 end_pumps() {
@@ -162,12 +190,17 @@ run_command() {
 say_goodbye() {
     echo "bed: the end, status $status" >/dev/kmsg
     echo "exit $status $(sent 2) $(sent 3)" >&3
+    if [ -n "$controller" ]; then
+        exec 3>&-
+        wait $controller
+    fi
     if [ -n "$BED_SEALED" ]; then return; fi
     until read -r word <&3 && [ "$word" = bye ]; do usleep 1000; done
 }
 
 # How many bytes have gone into port $1.
 sent() {
+    if [ -x /bed/port ]; then cat /bed/sent$1; return; fi
     sed -n 's/^bytes_sent: //p' "/sys/kernel/debug/virtio-ports/vport0p$1"
 }
 
@@ -183,7 +216,7 @@ unload() {
 mount_own
 load_modules
 open_control
-dmesg >/dev/ttyS0
+log_boot
 if [ ! -f /bed/job ]; then receive_job; fi
 . /bed/job
 status=125

@@ -8,12 +8,14 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from bedlib import native
 from bedlib.cpio import Archive
 from bedlib.paths import BedError, cached
 
 HERE = Path(__file__).parent
 BUSYBOX = Path("/bin/busybox")
-MODULES = ["virtio_pci", "virtio_console", "9pnet_virtio", "9p", "kvm-amd"]
+VIRTIO = ["virtio_pci", "virtio_console", "9pnet_virtio", "9p"]
+KVM = {"svm": "kvm-amd", "vmx": "kvm-intel"}
 
 
 def canonical(name):
@@ -48,25 +50,32 @@ class ModuleTree:
         return order
 
 
-def base(kernel):
-    """The cached archive that every run of this kernel starts from."""
+def base(kernel, vendor, virtio):
+    """The cached archive that every run of this kernel starts from; without virtio, with native/port.c's program."""
     if not BUSYBOX.exists():
         raise BedError("no /bin/busybox: run scripts/setup (package busybox-static)")
-    key = hashlib.sha256(repr((kernel.release, MODULES)).encode())
-    for path in [BUSYBOX, HERE / "init.sh", Path(__file__), HERE / "cpio.py"]:
+    modules = (VIRTIO if virtio else []) + [KVM[vendor]]
+    port = [] if virtio else [native.built() / "port"]
+    key = hashlib.sha256(repr((kernel.release, modules)).encode())
+    for path in [*port, BUSYBOX, HERE / "init.sh", Path(__file__), HERE / "cpio.py"]:
         key.update(path.read_bytes())
-    made = cached(f"initramfs/{key.hexdigest()[:16]}", lambda d: (d / "base.cpio").write_bytes(pack_base(kernel)))
+    made = cached(f"initramfs/{key.hexdigest()[:16]}", lambda d: (d / "base.cpio").write_bytes(pack_base(kernel, modules, port)))
     return made / "base.cpio"
 
 
-def pack_base(kernel):
+def busybox_applets():
+    return subprocess.run([BUSYBOX, "--list"], check=True, text=True, stdout=subprocess.PIPE).stdout.split()
+
+
+def pack_base(kernel, modules, programs):
     archive = Archive()
+    for program in programs:
+        archive.file(f"bed/{program.name}", program)
     archive.file("bed/busybox", BUSYBOX)
-    applets = subprocess.run([BUSYBOX, "--list"], check=True, text=True, stdout=subprocess.PIPE).stdout.split()
-    for applet in applets:
+    for applet in busybox_applets():
         archive.symlink(f"bed/bin/{applet}", "/bed/busybox")
     tree = ModuleTree(kernel.modules)
-    order = tree.in_load_order(MODULES)
+    order = tree.in_load_order(modules)
     for name in order:
         archive.data(f"bed/modules/{name}.ko", stripped(tree.read(name)))
     archive.data("bed/modules/order", "".join(f"{n}\n" for n in order).encode())

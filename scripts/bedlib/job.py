@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from bedlib.cpio import Archive
+from bedlib.initramfs import busybox_applets, stripped
 from bedlib.paths import BUILD, ROOT, BedError
 
 
@@ -17,7 +18,7 @@ def script(options, stdin):
     """The job; `stdin` is none, pipe or tty."""
     settings = {
         "BED_ROOT": ROOT, "BED_BUILD": BUILD, "BED_SHARE": options.share or "", "BED_CWD": directory(options),
-        "BED_LOAD": flag(options.load), "BED_NO_KVM": flag(options.no_kvm), "BED_SEALED": flag(options.count),
+        "BED_LOAD": flag(options.load), "BED_NO_KVM": flag(options.no_kvm), "BED_SEALED": flag(options.sealed),
         "BED_DATE": "" if options.count else int(time.time()), "BED_STDIN": stdin,
         "BED_TERM": os.environ.get("TERM", "linux"),
     }
@@ -35,7 +36,7 @@ def flag(value):
 def directory(options):
     """COMMAND runs where the user is, when L1 has that place."""
     here = Path.cwd()
-    if not options.count and here.is_relative_to(ROOT):
+    if not options.sealed and here.is_relative_to(ROOT):
         return here
     return "/share" if options.share else "/"
 
@@ -51,8 +52,8 @@ def check_module(kernel):
         raise BedError(f"{module} is made for {made_for}, L1 runs {kernel.release}: give --kernel, or make KDIR=")
 
 
-def payload(options, base):
-    """The initramfs of a sealed run: nothing comes from outside, so all that COMMAND needs is inside."""
+def payload(options):
+    """What a sealed run has on top of the base initramfs: nothing comes from outside, so all that COMMAND needs."""
     archive = Archive()
     archive.data("bed/job", script(options, "none"))
     archive.symlink("bin", "/bed/bin")
@@ -64,7 +65,7 @@ def payload(options, base):
         put(archive, "share", options.share)
     for path in options.put:
         put(archive, str(path.absolute()), path)
-    return base.read_bytes() + archive.pack()
+    return archive.pack()
 
 
 def put_command(archive, options):
@@ -76,6 +77,9 @@ def put_command(archive, options):
         path = Path(word)
         if "/" in word and path.is_file() and not word.startswith(("/bed/", "/bin/")):
             put(archive, str(path.absolute()), path)
+    program = shutil.which(options.command[0])
+    if program and options.command[0] not in busybox_applets():
+        put(archive, program, Path(program))
 
 
 def put(archive, inside, path):
@@ -85,15 +89,30 @@ def put(archive, inside, path):
         for below in sorted(path.rglob("*")):
             put_libraries(archive, below)
     elif path.is_file():
-        archive.file(inside, path)
-        put_libraries(archive, path)
+        put_file(archive, inside, path)
     else:
         raise BedError(f"{path} does not exist")
 
 
+def put_file(archive, inside, path):
+    """What we have built carries much for debuggers, which every run would have to load."""
+    if path.resolve().is_relative_to(BUILD) and is_elf(path):
+        archive.data(inside, stripped(path.read_bytes()), 0o755)
+    else:
+        archive.file(inside, path)
+    interpreter = re.match(rb"#! ?(/\S+)", path.open("rb").read(80))
+    if interpreter and not Path(interpreter.group(1).decode()).name in busybox_applets():
+        put(archive, interpreter.group(1).decode(), Path(interpreter.group(1).decode()))
+    put_libraries(archive, path)
+
+
+def is_elf(path):
+    return path.is_file() and path.open("rb").read(4) == b"\x7fELF"
+
+
 def put_libraries(archive, path):
     """The dynamic linker and the libraries of a program, each under the path by which it is asked for."""
-    if not path.is_file() or path.open("rb").read(4) != b"\x7fELF" or path.suffix == ".ko":
+    if not is_elf(path) or path.suffix == ".ko":
         return
     listed = subprocess.run(["ldd", path], text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
     for library in re.findall(r"(/\S+) \(0x", listed):

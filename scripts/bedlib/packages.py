@@ -63,14 +63,32 @@ def backported(name, package):
     return cached(name, lambda d: unpack_backported(package, d))
 
 
+def of_release(name, suite, packages):
+    """A root directory with packages of another release, and all that they need: nothing there is this system's."""
+    return cached(name, lambda d: unpack_release(suite, packages, d))
+
+
+def unpack_release(suite, packages, directory):
+    apt = directory / "apt"
+    (apt / "empty").parent.mkdir()
+    (apt / "empty").touch()
+    options = own_lists(apt, [suite]) + ["-o", f"Dir::State::Status={apt / 'empty'}"]
+    download_all(options, apt, packages, suite)
+    unpack((apt / "archives").glob("*.deb"), directory)
+    shutil.rmtree(apt)
+
+
 def unpack_backported(package, directory):
     apt = directory / "apt"
     options = own_lists(apt, [RELEASE, BACKPORTS])
-    said = subprocess.run(["apt-get", *options, "install", "--download-only", "--reinstall", "-y",
-                           "--no-install-recommends", "-t", BACKPORTS, package],
-                          text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    archives = list((apt / "archives").glob("*.deb"))
-    if said.returncode or not archives:
-        raise BedError(f"cannot download {package} of {BACKPORTS}: {said.stdout.splitlines()[-1]}")
-    unpack(archives, directory)
+    download_all(options, apt, [package], BACKPORTS)
+    unpack((apt / "archives").glob("*.deb"), directory)
     shutil.rmtree(apt)
+
+
+def download_all(options, apt, packages, suite):
+    said = subprocess.run(["apt-get", *options, "install", "--download-only", "--reinstall", "-y",
+                           "--no-install-recommends", "-t", suite, *packages],
+                          text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    if said.returncode or not any((apt / "archives").glob("*.deb")):
+        raise BedError(f"cannot download {' '.join(packages)} of {suite}: {said.stdout.splitlines()[-1]}")

@@ -178,14 +178,16 @@ def share_memory(qmp):
     qmp.execute("migrate-set-capabilities", capabilities=[{"capability": "x-ignore-shared", "state": True}])
 
 
-def launch(options, kernel, initrd, log, scratch):
+def launch(options, kernel, initrd, payload, log, scratch):
     """Starts L1: from its saved state, or with --count from its reset. The control channel then speaks."""
     build = Build(options.emulator)
-    arguments = base_arguments(options, kernel, initrd)
     if options.count:
+        (scratch / "initrd").write_bytes(initrd.read_bytes() + payload)
+        arguments = base_arguments(options, kernel, scratch / "initrd")
         machine = Machine(build, [*arguments, *run_arguments(options, log)], scratch, files=("out", "err"))
         machine.start()
         return machine
+    arguments = base_arguments(options, kernel, initrd)
     state = saved_state(build, options, kernel, initrd)
     machine = Machine(build, [*arguments, *memory_arguments(options, state / "ram", "off"), *run_arguments(options, log),
                        "-incoming", "defer"], scratch)

@@ -181,7 +181,8 @@ class Failure(unittest.TestCase):
         self.assertIn("i4004", err)
 
     def test_refusals_take_one_line(self):
-        for arguments in (["vmx", "--", "true"], ["svm", "--share", "/nowhere", "--", "true"],
+        for arguments in (["vmx", "--tty", "--", "true"], ["vmx", "--emulator", "qemu", "--", "true"],
+                          ["svm", "--share", "/nowhere", "--", "true"],
                           ["svm", "--kernel", "6.1.0-9999", "--", "true"]):
             process = start(*arguments)
             _, err = process.communicate()
