@@ -42,7 +42,7 @@ concept Backend = requires(B b, const B c, Gprs &gprs, const typename B::RawExit
 
     // residency; preemption off
     {b.load(LoadContext{})};
-    {b.put()};
+    {b.put()}; // irqs off
 
     // one entry; irqs off on entry and on return; NMIs taken, host state whole. Injects what
     // inject() queued. Calls hwv_host_guest_enter() and hwv_host_guest_exit() around it.

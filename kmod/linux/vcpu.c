@@ -41,7 +41,9 @@ void hwv_vcpu_unload(struct hwv_host_vcpu *vcpu)
 {
 	preempt_disable();
 	preempt_notifier_unregister(&vcpu->preempt);
+	local_irq_disable();
 	hwv_core_vcpu_put(vcpu->core, 0);
+	local_irq_enable();
 	preempt_enable();
 }
 

@@ -98,26 +98,48 @@ void Backend::load(const LoadContext &context) {
         touch(clean::all); // what "clean" means is of the CPU that kept the fields
         asid_ = {};        // and so are ASIDs
     }
-    if (!cpu_->owns(asid_)) assign_asid();
-    if (context.other_vm && (hwv_host_facts()->speculation & HWV_SPEC_IBPB))
-        arch::wrmsr(msr::pred_cmd, pred_cmd::ibpb);
-    if (!Cpus::capabilities().tsc_aux) return;
-    // KVM may have left its guest's value here until it returns to its user: what is restored is
-    // what was found.
-    host_tsc_aux_ = arch::rdmsr(msr::tsc_aux);
-    if (tsc_aux_ != host_tsc_aux_) arch::wrmsr(msr::tsc_aux, tsc_aux_);
+    beside_kvm_ = cpu_->shared();
+    if (!cpu_->owns(asid_) || beside_kvm_) assign_asid();
+    if (context.other_vm || beside_kvm_) barrier();
+    load_msrs();
 }
 
 void Backend::put() {
-    const bool in_service = !(work_ & work_no_cpu);
-    if (in_service && Cpus::capabilities().tsc_aux && tsc_aux_ != host_tsc_aux_)
-        arch::wrmsr(msr::tsc_aux, host_tsc_aux_);
+    if (!(work_ & work_no_cpu)) {
+        put_msrs();
+        if (beside_kvm_) leave_to_kvm();
+    }
     set_work(work_no_cpu, true);
     cpu_ = nullptr;
     if (!debug_granted_) return;
     // Breakpoints that are on stay real, else they would not hit.
     debug_granted_ = false;
     intercept_debug();
+}
+
+// What is restored is what was found. KVM leaves its guest's values in both until it returns to its
+// user, or for good, and trusts its memory of them.
+void Backend::load_msrs() {
+    if (Cpus::capabilities().tsc_aux) {
+        host_tsc_aux_ = arch::rdmsr(msr::tsc_aux);
+        if (tsc_aux_ != host_tsc_aux_) arch::wrmsr(msr::tsc_aux, tsc_aux_);
+    }
+    if (beside_kvm_ && Cpus::capabilities().tsc_ratio) {
+        host_tsc_ratio_ = arch::rdmsr(msr::tsc_ratio);
+        if (host_tsc_ratio_ != tsc_ratio_default) arch::wrmsr(msr::tsc_ratio, tsc_ratio_default);
+    }
+}
+
+void Backend::put_msrs() {
+    if (Cpus::capabilities().tsc_aux && tsc_aux_ != host_tsc_aux_)
+        arch::wrmsr(msr::tsc_aux, host_tsc_aux_);
+    if (beside_kvm_ && Cpus::capabilities().tsc_ratio && host_tsc_ratio_ != tsc_ratio_default)
+        arch::wrmsr(msr::tsc_ratio, host_tsc_ratio_);
+}
+
+// APM "Indirect Branch Prediction Barrier".
+void Backend::barrier() {
+    if (hwv_host_facts()->speculation & HWV_SPEC_IBPB) arch::wrmsr(msr::pred_cmd, pred_cmd::ibpb);
 }
 
 void Backend::assign_asid() {

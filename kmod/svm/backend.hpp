@@ -8,6 +8,7 @@
 #include "svm/checker.hpp"
 #include "svm/cpu.hpp"
 #include "svm/decode.hpp"
+#include "svm/msr.hpp"
 #include "svm/vmcb.hpp"
 
 namespace hwv::svm {
@@ -124,6 +125,8 @@ class Backend {
     void update_xcr0();
     void update_nmi();
     void assign_asid();
+    void load_msrs();
+    void put_msrs();
     VmcbSegment *segment_of(unsigned index) const;
     std::uint64_t *switched_msr(std::uint32_t index) const;
     void reset_control();
@@ -132,7 +135,10 @@ class Backend {
     // switch.cpp: irqs off, nothing instrumented
     void entered();
     bool may_enter(RawExit &raw);
+    void refresh_host();
     void store_host();
+    void leave_to_kvm();
+    static void barrier();
     bool before_entry();
     void after_exit(RawExit &raw, bool faulted);
     bool switch_debug(Gprs &gprs);
@@ -147,6 +153,7 @@ class Backend {
     hwv_host_page page_{};
     std::uint64_t vmcb_pa_ = 0;
     Cpu *cpu_ = nullptr; // where it is loaded
+    bool beside_kvm_ = false;
     std::uint64_t host_state_pa_ = 0;
     std::uint32_t host_ldt_ = 0; // selector when the host's half was stored
     std::uint32_t work_ = work_no_cpu;
@@ -164,7 +171,7 @@ class Backend {
     std::uint64_t cr4_ = 0;
     std::uint64_t dr_[4] = {};
     std::uint64_t xcr0_ = 1;
-    std::uint64_t tsc_aux_ = 0, host_tsc_aux_ = 0;
+    std::uint64_t tsc_aux_ = 0, host_tsc_aux_ = 0, host_tsc_ratio_ = tsc_ratio_default;
     bool debug_granted_ = false;
 
     // Blocking of NMIs where the CPU does not virtualize it (vNMI): from injection until IRET is

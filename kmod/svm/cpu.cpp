@@ -9,13 +9,14 @@ namespace hwv::svm {
 Status Cpu::prepare() {
     if (!save_area_.va) TRY(from_errno(hwv_host_pages_alloc(0, &save_area_)));
     if (!host_state_.va) TRY(from_errno(hwv_host_pages_alloc(0, &host_state_)));
-    return {};
+    return flusher_.prepare();
 }
 
 void Cpu::release() {
     if (save_area_.va) hwv_host_pages_free(&save_area_, 0);
     if (host_state_.va) hwv_host_pages_free(&host_state_, 0);
     save_area_ = host_state_ = {};
+    flusher_.release();
 }
 
 Status Cpu::enable(const Capabilities &c, hwv_tenure tenure) {

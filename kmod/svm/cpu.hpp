@@ -6,6 +6,7 @@
 #include "core.h"
 #include "core/result.hpp"
 #include "svm/capabilities.hpp"
+#include "svm/flush.hpp"
 #include "svm/maps.hpp"
 #include "svm/vmcb.hpp"
 
@@ -35,6 +36,8 @@ class Cpu {
     // A number that nothing in this CPU's TLB carries, once the first entry did what is returned.
     // Preemption off.
     TlbControl assign(Asid &asid);
+    // Irqs off, host_state_pa() stored: no translation of any guest's is left here.
+    void flush() const { flusher_.flush(first_asid_, host_state_pa()); }
 
     std::uint64_t host_state_pa() const { return phys_to_hw(host_state_.pa); }
     bool enabled() const { return tenure_ != HWV_TENURE_NONE; }
@@ -44,6 +47,7 @@ class Cpu {
   private:
     hwv_host_page save_area_{};  // VM_HSAVE_PA: VMRUN's own
     hwv_host_page host_state_{}; // the host's half that VMLOAD and VMSAVE move
+    Flusher flusher_;
     std::uint64_t generation_ =
         1; // counts flushes; never goes back, so that no vCPU's old ASID looks valid
     std::uint32_t first_asid_ = 1, last_asid_ = 0, next_asid_ = 1;

@@ -5,10 +5,7 @@
 #include "svm/arch.hpp"
 #include "svm/backend.hpp"
 #include "svm/checker.hpp"
-
-// enter.S. True: an SVM instruction faulted, the guest was not entered.
-extern "C" bool hwv_svm_switch(std::uint64_t *gprs, std::uint64_t vmcb, std::uint64_t host_state,
-                               std::uint32_t spec_ctrl);
+#include "svm/flush.hpp"
 
 namespace hwv::svm {
 
@@ -51,10 +48,7 @@ HWV_NOINSTR RawExit Backend::enter(Gprs &gprs) {
         return raw;
 
     const bool debug = (arch::read_dr<7>() & dr7_enabled) || (work_ & work_debug);
-    // Another thread of the process may have changed the LDT by an IPI since the host's half was
-    // stored.
-    if (arch::sldt() | host_ldt_) [[unlikely]]
-        store_host();
+    refresh_host();
     hwv_host_guest_enter();
     const bool faulted =
         debug ? switch_debug(gprs) : hwv_svm_switch(gprs, vmcb_pa_, host_state_pa_, spec_ctrl_);
@@ -91,9 +85,24 @@ HWV_NOINSTR RawExit Backend::enter(Gprs &gprs) {
     return true;
 }
 
+// Another thread of the process may have changed the LDT by an IPI since the host's half was
+// stored.
+[[gnu::always_inline]] inline void Backend::refresh_host() {
+    if (arch::sldt() | host_ldt_) [[unlikely]]
+        store_host();
+}
+
 void Backend::store_host() {
     vmsave(host_state_pa_);
     host_ldt_ = arch::sldt();
+}
+
+// KVM believes that nobody but its own guests ran here since it looked last: it flushes an ASID's
+// translations, and branch predictions, only where it changes the guest itself.
+void Backend::leave_to_kvm() {
+    refresh_host();
+    cpu_->flush();
+    barrier();
 }
 
 bool Backend::before_entry() {

@@ -28,8 +28,10 @@ std::optional<std::uint64_t> Hardware::rdmsr_safe(std::uint32_t index) {
 }
 
 bool Hardware::wrmsr_safe(std::uint32_t index, std::uint64_t value) {
+    constexpr std::uint32_t pred_cmd = 0x49;
     if (!here().msrs.contains(index)) return false;
     here().msrs[index] = value;
+    if (index == pred_cmd && (value & 1)) here().trained.clear();
     msr_writes.emplace_back(index, value);
     return true;
 }
@@ -62,6 +64,16 @@ bool Hardware::vmsave(std::uint64_t pa) {
     if (!(here().msrs[efer] & 1u << 12)) return false;
     vmsaves.push_back(pa);
     return true;
+}
+
+void Hardware::run_tagged(std::uint64_t guest, std::uint32_t asid) {
+    if (!asid) violation("ASID 0");
+    auto &owners = here().tlb[asid];
+    owners.insert(guest);
+    if (owners.size() > 1) violation("another guest's translations under this ASID");
+    here().trained.insert(guest);
+    if (watch_predictor && here().trained.size() > 1)
+        violation("another guest's branch predictions");
 }
 
 unsigned Hardware::writes_of(std::uint32_t msr) const {

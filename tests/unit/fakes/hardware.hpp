@@ -27,6 +27,8 @@ struct HardwareCpu {
 
     // SVM's TLB: under which ASID whose translations may be cached
     std::map<std::uint32_t, std::set<std::uint64_t>> tlb;
+    // Whose branches the predictor has learnt since the last IBPB
+    std::set<std::uint64_t> trained;
     // SVM's VMCB cache: what the CPU remembers of a VMCB, by its address
     std::map<std::uint64_t, std::vector<std::uint8_t>> vmcbs;
 };
@@ -44,6 +46,8 @@ class Hardware {
     void xsetbv(std::uint32_t index, std::uint64_t value);
     void write_dr(unsigned n, std::uint64_t value);
     bool vmsave(std::uint64_t pa);
+    // `guest` runs under an ASID and leaves translations and predictions.
+    void run_tagged(std::uint64_t guest, std::uint32_t asid);
 
     unsigned writes_of(std::uint32_t msr) const;
     void violation(std::string what) { violations.push_back(std::move(what)); }
@@ -60,9 +64,11 @@ class Hardware {
     // The guest of hwv_svm_switch(): gets the general registers and the VMCB, leaves the exit in
     // it.
     std::function<void(std::uint64_t *gprs, void *vmcb)> guest;
-    bool refuse_entry = false;          // an SVM instruction of the world switch faults
-    std::uint32_t spec_ctrl = 0;        // that the last entry was given
-    std::uint64_t address_mask = ~0ull; // physical address -> address of the test's memory
+    std::function<void(void *vmcb)> idle_guest; // one without memory came, and ends by NPF
+    bool refuse_entry = false;                  // an SVM instruction of the world switch faults
+    bool watch_predictor = false;               // a guest on another's predictions is a violation
+    std::uint32_t spec_ctrl = 0;                // that the last entry was given
+    std::uint64_t address_mask = ~0ull;         // physical address -> address of the test's memory
 };
 
 Hardware &hardware();

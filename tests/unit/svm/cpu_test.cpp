@@ -81,11 +81,11 @@ TEST_F(SvmCpu, ACpuThatAnotherHoldsIsLeftAlone) {
     ASSERT_TRUE(start());
     ASSERT_TRUE(Cpus::prepare(0));
     hardware.here().msrs[msr::efer] |= efer::svme;
-    hardware.here().msrs[msr::vm_hsave_pa] = 0x1000;
+    hardware.here().msrs[msr::vm_hsave_pa] = kvm_save_area;
     EXPECT_EQ(Cpus::enable(HWV_TENURE_OWN).error(), Error::busy);
     Cpus::disable();
     EXPECT_TRUE(hardware.here().msrs[msr::efer] & efer::svme);
-    EXPECT_EQ(hardware.here().msrs[msr::vm_hsave_pa], 0x1000u);
+    EXPECT_EQ(hardware.here().msrs[msr::vm_hsave_pa], kvm_save_area);
     Cpus::release(0);
 }
 
@@ -94,7 +94,7 @@ TEST_F(SvmCpu, RidingUsesWhatAnotherSwitchedOnAndLeavesItSo) {
     ASSERT_TRUE(start());
     ASSERT_TRUE(Cpus::prepare(0));
     hardware.here().msrs[msr::efer] |= efer::svme;
-    hardware.here().msrs[msr::vm_hsave_pa] = 0x1000;
+    hardware.here().msrs[msr::vm_hsave_pa] = kvm_save_area;
     const auto before = hardware.here().msrs;
     ASSERT_TRUE(Cpus::enable(HWV_TENURE_RIDE));
     EXPECT_TRUE(Cpus::at(0).enabled() && Cpus::at(0).shared());

@@ -50,13 +50,18 @@ class SvmMachine : public testing::Test {
 
     void features(std::uint32_t edx) { hardware.leaves[0x8000'000a].edx = edx | feature::npt; }
 
-    // Switches SVM on, on every CPU.
-    void power() {
+    // Takes every CPU into service; to ride, KVM has SVM on there.
+    void power(hwv_tenure tenure = HWV_TENURE_OWN) {
         ASSERT_TRUE(start());
+        if (tenure == HWV_TENURE_RIDE)
+            for (fake::HardwareCpu &cpu : hardware.cpus) {
+                cpu.msrs[msr::efer] |= efer::svme;
+                cpu.msrs[msr::vm_hsave_pa] = kvm_save_area;
+            }
         for (std::uint32_t i = 0; i < 4; i++) {
             hardware.cpu = i;
             ASSERT_TRUE(Cpus::prepare(i));
-            ASSERT_TRUE(Cpus::enable(HWV_TENURE_OWN));
+            ASSERT_TRUE(Cpus::enable(tenure));
         }
         hardware.cpu = 0;
         hardware.msr_writes.clear();
@@ -64,6 +69,7 @@ class SvmMachine : public testing::Test {
     }
 
     static constexpr std::uint32_t asids = 4; // numbers 1 to 3 are usable
+    static constexpr std::uint64_t kvm_save_area = 0x7000;
     fake::Hardware &hardware = fake::hardware();
     fake::Host &host = fake::host();
     std::int64_t blocks_before = 0;
