@@ -58,7 +58,9 @@ struct hwv_info {
 	__u32 max_slots;    /* HWV_MAX_SLOTS */
 	__u32 xsave_bytes;  /* size of the HWV_XSAVE buffer */
 	__u64 xcr0_mask;    /* bits a guest may set in XCR0 */
-	__u64 reserved[4];
+	__u32 tenure;       /* enum hwv_tenure: of the VMs that live now */
+	__u32 reserved0;
+	__u64 reserved[3];
 };
 
 /* Why this machine cannot run guests; the text is hwvctl's. */
@@ -96,18 +98,25 @@ struct hwv_cpuid_table {
 };
 
 /*
- * HWV_CREATE_VM: returns a new VM fd (close-on-exec). Turns SVM/VMX on with the first VM.
- * ENODEV: see hwv_info.unusable. EBUSY: another hypervisor holds a CPU. EINVAL: unknown flags, name not NUL-terminated.
+ * HWV_CREATE_VM: returns a new VM fd (close-on-exec). The first VM decides on enum hwv_tenure for all until the last one ends:
+ * without HWV_VM_RIDE hwv turns SVM/VMX on itself; with it, kvm_fd is a VM of KVM's (an empty one will do), which has it on, and
+ * which hwv holds until its own last VM ends. Every later VM runs as the first one decided, with the flag or without.
+ * ENODEV: see hwv_info.unusable; or no CPU for a rider: KVM does not have SVM/VMX on. EBUSY: a CPU has SVM/VMX on already, and
+ * nothing to ride on was given: for KVM give kvm_fd, for others (VirtualBox, VMware) end them. EBADF: kvm_fd is no file.
+ * EINVAL: it is no VM of KVM's, or not 0 without the flag; unknown flags; name not NUL-terminated.
  */
 struct hwv_create_vm {
 	__u64 flags;
 	char name[HWV_NAME_LEN]; /* shown to observers; may be empty */
-	__u64 reserved[4];
+	__s32 kvm_fd;            /* with HWV_VM_RIDE */
+	__u32 reserved0;
+	__u64 reserved[3];
 };
 #define HWV_VM_HLT_TO_USER (1ULL << 0)   /* HLT leaves to user (HWV_EXIT_HLT) rather than waiting in the kernel */
 #define HWV_VM_MSR_TO_USER (1ULL << 1)   /* unknown MSRs leave to user rather than raising #GP */
 #define HWV_VM_HYPERCALL_TO_USER (1ULL << 2) /* unknown hypercalls leave to user rather than returning -KVM_ENOSYS (-1000) */
 #define HWV_VM_NO_APIC (1ULL << 3)       /* no local APIC in the kernel: interrupts only by HWV_INTERRUPT and the reply area */
+#define HWV_VM_RIDE (1ULL << 4)          /* kvm_fd is given */
 
 /* ---- VM -------------------------------------------------------------------------------------------------------------- */
 

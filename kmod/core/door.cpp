@@ -78,9 +78,10 @@ void hwv_core_cpu_disable(void) {
 }
 
 int hwv_core_vm_create(hwv_host_vm *host, const hwv_create_vm *request, hwv_core_vm **out) {
-    constexpr std::uint64_t known =
-        HWV_VM_HLT_TO_USER | HWV_VM_MSR_TO_USER | HWV_VM_HYPERCALL_TO_USER | HWV_VM_NO_APIC;
-    if ((request->flags & ~known) || !zero(request->reserved)) return to_errno(Error::invalid);
+    constexpr std::uint64_t known = HWV_VM_HLT_TO_USER | HWV_VM_MSR_TO_USER |
+                                    HWV_VM_HYPERCALL_TO_USER | HWV_VM_NO_APIC | HWV_VM_RIDE;
+    if ((request->flags & ~known) || request->reserved0 || !zero(request->reserved))
+        return to_errno(Error::invalid);
     if (!vendor || why_unusable) return to_errno(Error::no_device);
     Vm *vm = nullptr;
     const Status s = vendor->vm_create(host, *request, vm);

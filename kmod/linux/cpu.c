@@ -3,10 +3,15 @@
  * CPUs in hwv's service: all online ones while a VM lives, none else. The core's own per-CPU state
  * says whether an entry is possible (it is asked with irqs off before each one); here is who
  * switches it, at every turn that a CPU's life takes.
+ *
+ * Tenure: the first VM's caller decides whether hwv owns SVM/VMX or rides on KVM's, and so it stays
+ * until the last VM has ended. A rider holds a VM of KVM's for as long: without it KVM switches off
+ * when its last VM ends (up to 6.11) or when its module is unloaded (later).
  */
 #include <linux/cpu.h>
 #include <linux/cpuhotplug.h>
 #include <linux/cpumask.h>
+#include <linux/file.h>
 #include <linux/percpu.h>
 #include <linux/printk.h>
 #include <linux/reboot.h>
@@ -18,6 +23,7 @@
 
 static DEFINE_MUTEX(usage_lock); /* inside cpus_read_lock() */
 static unsigned int usage;       /* VMs */
+static struct file *ridden; /* KVM's VM; null: hwv owns */
 static bool rebooting;
 static struct cpumask prepared;
 static DEFINE_PER_CPU(bool, enabled);
@@ -31,7 +37,7 @@ static int enable_this_cpu(void)
 
 	if (this_cpu_read(enabled))
 		return 0;
-	err = hwv_core_cpu_enable(HWV_TENURE_OWN);
+	err = hwv_core_cpu_enable(ridden ? HWV_TENURE_RIDE : HWV_TENURE_OWN);
 	if (!err)
 		this_cpu_write(enabled, true);
 	return err;
@@ -74,39 +80,77 @@ static void release_cpu(unsigned int cpu)
 		hwv_core_cpu_release(cpu);
 }
 
+/* ---- suspend: the last CPU, irqs off, threads frozen ---- */
+
+static int suspend(void)
+{
+	disable_this_cpu();
+	return 0;
+}
+
+static void resume(void)
+{
+	int err = enable_this_cpu();
+
+	if (err)
+		pr_warn("no virtualization after resume: error %d\n", err);
+}
+
+HWV_SYSCORE(power, suspend, resume);
+
 /* ---- all of them; cpus_read_lock and usage_lock held ---- */
 
 static void stop_all(void)
 {
 	unsigned int cpu;
 
-	hwv_emergency_unregister(disable_this_cpu);
+	hwv_syscore_unregister(&power);
+	if (!ridden)
+		hwv_emergency_unregister(disable_this_cpu);
 	on_each_cpu(call_disable, NULL, 1);
 	for_each_possible_cpu(cpu)
 		release_cpu(cpu);
+	if (ridden)
+		fput(ridden);
+	ridden = NULL;
 }
 
-static int start_all(void)
+static void explain(int err)
+{
+	if (err == -EBUSY)
+		pr_info_ratelimited("SVM/VMX is on already, by KVM or another hypervisor: hwv can ride on KVM's (HWV_VM_RIDE; hwvctl asks for it where kvm_amd or kvm_intel is loaded); others must end their VMs first\n");
+	else if (err == -ENODEV && ridden)
+		pr_info_ratelimited("nothing to ride on: KVM does not have SVM/VMX on on every CPU\n");
+}
+
+/*
+ * Suspend asks whoever came last first, and resume the other way round: a rider comes after KVM,
+ * whose VM there is by now, so that it finds SVM/VMX on both times.
+ */
+static int start_all(struct file *kvm)
 {
 	unsigned int cpu;
 	int err = 0;
 
+	ridden = kvm ? get_file(kvm) : NULL;
+	hwv_syscore_register(&power);
 	for_each_online_cpu(cpu) {
 		err = prepare_cpu(cpu);
 		if (err)
 			break;
 	}
-	hwv_emergency_register(disable_this_cpu);
+	if (!ridden)
+		hwv_emergency_register(disable_this_cpu);
 	if (!err)
 		on_each_cpu(call_enable, &err, 1);
-	if (err)
+	if (err) {
+		explain(err);
 		stop_all();
-	if (err == -EBUSY)
-		pr_info("another hypervisor holds the CPUs (a KVM VM?); end its VMs first\n");
+	}
 	return err;
 }
 
-int hwv_cpus_get(void)
+int hwv_cpus_get(struct file *kvm)
 {
 	int err = 0;
 
@@ -115,7 +159,7 @@ int hwv_cpus_get(void)
 	if (rebooting)
 		err = -ENODEV;
 	else if (!usage)
-		err = start_all();
+		err = start_all(kvm);
 	if (!err)
 		usage++;
 	mutex_unlock(&usage_lock);
@@ -131,6 +175,17 @@ void hwv_cpus_put(void)
 		stop_all();
 	mutex_unlock(&usage_lock);
 	cpus_read_unlock();
+}
+
+enum hwv_tenure hwv_cpus_tenure(void)
+{
+	enum hwv_tenure now = HWV_TENURE_NONE;
+
+	mutex_lock(&usage_lock);
+	if (usage)
+		now = ridden ? HWV_TENURE_RIDE : HWV_TENURE_OWN;
+	mutex_unlock(&usage_lock);
+	return now;
 }
 
 /* ---- hotplug: on the CPU, before user threads come to it and after they left it ---- */
@@ -172,26 +227,10 @@ static int goes_offline(unsigned int cpu)
 	return 0;
 }
 
-/* ---- suspend: the last CPU, irqs off, threads frozen ---- */
-
-static int suspend(void)
-{
-	disable_this_cpu();
-	return 0;
-}
-
-static void resume(void)
-{
-	int err;
-
-	if (!usage)
-		return;
-	err = enable_this_cpu();
-	if (err)
-		pr_warn("no virtualization after resume: error %d\n", err);
-}
-
-/* ---- reboot, power-off, kexec: the CPUs are handed on as they were found ---- */
+/*
+ * ---- reboot, power-off, kexec: the CPUs are handed on as they were found. A rider leaves before
+ * KVM switches off ----
+ */
 
 static int reboot(struct notifier_block *block, unsigned long event, void *data)
 {
@@ -202,9 +241,7 @@ static int reboot(struct notifier_block *block, unsigned long event, void *data)
 	return NOTIFY_OK;
 }
 
-static struct notifier_block reboot_notifier = { .notifier_call = reboot };
-
-HWV_SYSCORE(power, suspend, resume);
+static struct notifier_block reboot_notifier = { .notifier_call = reboot, .priority = 1 };
 
 int hwv_cpus_init(void)
 {
@@ -220,13 +257,11 @@ int hwv_cpus_init(void)
 		cpuhp_remove_state_nocalls(hotplug_state);
 		return err;
 	}
-	hwv_syscore_register(&power);
 	return 0;
 }
 
 void hwv_cpus_exit(void)
 {
-	hwv_syscore_unregister(&power);
 	unregister_reboot_notifier(&reboot_notifier);
 	cpuhp_remove_state_nocalls(hotplug_state);
 }

@@ -93,8 +93,13 @@ long hwv_ioctl(const struct hwv_ioctl *table, size_t entries, void *object, stru
 /* cpu.c */
 int hwv_cpus_init(void);
 void hwv_cpus_exit(void);
-int hwv_cpus_get(void); /* first: turns SVM/VMX on everywhere */
+/* First: turns SVM/VMX on everywhere, or where it is given rides on kvm, a VM of KVM's, and holds it. */
+int hwv_cpus_get(struct file *kvm);
 void hwv_cpus_put(void);
+enum hwv_tenure hwv_cpus_tenure(void);
+
+/* kvm.c */
+struct file *hwv_kvm_vm(int fd);
 
 /* facts.c */
 void hwv_facts_init(void);

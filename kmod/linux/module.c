@@ -11,7 +11,10 @@
 
 static long get_info(void *unused, void *argument)
 {
-	hwv_core_info(argument);
+	struct hwv_info *info = argument;
+
+	hwv_core_info(info);
+	info->tenure = hwv_cpus_tenure();
 	return 0;
 }
 

@@ -4,7 +4,9 @@
  * files are closed.
  */
 #include <linux/anon_inodes.h>
+#include <linux/err.h>
 #include <linux/fcntl.h>
+#include <linux/file.h>
 #include <linux/module.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
@@ -54,9 +56,28 @@ static struct hwv_host_vm *vm_alloc(void)
 	return vm;
 }
 
+/* Where hwv comes to ride on it, it holds the KVM VM itself. */
+static int get_cpus(const struct hwv_create_vm *request)
+{
+	struct file *kvm = NULL;
+	int err;
+
+	if (request->flags & HWV_VM_RIDE) {
+		kvm = hwv_kvm_vm(request->kvm_fd);
+		if (IS_ERR(kvm))
+			return PTR_ERR(kvm);
+	} else if (request->kvm_fd) {
+		return -EINVAL;
+	}
+	err = hwv_cpus_get(kvm);
+	if (kvm)
+		fput(kvm);
+	return err;
+}
+
 static int vm_start(struct hwv_host_vm *vm, const struct hwv_create_vm *request)
 {
-	int err = hwv_cpus_get();
+	int err = get_cpus(request);
 
 	if (err)
 		return err;

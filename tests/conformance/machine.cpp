@@ -4,6 +4,7 @@
 #include <cstring>
 #include <sys/mman.h>
 #include "hwv/error.hpp"
+#include "oracle/hwv_vm.hpp"
 
 namespace conformance {
 
@@ -19,7 +20,7 @@ HostMemory::HostMemory(std::size_t bytes, bool huge) {
 }
 
 Machine::Machine()
-    : vm{system_.create_vm("test", HWV_VM_HLT_TO_USER | HWV_VM_NO_APIC)}, vcpu{vm.create_vcpu(0)} {
+    : vm{oracle::create(system_, HWV_VM_HLT_TO_USER | HWV_VM_NO_APIC)}, vcpu{vm.create_vcpu(0)} {
     vm.set_memory(0, 0, 0, memory().size(), memory().data());
     vcpu.set_cpuid(system_.supported_cpuid());
 }

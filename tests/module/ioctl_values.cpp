@@ -19,12 +19,23 @@ void check_create_vm(int device) {
     expect("name_without_end", raw::call(device, HWV_CREATE_VM, &request), -EINVAL);
     request = {.flags = 1ull << 40};
     expect("vm_unknown_flag", raw::call(device, HWV_CREATE_VM, &request), -EINVAL);
-    for (int i : {0, 3}) {
+    for (int i : {0, 2}) {
         request = {};
         request.reserved[i] = 1;
         expect("vm_reserved_" + std::to_string(i), raw::call(device, HWV_CREATE_VM, &request),
                -EINVAL);
     }
+    request = {.reserved0 = 1};
+    expect("vm_reserved0", raw::call(device, HWV_CREATE_VM, &request), -EINVAL);
+    request = {.kvm_fd = device};
+    expect("kvm_fd_without_flag", raw::call(device, HWV_CREATE_VM, &request), -EINVAL);
+    request = {.flags = HWV_VM_RIDE, .kvm_fd = -1};
+    expect("kvm_fd_that_is_no_file", raw::call(device, HWV_CREATE_VM, &request), -EBADF);
+    request.kvm_fd = device;
+    expect("kvm_fd_of_another_device", raw::call(device, HWV_CREATE_VM, &request), -EINVAL);
+    request.kvm_fd = ::eventfd(0, 0);
+    expect("kvm_fd_of_another_kind", raw::call(device, HWV_CREATE_VM, &request), -EINVAL);
+    ::close(request.kvm_fd);
     request = {};
     std::memset(request.name, 'x', sizeof request.name - 1);
     long vm = raw::call(device, HWV_CREATE_VM, &request);

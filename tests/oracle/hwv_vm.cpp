@@ -3,10 +3,21 @@
 #include <cerrno>
 #include <sys/ioctl.h>
 #include "hwv/error.hpp"
-#include "hwv/system.hpp"
+#include "oracle/hwv_vm.hpp"
 #include "oracle/test_vm.hpp"
 
 namespace oracle {
+
+hwv::Vm create(const hwv::System &system, std::uint64_t flags, bool ride) {
+    if (ride) return system.create_vm("test", flags);
+    try {
+        return system.create_vm("test", flags, hwv::Tenure::own);
+    } catch (const hwv::Error &e) {
+        if (e.code() != EBUSY) throw;
+        return system.create_vm("test", flags);
+    }
+}
+
 namespace {
 
 std::uint64_t flags_of(const Options &o) {
@@ -26,7 +37,7 @@ auto failing(Call call) {
 class HwvVm final : public TestVm {
   public:
     explicit HwvVm(const Options &o)
-        : vm_{system_.create_vm("test", flags_of(o))}, vcpu_{vm_.create_vcpu(0)} {
+        : vm_{create(system_, flags_of(o), o.ride)}, vcpu_{vm_.create_vcpu(0)} {
         allocate(o);
         vm_.set_memory(0, 0, 0, memory_.size(), memory_.data());
         vcpu_.set_cpuid(system_.supported_cpuid());

@@ -21,6 +21,7 @@ struct Options {
     bool populate = true;          // touched by the host before the guest runs
     bool apic = false;             // a local APIC in the kernel; KVM: split irqchip
     bool hlt_to_user = true;       // KVM leaves at HLT only without an APIC
+    bool ride = false;             // hwv: beside KVM; else it owns the CPUs if it can
 };
 
 // The hypervisor refused a call: errno and what was tried.

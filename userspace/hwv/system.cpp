@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sys/ioctl.h>
 #include "hwv/error.hpp"
+#include "hwv/kvm.hpp"
 
 namespace hwv {
 
@@ -37,18 +38,30 @@ std::vector<hwv_cpuid_entry> System::supported_cpuid() const {
     return entries;
 }
 
-Vm System::create_vm(const std::string &name, std::uint64_t flags) const {
+Vm System::create_vm(const std::string &name, std::uint64_t flags, Tenure tenure) const {
     hwv_create_vm request{};
     request.flags = flags;
     if (name.size() >= sizeof request.name)
         throw Error{EINVAL, "the name '" + name + "' is longer than " +
                                 std::to_string(sizeof request.name - 1) + " bytes"};
     std::memcpy(request.name, name.data(), name.size());
+    Fd kvm;
+    int kvm_error = 0;
+    // While hwv owns, KVM would only log that it cannot.
+    if (tenure == Tenure::automatic && !kvm_module().empty() && info().tenure != HWV_TENURE_OWN) {
+        kvm = empty_kvm_vm();
+        kvm_error = kvm ? 0 : errno;
+    }
+    if (kvm) {
+        request.flags |= HWV_VM_RIDE;
+        request.kvm_fd = kvm.get();
+    }
     Fd vm{::ioctl(fd_.get(), HWV_CREATE_VM, &request)};
     if (vm) return Vm{std::move(vm)};
     const int code = errno;
-    if (code == ENODEV) throw Error{code, explain(static_cast<hwv_unusable>(info().unusable))};
-    if (code == EBUSY) throw Error{code, explain(HWV_UNUSABLE_BUSY)};
+    if (code == ENODEV && info().unusable)
+        throw Error{code, explain(static_cast<hwv_unusable>(info().unusable))};
+    if (code == EBUSY) throw Error{code, explain_busy(kvm_error)};
     fail("create a VM", code);
 }
 
@@ -64,8 +77,7 @@ std::string explain(hwv_unusable why) {
     case HWV_UNUSABLE_NO_NESTED_PAGING:
         return "this CPU has no nested paging (NPT or EPT), which hwv needs";
     case HWV_UNUSABLE_BUSY:
-        return "another hypervisor holds the CPUs: end its virtual machines (KVM, VirtualBox), or "
-               "unload its module";
+        return "another hypervisor has SVM/VMX on: end its virtual machines, or unload its module";
     case HWV_UNUSABLE_CONFIDENTIAL:
         return "this host runs in a confidential-computing mode that hwv does not support";
     case HWV_UNUSABLE_BACKEND: return "this build of hwv has no backend for this CPU's vendor";

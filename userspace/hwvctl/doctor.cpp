@@ -7,6 +7,7 @@
 #include <unistd.h>
 #include <nlohmann/json.hpp>
 #include "hwv/error.hpp"
+#include "hwv/kvm.hpp"
 #include "hwv/system.hpp"
 #include "hwvctl/command.hpp"
 
@@ -85,14 +86,28 @@ bool module_loaded(const std::string &name) {
     return ::access(("/sys/module/" + name).c_str(), F_OK) == 0;
 }
 
-void check_others(Findings &out) {
-    for (const char *name : {"kvm_amd", "kvm_intel", "vboxdrv", "vmmon", "xen_evtchn"})
-        if (module_loaded(name))
+// By trying: only the CPUs know who has them.
+void check_tenure(const hwv::System &system, Findings &out) {
+    const std::string kvm = hwv::kvm_module();
+    try {
+        const hwv::Vm vm = system.create_vm("doctor", 0);
+        if (system.info().tenure == HWV_TENURE_RIDE)
+            out.push_back({Verdict::ok,
+                           "ride: KVM (" + kvm +
+                               ") is loaded, and hwv's VMs run beside its, on the SVM/VMX that it "
+                               "has on",
+                           {}});
+        else
             out.push_back(
-                {Verdict::warning,
-                 std::string{"module "} + name +
-                     " is loaded: while it runs virtual machines, hwv cannot",
-                 "end its virtual machines, or unload it (rmmod " + std::string{name} + ")"});
+                {Verdict::ok, "own: hwv switches SVM/VMX on itself, while a VM of its lives",
+                 kvm.empty()
+                     ? std::string{}
+                     : "KVM (" + kvm +
+                           ") gets EBUSY meanwhile: to have both, end hwv's "
+                           "VMs and start them without --own, as one who may open /dev/kvm"});
+    } catch (const hwv::Error &e) {
+        out.push_back({Verdict::bad, std::string{"refused: "} + e.what(), {}});
+    }
 }
 
 void check_device(Findings &out) {
@@ -102,7 +117,8 @@ void check_device(Findings &out) {
         return;
     }
     try {
-        const hwv_info info = hwv::System{}.info();
+        const hwv::System system;
+        const hwv_info info = system.info();
         if (info.abi_version != HWV_ABI_VERSION)
             out.push_back({Verdict::bad,
                            "the module speaks interface version " +
@@ -120,6 +136,7 @@ void check_device(Findings &out) {
                                "-bit physical addresses, TSC at " + std::to_string(info.tsc_khz) +
                                " kHz",
                            {}});
+        if (!info.unusable) check_tenure(system, out);
     } catch (const hwv::Error &e) {
         out.push_back({Verdict::bad, e.what(), {}});
     }
@@ -149,7 +166,6 @@ Findings examine() {
     else
         out.push_back({Verdict::bad, "CPU vendor '" + v + "' is neither AMD nor Intel",
                        "hwv knows no other"});
-    check_others(out);
     check_device(out);
     check_vulnerabilities(out);
     return out;

@@ -28,7 +28,8 @@ machine::DebugSink debug_sink(const std::string &path) {
 } // namespace
 
 Guest::Guest(const RunOptions &options)
-    : vm_{system_.create_vm(options.name, vm_flags(options))},
+    : vm_{system_.create_vm(options.name, vm_flags(options),
+                            options.own ? hwv::Tenure::own : hwv::Tenure::automatic)},
       vcpu_{vm_.create_vcpu(0)},
       layout_{boot::pc_ram_layout(options.memory)},
       ram_{map_memory(options)} {

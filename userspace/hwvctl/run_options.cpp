@@ -52,6 +52,10 @@ po::options_description description() {
         "write what the guest sends to ports 0xe9 and 0x402 to FILE (- is stderr)");
     add("no-legacy", "a minimal machine: no PIC, PIT, i8042; hardware-reduced ACPI");
     add("no-hugepages", "do not ask the host for 2 MiB pages");
+    add("own", "switch SVM/VMX on, and keep KVM out meanwhile, even where its module is loaded; "
+               "without it "
+               "hwv then rides beside KVM, which on AMD costs a TLB flush each time the vCPU "
+               "leaves its CPU");
     add("stats", "print a table of exits when the guest has ended");
     add("json", "print the exits as JSON instead of a table");
     add("help,h", "this text");
@@ -124,6 +128,7 @@ std::optional<RunOptions> parse_run(const Arguments &arguments) {
     out.debug_console = text(values, "debugcon");
     out.legacy = !values.count("no-legacy");
     out.huge_pages = !values.count("no-hugepages");
+    out.own = values.count("own");
     out.json = values.count("json");
     out.stats = values.count("stats") || out.json;
     return out;

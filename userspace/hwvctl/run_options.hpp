@@ -16,6 +16,7 @@ struct RunOptions {
     std::string debug_console; // file for ports 0xe9 and 0x402; empty: none
     bool legacy = true;
     bool huge_pages = true;
+    bool own = false;
     bool stats = false;
     bool json = false;
 };
