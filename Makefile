@@ -1,8 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
-# make [KDIR=dir OUT=dir] | demo | check [ONLY=pattern BED=svm] | bench | install | dkms | sloc | lint | check-mutants | clean
+# make [KDIR=dir OUT=dir | KERNEL=version] | demo | check [ONLY=pattern BED=svm] | bench | install | dkms | sloc | lint | check-mutants | clean
 
 # Kernel to build for: the argument, else the running kernel's build tree, else the newest installed headers, 6.1 first.
 hdrs := $(shell ls -d /usr/src/linux-headers-*-amd64 2>/dev/null | grep -v -e -cloud- -e -rt- | sort -V)
+# KERNEL=6.12 builds beside it, in build/module/6.12, for Debian's newest of that series, fetched if need be.
+ifneq ($(KERNEL),)
+KDIR := $(shell scripts/fetch-kernel generic $(KERNEL) --headers)
+OUT  := build/module/$(KERNEL)
+endif
 KDIR ?= $(firstword $(wildcard /lib/modules/$(shell uname -r)/build) $(lastword $(foreach h,$(hdrs),$(if $(findstring linux-headers-6.1.,$h),$h))) \
 	$(lastword $(hdrs)))
 OUT ?= build
@@ -29,7 +34,8 @@ demo bench: setup
 	+@$(MAKE) --no-print-directory all
 	scripts/$@
 check: setup
-	scripts/check $(if $(ONLY),--only '$(ONLY)') $(if $(BED),--bed $(BED)) $(foreach k,$(KERNELS),--kernel $k)
+	scripts/check $(if $(ONLY),--only '$(ONLY)') $(if $(BED),--bed $(BED)) $(foreach k,$(KERNELS),--kernel $k) \
+		$(foreach r,$(RINGS),--ring $r)
 setup:
 	scripts/setup
 lint sloc check-mutants:

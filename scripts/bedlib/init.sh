@@ -31,8 +31,9 @@ mount_own() {
 }
 
 load_modules() {
-    while read -r name; do
-        insmod /bed/modules/$name.ko || echo "bed: insmod $name failed"
+    while read -r name parameters; do
+        # shellcheck disable=SC2086 # several words
+        insmod /bed/modules/$name.ko $parameters || echo "bed: insmod $name failed"
     done </bed/modules/order
 }
 
@@ -117,7 +118,7 @@ prepare() {
     mkdir /bed/cgroup/command
     mkfifo /bed/out /bed/err
     if [ -n "$BED_NO_KVM" ]; then remove_kvm; fi
-    if [ -n "$BED_LOAD" ]; then insmod /opt/hwv/hwv.ko || problem "hwv.ko does not load"; fi
+    if [ -n "$BED_LOAD" ]; then insmod "/opt/hwv/$BED_LOAD" || problem "hwv.ko does not load"; fi
 }
 
 # The path of program $1. Busybox left alone would prefer its own applets to the build machine's programs.

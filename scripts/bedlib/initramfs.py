@@ -16,6 +16,8 @@ HERE = Path(__file__).parent
 BUSYBOX = Path("/bin/busybox")
 VIRTIO = ["virtio_pci", "virtio_console", "9pnet_virtio", "9p"]
 KVM = {"svm": "kvm-amd", "vmx": "kvm-intel"}
+# From 6.12 on KVM would hold the CPUs as long as it is loaded; tests have it and hwv take turns.
+PARAMETERS = {"kvm": "enable_virt_at_load=0"}
 
 
 def canonical(name):
@@ -35,6 +37,11 @@ class ModuleTree:
     def depends(self, name):
         found = re.search(rb"\0depends=([^\0]*)\0", b"\0" + self.read(name))
         return [canonical(d.decode()) for d in found.group(1).split(b",") if d] if found else []
+
+    def parameters(self, name):
+        """Ours for this module, if it knows them."""
+        wanted = PARAMETERS.get(name, "")
+        return wanted if wanted and f"parmtype={wanted.split('=')[0]}:".encode() in self.read(name) else ""
 
     def in_load_order(self, names):
         order = []
@@ -56,7 +63,7 @@ def base(kernel, vendor, virtio):
         raise BedError("no /bin/busybox: run scripts/setup (package busybox-static)")
     modules = (VIRTIO if virtio else []) + [KVM[vendor]]
     port = [] if virtio else [native.built() / "port"]
-    key = hashlib.sha256(repr((kernel.release, modules)).encode())
+    key = hashlib.sha256(repr((kernel.release, modules, PARAMETERS)).encode())
     for path in [*port, BUSYBOX, HERE / "init.sh", Path(__file__), HERE / "cpio.py"]:
         key.update(path.read_bytes())
     made = cached(f"initramfs/{key.hexdigest()[:16]}", lambda d: (d / "base.cpio").write_bytes(pack_base(kernel, modules, port)))
@@ -78,7 +85,7 @@ def pack_base(kernel, modules, programs):
     order = tree.in_load_order(modules)
     for name in order:
         archive.data(f"bed/modules/{name}.ko", stripped(tree.read(name)))
-    archive.data("bed/modules/order", "".join(f"{n}\n" for n in order).encode())
+    archive.data("bed/modules/order", "".join(f"{n} {tree.parameters(n)}\n" for n in order).encode())
     archive.data("init", (HERE / "init.sh").read_bytes(), 0o755)
     for empty in ["proc", "sys", "dev", "tmp", "run", "share", "root", "bed/host", "bed/cgroup", "opt/hwv"]:
         archive.directory(empty)

@@ -18,7 +18,8 @@ def script(options, stdin):
     """The job; `stdin` is none, pipe or tty."""
     settings = {
         "BED_ROOT": ROOT, "BED_BUILD": BUILD, "BED_SHARE": options.share or "", "BED_CWD": directory(options),
-        "BED_LOAD": flag(options.load), "BED_NO_KVM": flag(options.no_kvm), "BED_SEALED": flag(options.sealed),
+        "BED_LOAD": options.module.relative_to(BUILD) if options.load else "", "BED_NO_KVM": flag(options.no_kvm),
+        "BED_SEALED": flag(options.sealed),
         "BED_DATE": "" if options.count else int(time.time()), "BED_STDIN": stdin,
         "BED_TERM": os.environ.get("TERM", "linux"),
     }
@@ -41,15 +42,20 @@ def directory(options):
     return "/share" if options.share else "/"
 
 
-def check_module(kernel):
-    """hwv.ko must be there and be made for L1's kernel."""
-    module = BUILD / "hwv.ko"
-    if not module.exists():
-        raise BedError(f"--load: no {module}: run make")
+def module_for(kernel):
+    """The hwv.ko that is made for L1's kernel: of this build, or of those for further kernels beside it."""
+    built = [m for m in [BUILD / "hwv.ko", *sorted(BUILD.glob("module/*/hwv.ko"))] if m.exists()]
+    if not built:
+        raise BedError(f"--load: no {BUILD / 'hwv.ko'}: run make")
+    made_for = [release_of(module) for module in built]
+    if kernel.release not in made_for:
+        raise BedError(f"hwv.ko is made for {', '.join(made_for)}; L1 runs {kernel.release}: give --kernel, or make module KERNEL=")
+    return built[made_for.index(kernel.release)]
+
+
+def release_of(module):
     found = re.search(rb"vermagic=(\S+)", module.read_bytes())
-    made_for = found.group(1).decode() if found else "?"
-    if made_for != kernel.release:
-        raise BedError(f"{module} is made for {made_for}, L1 runs {kernel.release}: give --kernel, or make KDIR=")
+    return found.group(1).decode() if found else "?"
 
 
 def payload(options):
@@ -57,9 +63,9 @@ def payload(options):
     archive = Archive()
     archive.data("bed/job", script(options, "none"))
     archive.symlink("bin", "/bed/bin")
-    for name in ["hwvctl", "hwv.ko"]:
-        if (BUILD / name).exists():
-            put(archive, f"opt/hwv/{name}", BUILD / name)
+    for path in [BUILD / "hwvctl", options.module if options.load else BUILD / "hwv.ko"]:
+        if path.exists():
+            put(archive, f"opt/hwv/{path.relative_to(BUILD)}", path)
     put_command(archive, options)
     if options.share:
         put(archive, "share", options.share)

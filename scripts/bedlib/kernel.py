@@ -8,29 +8,59 @@ import subprocess
 import zlib
 from pathlib import Path
 
-from bedlib.packages import unpack_one
+from bedlib.packages import BACKPORTS, NotOffered, offered, unpack_one
 from bedlib.paths import BedError, cached
 
 FLAVOURS = {"generic": "amd64", "cloud": "cloud-amd64"}
+DEFAULT = "6.1"
 
 
 def version_key(version):
     return [int(n) for n in re.findall(r"\d+", version)]
 
 
-def default_version():
-    """The newest 6.1 kernel whose headers are installed: what hwv.ko is built for."""
-    found = [m.group(1) for p in Path("/usr/src").glob("linux-headers-6.1.*-amd64")
-             if (m := re.fullmatch(r"linux-headers-(6\.1\.\d+-\d+)-amd64", p.name))]
-    if not found:
-        raise BedError("no linux-headers-6.1.*-amd64 under /usr/src: run scripts/setup, or give a version")
-    return max(found, key=version_key)
+def newest_installed(series):
+    """The newest kernel of a series like 6.1 whose headers are installed, or None."""
+    pattern = rf"linux-headers-({re.escape(series)}\.\d[^-]*(?:-\d+)?)-amd64"
+    found = [m.group(1) for p in Path("/usr/src").glob("linux-headers-*-amd64") if (m := re.fullmatch(pattern, p.name))]
+    return max(found, key=version_key, default=None)
+
+
+def newest_offered(series):
+    """The newest one that a suite of this machine's mirror has, the oldest suite first; asked once and remembered."""
+    return (cached(f"offered/{series}", lambda d: (d / "version").write_text(ask(series))) / "version").read_text()
+
+
+def ask(series):
+    pattern = rf"linux-headers-({re.escape(series)}\.\d+\+deb\d+)-amd64"
+    reasons = []
+    for suite in [BACKPORTS, "trixie", "trixie-backports"]:
+        try:
+            names = offered(suite, f"linux-headers-{series}.")
+        except NotOffered as error:
+            reasons.append(str(error))
+            continue
+        found = [m.group(1) for name in names if (m := re.fullmatch(pattern, name))]
+        if found:
+            return max(found, key=version_key)
+        reasons.append(f"{suite} has no linux-headers-{series}.*-amd64")
+    raise NotOffered("; ".join(reasons))
+
+
+def resolve(version=None):
+    """A version like 6.1.0-56 or 6.12.95+deb12, from itself, a release name, or a series: its newest installed or offered."""
+    bare = re.sub(r"(-cloud)?-amd64$", "", version or DEFAULT)
+    if not re.fullmatch(r"\d+\.\d+", bare):
+        return bare
+    found = newest_installed(bare)
+    if found is None and bare == DEFAULT:
+        raise BedError(f"no linux-headers-{bare}.*-amd64 under /usr/src: run scripts/setup, or give a version")
+    return found or newest_offered(bare)
 
 
 def release(flavour, version=None):
-    """The full release name, from `6.1.0-56`, `6.1.0-56-amd64` or nothing."""
-    bare = re.sub(r"(-cloud)?-amd64$", "", version or default_version())
-    return f"{bare}-{FLAVOURS[flavour]}"
+    """The full release name, from `6.1.0-56`, `6.1.0-56-amd64`, `6.1` or nothing."""
+    return f"{resolve(version)}-{FLAVOURS[flavour]}"
 
 
 class Kernel:
@@ -39,8 +69,9 @@ class Kernel:
     def __init__(self, name, directory):
         self.release = name
         self.directory = directory
-        self.vmlinuz = directory / "boot" / f"vmlinuz-{name}"
-        self.modules = directory / "lib" / "modules" / name
+        merged = directory / "usr/lib/modules" / name  # where later Debians have all of it
+        self.modules = merged if merged.is_dir() else directory / "lib/modules" / name
+        self.vmlinuz = merged / "vmlinuz" if merged.is_dir() else directory / "boot" / f"vmlinuz-{name}"
 
     @property
     def vmlinux(self):
@@ -52,7 +83,15 @@ class Kernel:
 
 def fetch(flavour, version=None):
     name = release(flavour, version)
-    return Kernel(name, cached(f"kernel/{name}", lambda d: unpack_one(f"linux-image-{name}", d)))
+    return Kernel(name, cached(f"kernel/{name}", lambda d: unpack_image(name, d)))
+
+
+def unpack_image(name, directory):
+    """One package; in later Debians that one is empty and names two others."""
+    unpack_one(f"linux-image-{name}", directory)
+    if not (directory / "boot").is_dir():
+        unpack_one(f"linux-binary-{name}", directory)
+        unpack_one(f"linux-modules-{name}", directory)
 
 
 def extract_elf(image):

@@ -1,13 +1,22 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Debian packages, downloaded by apt and unpacked privately: nothing is installed and no setting of apt changes."""
 
+import re
 import shutil
 import subprocess
+import tempfile
+from pathlib import Path
 
 from bedlib.paths import BedError, cached
 
 RELEASE, BACKPORTS = "bookworm", "bookworm-backports"
+# Where a package comes from whose version ends in +debN: the kernels of Debian N, and its backports of newer ones.
+SUITES = {"deb12": [BACKPORTS], "deb13": ["trixie", "trixie-backports"]}
 QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+
+
+class NotOffered(BedError):
+    """The mirror does not have what was asked for."""
 
 
 def mirror():
@@ -20,8 +29,15 @@ def mirror():
     raise BedError(f"apt has no source for {RELEASE} main: backports cannot be found from it")
 
 
-def own_lists(directory, suites=()):
-    """apt options for package lists of our own, fresh; of the system's sources, or of `suites` alone."""
+def suites_of(package):
+    """Those that have a package by its name; none: the system's own sources."""
+    found = re.search(r"\+(deb\d+)", package)
+    return SUITES.get(found.group(1), []) if found else []
+
+
+def own_lists(directory, suites=(), bare=False):
+    """apt options for package lists of our own, fresh; of the system's sources, or of `suites` alone. `bare`: as on a
+    machine that has no package yet."""
     (directory / "lists" / "partial").mkdir(parents=True)
     (directory / "archives" / "partial").mkdir(parents=True)
     options = ["-o", f"Dir::State::Lists={directory / 'lists'}", "-o", f"Dir::Cache={directory}",
@@ -30,8 +46,21 @@ def own_lists(directory, suites=()):
         sources = directory / "sources.list"
         sources.write_text("".join(f"deb {mirror()} {suite} main\n" for suite in suites))
         options += ["-o", f"Dir::Etc::SourceList={sources}", "-o", "Dir::Etc::SourceParts=/nonexistent"]
-    subprocess.run(["apt-get", *options, "update"], **QUIET)
+    if bare:
+        (directory / "status").touch()
+        options += ["-o", f"Dir::State::Status={directory / 'status'}"]
+    done = subprocess.run(["apt-get", *options, "-o", "APT::Update::Error-Mode=any", "update"], **QUIET)
+    if suites and done.returncode:
+        raise NotOffered(f"the mirror has no suite {' or no suite '.join(suites)}, or cannot be reached")
     return options
+
+
+def offered(suite, prefix):
+    """Names of the packages of a suite that begin with `prefix`."""
+    with tempfile.TemporaryDirectory(prefix="hwv-apt-") as name:
+        said = subprocess.run(["apt-cache", *own_lists(Path(name), [suite]), "pkgnames", prefix],
+                              text=True, check=True, stdout=subprocess.PIPE)
+    return said.stdout.split()
 
 
 def unpack(archives, directory):
@@ -41,11 +70,10 @@ def unpack(archives, directory):
 
 
 def unpack_one(package, directory):
-    """A package of the system's own sources, or of backports."""
-    suites = [BACKPORTS] if "+deb" in package else []
+    """A package of the system's own sources, or of the suites that its name tells of."""
     archive = download(package, directory, [])
     if not archive:
-        archive = download(package, directory, own_lists(directory / "apt", suites))
+        archive = download(package, directory, own_lists(directory / "apt", suites_of(package)))
     if not archive:
         raise BedError(f"cannot download {package}: the archive does not have it, or cannot be reached")
     unpack([archive], directory)
@@ -70,25 +98,23 @@ def of_release(name, suite, packages):
 
 def unpack_release(suite, packages, directory):
     apt = directory / "apt"
-    (apt / "empty").parent.mkdir()
-    (apt / "empty").touch()
-    options = own_lists(apt, [suite]) + ["-o", f"Dir::State::Status={apt / 'empty'}"]
-    download_all(options, apt, packages, suite)
-    unpack((apt / "archives").glob("*.deb"), directory)
+    unpack(download_all(packages, apt, own_lists(apt, [suite], bare=True), suite), directory)
     shutil.rmtree(apt)
 
 
 def unpack_backported(package, directory):
     apt = directory / "apt"
-    options = own_lists(apt, [RELEASE, BACKPORTS])
-    download_all(options, apt, [package], BACKPORTS)
-    unpack((apt / "archives").glob("*.deb"), directory)
+    archives = download_all([package], apt, own_lists(apt, [RELEASE, BACKPORTS]), BACKPORTS)
+    unpack(archives, directory)
     shutil.rmtree(apt)
 
 
-def download_all(options, apt, packages, suite):
+def download_all(packages, apt, options, suite):
+    """The files of packages, from `suite` first, and of all that they need and the system (see own_lists) lacks."""
     said = subprocess.run(["apt-get", *options, "install", "--download-only", "--reinstall", "-y",
                            "--no-install-recommends", "-t", suite, *packages],
                           text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    if said.returncode or not any((apt / "archives").glob("*.deb")):
+    archives = list((apt / "archives").glob("*.deb"))
+    if said.returncode or not archives:
         raise BedError(f"cannot download {' '.join(packages)} of {suite}: {said.stdout.splitlines()[-1]}")
+    return archives
