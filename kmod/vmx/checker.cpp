@@ -117,6 +117,8 @@ Rule check_execution(const Controls &c, const CheckerFacts &facts) {
         return Rule::io_bitmap_address;
     if (!address_valid(c.msr_bitmap, 4096, facts)) return Rule::msr_bitmap_address;
     if ((c.secondary & secondary::enable_vpid) && !c.vpid) return Rule::vpid_zero;
+    if ((c.secondary & secondary::use_tsc_scaling) && !c.tsc_multiplier)
+        return Rule::tsc_multiplier_zero;
     if (const Rule rule = check_apic(c, facts); rule != Rule::none) return rule;
     if (const Rule rule = check_posted(c, facts); rule != Rule::none) return rule;
     return check_ept(c, facts);

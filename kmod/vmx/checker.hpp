@@ -22,7 +22,7 @@ struct Controls {
     std::uint64_t cr0_mask, cr4_mask;
     std::uint64_t io_bitmap_a, io_bitmap_b, msr_bitmap;
     std::uint64_t virtual_apic, apic_access, posted_descriptor;
-    std::uint64_t ept_pointer, pml_address;
+    std::uint64_t ept_pointer, pml_address, tsc_multiplier;
     std::uint64_t exit_msr_store, exit_msr_load, entry_msr_load;
     std::uint32_t exit_msr_store_count, exit_msr_load_count, entry_msr_load_count;
     std::uint32_t entry_interruption, entry_error_code, entry_instruction_length;

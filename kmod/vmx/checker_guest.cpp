@@ -170,12 +170,9 @@ constexpr bool has_error_code(unsigned v) {
 
 bool error_code_valid(const GuestState &g, std::uint32_t info, const CheckerFacts &facts) {
     const bool delivered = info & event::has_error_code, protection = g.cr0 & cr0::pe;
-    const unsigned v = info & event::vector;
     if ((info & event::type) >> event::type_shift != event::exception || !protection)
         return !delivered;
-    // #CP has one where the CPU knows it.
-    return facts.any_error_code || v == vector::control_protection ||
-           delivered == has_error_code(v);
+    return facts.any_error_code || delivered == has_error_code(info & event::vector);
 }
 
 Rule check_event(const GuestState &g, const Controls &c, const CheckerFacts &facts) {
@@ -233,7 +230,8 @@ Rule check_interruptibility(const GuestState &g, const Controls &c, const Checke
     if ((i & sti) && (i & mov_ss)) return Rule::two_shadows;
     if ((i & sti) && !(g.rflags & rflags::if_)) return Rule::sti_shadow_without_if;
     if (injects(c, event::interrupt) && (i & (sti | mov_ss))) return Rule::interrupt_in_shadow;
-    if (injects(c, event::nmi) && (i & mov_ss)) return Rule::nmi_in_shadow;
+    // Not every CPU minds the shadow of STI, but any may.
+    if (injects(c, event::nmi) && (i & (sti | mov_ss))) return Rule::nmi_in_shadow;
     if (i & smi) return Rule::smi_blocked;
     if (injects(c, event::nmi) && (i & nmi)) return Rule::nmi_while_blocked;
     return (i & enclave) && (i & mov_ss) ? Rule::enclave_in_shadow : Rule::none;

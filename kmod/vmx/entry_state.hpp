@@ -33,6 +33,7 @@ Controls read_control_fields(const Read &read, std::uint8_t virtual_tpr) {
             .posted_descriptor = read(posted_descriptor, 0),
             .ept_pointer = read(ept_pointer, 0),
             .pml_address = read(pml_address, 0),
+            .tsc_multiplier = read(tsc_multiplier, 0),
             .exit_msr_store = read(exit_msr_store, 0),
             .exit_msr_load = read(exit_msr_load, 0),
             .entry_msr_load = read(entry_msr_load, 0),

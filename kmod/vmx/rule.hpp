@@ -32,6 +32,7 @@ enum class Rule : std::uint32_t {
     ept_accessed_dirty = 119,
     ept_pointer_reserved = 120,
     pml_address = 121,
+    tsc_multiplier_zero = 122,
     // "VM-Exit Control Fields"
     exit_reserved = 200,
     timer_saved_but_off = 201,

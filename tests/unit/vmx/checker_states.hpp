@@ -3,9 +3,16 @@
 // spoils them.
 #pragma once
 #include <gtest/gtest.h>
+#include <ostream>
 #include <set>
 #include <vector>
 #include "vmx/checker.hpp"
+
+namespace hwv::vmx {
+
+inline void PrintTo(Rule rule, std::ostream *out) { *out << static_cast<std::uint32_t>(rule); }
+
+} // namespace hwv::vmx
 
 namespace hwv::vmx::test {
 

@@ -40,6 +40,7 @@ const Spoilt execution[] = {
            c.secondary |= secondary::virtualize_x2apic_mode | secondary::virtualize_apic_accesses)},
     {Rule::posted_without_virtual_delivery, long_mode, SPOIL(c.pin |= pin::posted_interrupts)},
     {Rule::vpid_zero, long_mode, SPOIL(c.vpid = 0)},
+    {Rule::tsc_multiplier_zero, long_mode, SPOIL(c.secondary |= secondary::use_tsc_scaling)},
     {Rule::ept_memory_type, long_mode, SPOIL(c.ept_pointer ^= 6 ^ 4)},
     {Rule::ept_memory_type, long_mode, SPOIL(f.ept_capabilities &= ~(1ull << 14))},
     {Rule::ept_walk_length, long_mode, SPOIL(c.ept_pointer ^= (3 ^ 2) << 3)},
@@ -171,6 +172,8 @@ const Spoilt right[] = {
      SPOIL(c.primary |= primary::use_tpr_shadow; c.secondary |= secondary::virtualize_apic_accesses;
            c.tpr_threshold = 5)}, // nobody compares
     {Rule::none, long_mode, SPOIL(c.secondary &= ~secondary::enable_vpid, c.vpid = 0)},
+    {Rule::none, long_mode,
+     SPOIL(c.secondary |= secondary::use_tsc_scaling; c.tsc_multiplier = 1ull << 48)},
     {Rule::none, long_mode, SPOIL(c.cr3_target_count = 4)},
     {Rule::none, long_mode, SPOIL(h.cr4 |= cr4::cet)},
     {Rule::none, long_mode, SPOIL(h.cr0 &= ~cr0::wp)},
@@ -211,7 +214,7 @@ TEST(VmxChecker, EveryRuleHasItsCase) {
     };
     see(execution), see(posted), see(exit_and_entry), see(host_state), see(own);
     const std::pair<std::uint32_t, std::uint32_t> ranges[] = {
-        {100, 121}, {200, 203}, {300, 302}, {400, 413}, {1000, 1013}};
+        {100, 122}, {200, 203}, {300, 302}, {400, 413}, {1000, 1013}};
     for (auto [first, last] : ranges)
         for (std::uint32_t rule = first; rule <= last; rule++)
             EXPECT_TRUE(seen.count(rule)) << rule;

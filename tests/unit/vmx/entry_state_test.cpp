@@ -37,6 +37,7 @@ TEST_F(VmxEntryState, Controls) {
     EXPECT_EQ(c.posted_descriptor, 0x2016u);
     EXPECT_EQ(c.ept_pointer, 0x201au);
     EXPECT_EQ(c.pml_address, 0x200eu);
+    EXPECT_EQ(c.tsc_multiplier, 0x2032u);
 }
 
 TEST_F(VmxEntryState, ListsAndTheEvent) {
