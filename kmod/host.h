@@ -79,12 +79,11 @@ int hwv_host_handle_work(void);  /* process: serves it. -EINTR: a signal */
  * Preemption off. Turns irqs off; from here until entry_end() the CPU's time is the guest's (%guest). Nonzero: a signal, a
  * reschedule or other work waits for this thread; else the guest's FPU state is in the registers.
  */
-int hwv_host_entry_begin(__u32 *cpu);
-void hwv_host_entry_end(void);    /* turns irqs on: the one that ended the guest is taken now, on the guest's time */
+int hwv_host_entry_begin(struct hwv_host_vcpu *vcpu, __u32 *cpu);
+void hwv_host_entry_end(struct hwv_host_vcpu *vcpu); /* turns irqs on: the one that ended the guest is taken now, on the guest's time */
 void hwv_host_guest_enter(void);  /* irqs off: RCU's accounting; from here to guest_exit noinstr */
 void hwv_host_guest_exit(void);
 void hwv_host_machine_check(void); /* irqs off: the one that ended the guest, to the host's handler */
-void hwv_host_debug_restore(void); /* host breakpoints back into DR0-7 after a guest used them */
 
 /* ---- the vCPU's thread ---- */
 void hwv_host_fpu_swap(struct hwv_host_vcpu *vcpu, int to_guest); /* process; around HWV_RUN */

@@ -88,11 +88,11 @@ auto VcpuOf<B>::step(int &error) -> Step {
     PreemptGuard guard;
     if (check_events || apic.events()) deliver_events();
     __u32 cpu;
-    const bool work = hwv_host_entry_begin(&cpu);
+    const bool work = hwv_host_entry_begin(host, &cpu);
     begin_guest(cpu);
     if (work || asked()) [[unlikely]] {
         end_guest();
-        hwv_host_entry_end();
+        hwv_host_entry_end(host);
         MaySleep scope;
         error = work ? hwv_host_handle_work() : 0;
         return error ? Step::left : Step::again;
@@ -104,7 +104,7 @@ auto VcpuOf<B>::step(int &error) -> Step {
     Exit exit = B::decode(raw);
     if (exit.reason == HWV_EXIT_MACHINE_CHECK) [[unlikely]]
         hwv_host_machine_check();
-    hwv_host_entry_end();
+    hwv_host_entry_end(host);
     statistics.open(exit.reason);
     apic.set_cr8(backend.tpr());
     if (pv_eoi.armed()) settle_pv_eoi();

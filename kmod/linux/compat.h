@@ -11,12 +11,14 @@
 #include <linux/hrtimer.h>
 #include <linux/kvm_host.h>
 #include <linux/mm.h>
+#include <linux/mmu_notifier.h>
 #include <linux/sched.h>
 #include <linux/syscore_ops.h>
 #include <linux/version.h>
 #include <asm/cpufeature.h>
 #include <asm/nospec-branch.h>
 #include <asm/reboot.h>
+#include <asm/vmx.h>
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 4, 0)
 #include <trace/events/ipi.h> /* smp_send_reschedule() traces from then on */
 #endif
@@ -30,6 +32,18 @@
 #else
 #include <linux/entry-kvm.h>
 #endif
+
+#if __has_include(<asm/cpuid/api.h>) /* out of processor.h since 6.16 */
+#include <asm/cpuid/api.h>
+#endif
+
+/* The exchange of a thread's FPU state with a guest's; since 6.18 it is for KVM's modules alone. */
+#ifdef HWV_HAVE_FPU_SWAP_KVM_FPSTATE
+#define HWV_FPU_BY_KERNEL
+#endif
+
+/* int, in later kernels bool */
+typedef typeof(((struct mmu_notifier_ops *)NULL)->test_young(NULL, NULL, 0)) hwv_young_t;
 
 #ifndef _PAGE_DEVMAP /* gone in 6.17 */
 #define _PAGE_DEVMAP 0
@@ -96,6 +110,26 @@ static inline bool hwv_wants_ibpb_on_exit(void)
 	return boot_cpu_has(X86_FEATURE_IBPB_ON_VMEXIT);
 #else
 	return boot_cpu_has(X86_FEATURE_ENTRY_IBPB);
+#endif
+}
+
+/* L1D flush before entry: by choice of the kernel, or where it does not tell, on each CPU that needs it. */
+static inline bool hwv_wants_l1d_flush(void)
+{
+#ifdef HWV_HAVE_L1TF_VMX_MITIGATION
+	return l1tf_vmx_mitigation != VMENTER_L1D_FLUSH_NEVER;
+#else
+	return true;
+#endif
+}
+
+/* The host's SPEC_CTRL, less what it sets for single threads; or where that is not told, with it. */
+static inline u64 hwv_spec_ctrl_base(void)
+{
+#ifdef HWV_HAVE_X86_SPEC_CTRL_BASE
+	return x86_spec_ctrl_base;
+#else
+	return raw_cpu_read(x86_spec_ctrl_current);
 #endif
 }
 

@@ -1,11 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Door 1, around a guest entry: accounting of time and RCU, the FPU, the host's debug registers.
- * All with irqs off.
+ * Door 1, around a guest entry: accounting of time and RCU, the FPU. All with irqs off.
  */
-#include <linux/hw_breakpoint.h>
-#include <asm/debugreg.h>
-#include <asm/fpu/api.h>
 #include <asm/mce.h>
 #include "compat.h"
 #include "glue.h"
@@ -33,18 +29,18 @@ noinstr void hwv_host_guest_exit(void)
 	guest_state_exit_irqoff();
 }
 
-int hwv_host_entry_begin(__u32 *cpu)
+int hwv_host_entry_begin(struct hwv_host_vcpu *vcpu, __u32 *cpu)
 {
 	local_irq_disable();
 	*cpu = smp_processor_id();
 	guest_timing_enter_irqoff();
-	if (test_thread_flag(TIF_NEED_FPU_LOAD))
-		switch_fpu_return();
+	hwv_fpu_enter(&vcpu->fpu);
 	return xfer_to_guest_mode_work_pending();
 }
 
-void hwv_host_entry_end(void)
+void hwv_host_entry_end(struct hwv_host_vcpu *vcpu)
 {
+	hwv_fpu_leave(&vcpu->fpu);
 	local_irq_enable();
 	local_irq_disable();
 	guest_timing_exit_irqoff();
@@ -62,10 +58,4 @@ void hwv_host_machine_check(void)
 
 	do_machine_check(&regs);
 #endif
-}
-
-void hwv_host_debug_restore(void)
-{
-	if (hw_breakpoint_active())
-		hw_breakpoint_restore();
 }

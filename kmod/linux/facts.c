@@ -8,7 +8,6 @@
 #include <asm/fpu/xcr.h>
 #include <asm/nospec-branch.h>
 #include <asm/processor.h>
-#include <asm/vmx.h>
 #include "compat.h"
 #include "glue.h"
 
@@ -59,7 +58,7 @@ static u32 speculation(void)
 		flags |= HWV_SPEC_SSBD;
 	if (boot_cpu_has(X86_FEATURE_STIBP))
 		flags |= HWV_SPEC_STIBP;
-	if (boot_cpu_has_bug(X86_BUG_L1TF) && l1tf_vmx_mitigation != VMENTER_L1D_FLUSH_NEVER)
+	if (boot_cpu_has_bug(X86_BUG_L1TF) && hwv_wants_l1d_flush())
 		flags |= HWV_SPEC_L1D_FLUSH;
 	if (hwv_wants_ibpb_on_exit())
 		flags |= HWV_SPEC_IBPB_ON_EXIT;
@@ -76,7 +75,7 @@ void hwv_facts_init(void)
 	facts.nx_split = boot_cpu_has_bug(X86_BUG_ITLB_MULTIHIT);
 	facts.speculation = speculation();
 	if (boot_cpu_has(X86_FEATURE_MSR_SPEC_CTRL))
-		facts.spec_ctrl = x86_spec_ctrl_base;
+		facts.spec_ctrl = hwv_spec_ctrl_base();
 	if (boot_cpu_has(X86_FEATURE_OSXSAVE)) {
 		facts.xcr0 = xgetbv(XCR_XFEATURE_ENABLED_MASK);
 		facts.xcr0_guest = facts.xcr0 & HWV_XCR0_OFFERED;

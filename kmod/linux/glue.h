@@ -17,9 +17,9 @@
 #include <linux/preempt.h>
 #include <linux/rcuwait.h>
 #include <linux/spinlock.h>
-#include <asm/fpu/types.h>
 
 #include "core.h"
+#include "fpu.h"
 #include "host.h"
 
 #ifdef pr_fmt
@@ -72,7 +72,7 @@ struct hwv_host_vcpu {
 	struct hrtimer timer;
 	struct rcuwait wait;
 	u32 poll_ns; /* how long a wait spins before it sleeps */
-	struct fpu_guest fpu;
+	struct hwv_fpu fpu;
 	struct page *run_page;
 };
 
@@ -121,11 +121,6 @@ void hwv_thread_init(struct hwv_host_vcpu *vcpu);
 /* notifier.c */
 int hwv_notifier_start(struct hwv_host_vm *vm);
 void hwv_notifier_stop(struct hwv_host_vm *vm);
-
-/* fpu.c */
-int hwv_fpu_init(struct hwv_host_vcpu *vcpu);
-void hwv_fpu_free(struct hwv_host_vcpu *vcpu);
-int hwv_fpu_xsave(struct hwv_host_vcpu *vcpu, const struct hwv_xsave *request);
 
 /* irqfd.c, ioeventfd.c */
 int hwv_irqfd_module_init(void);

@@ -253,7 +253,7 @@ void hwv_events_release(struct hwv_host_vm *vm)
 
 int hwv_irqfd_module_init(void)
 {
-	ended_queue = alloc_workqueue("hwv-irqfd", 0, 0);
+	ended_queue = alloc_workqueue("hwv-irqfd", WQ_UNBOUND, 0);
 	return ended_queue ? 0 : -ENOMEM;
 }
 

@@ -50,19 +50,20 @@ static void range_end(struct mmu_notifier *notifier, const struct mmu_notifier_r
 	invalidate_end(&vm_of(notifier)->invalidation);
 }
 
-static int clear_flush_young(struct mmu_notifier *notifier, struct mm_struct *mm,
-			     unsigned long start, unsigned long end)
+static hwv_young_t clear_flush_young(struct mmu_notifier *notifier, struct mm_struct *mm,
+				     unsigned long start, unsigned long end)
 {
 	return hwv_core_vm_age_hva(vm_of(notifier)->core, start, end, 1);
 }
 
-static int clear_young(struct mmu_notifier *notifier, struct mm_struct *mm, unsigned long start,
-		       unsigned long end)
+static hwv_young_t clear_young(struct mmu_notifier *notifier, struct mm_struct *mm,
+			       unsigned long start, unsigned long end)
 {
 	return hwv_core_vm_age_hva(vm_of(notifier)->core, start, end, 1);
 }
 
-static int test_young(struct mmu_notifier *notifier, struct mm_struct *mm, unsigned long address)
+static hwv_young_t test_young(struct mmu_notifier *notifier, struct mm_struct *mm,
+			      unsigned long address)
 {
 	return hwv_core_vm_age_hva(vm_of(notifier)->core, address, address + 1, 0);
 }

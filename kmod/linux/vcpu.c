@@ -54,7 +54,7 @@ void hwv_vcpu_free(struct hwv_host_vcpu *vcpu)
 	hrtimer_cancel(&vcpu->timer);
 	if (vcpu->core)
 		hwv_core_vcpu_destroy(vcpu->core);
-	hwv_fpu_free(vcpu);
+	hwv_fpu_free(&vcpu->fpu);
 	if (vcpu->run_page)
 		put_page(vcpu->run_page); /* a mapping may keep it */
 	kfree(vcpu);
@@ -71,7 +71,7 @@ static struct hwv_host_vcpu *vcpu_alloc(struct hwv_host_vm *vm)
 	preempt_notifier_init(&vcpu->preempt, &preempt_ops);
 	hwv_thread_init(vcpu);
 	vcpu->run_page = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO);
-	if (!vcpu->run_page || hwv_fpu_init(vcpu)) {
+	if (!vcpu->run_page || hwv_fpu_init(&vcpu->fpu)) {
 		hwv_vcpu_free(vcpu);
 		return NULL;
 	}

@@ -169,7 +169,7 @@ static long xsave(void *object, void *argument)
 
 	if (err)
 		return err;
-	err = hwv_fpu_xsave(vcpu, argument);
+	err = hwv_fpu_xsave(&vcpu->fpu, argument);
 	vcpu_unlock(vcpu);
 	return err;
 }

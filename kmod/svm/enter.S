@@ -19,6 +19,7 @@
 #include <asm/nospec-branch.h>
 #include <asm/percpu.h>
 #include "gen/hwv_offsets.h"
+#include "speculation.h"
 
 #define RESULT 32 /* on the stack, above the four words that are pushed after it */
 
@@ -63,7 +64,7 @@ SYM_FUNC_START(hwv_svm_switch)
 	movq HWV_GPR_R14(%rdi), %r14
 	movq HWV_GPR_R15(%rdi), %r15
 	movq HWV_GPR_RDI(%rdi), %rdi
-	VM_CLEAR_CPU_BUFFERS	/* clobbers ZF; nothing may touch host data after it */
+	HWV_CLEAR_CPU_BUFFERS	/* nothing may touch host data after it */
 3:	vmrun %rax
 .Lexit:
 	cli
@@ -106,13 +107,7 @@ SYM_FUNC_START(hwv_svm_switch)
 	xorl %\reg, %\reg
 	.endr
 
-	/* Retbleed, SRSO: the guest's branch history; may clobber RAX, RCX, RDX. */
-#ifdef UNTRAIN_RET_VM
-	UNTRAIN_RET_VM
-#else
-	UNTRAIN_RET
-	ALTERNATIVE "", "call entry_ibpb", X86_FEATURE_IBPB_ON_VMEXIT
-#endif
+	HWV_UNTRAIN_RET
 	stgi
 	popq %rax
 .Lreturn:

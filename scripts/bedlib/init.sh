@@ -118,7 +118,7 @@ prepare() {
     mkdir /bed/cgroup/command
     mkfifo /bed/out /bed/err
     if [ -n "$BED_NO_KVM" ]; then remove_kvm; fi
-    if [ -n "$BED_LOAD" ]; then insmod "/opt/hwv/$BED_LOAD" || problem "hwv.ko does not load"; fi
+    if [ -n "$BED_LOAD" ]; then insmod "$BED_MODULE" || problem "hwv.ko does not load"; fi
 }
 
 # The path of program $1. Busybox left alone would prefer its own applets to the build machine's programs.
@@ -134,7 +134,7 @@ resolve() {
 become_command() {
     echo 0 >/bed/cgroup/command/cgroup.procs
     cd "$BED_CWD" 2>/dev/null || cd /
-    export HOME=/root TERM="$BED_TERM" PATH=/opt/hwv:/opt/hwv/tests:/usr/local/bin:/usr/bin:/usr/sbin:/bin:/sbin:/bed/bin
+    export HWV_MODULE="$BED_MODULE" HOME=/root TERM="$BED_TERM" PATH=/opt/hwv:/opt/hwv/tests:/usr/local/bin:/usr/bin:/usr/sbin:/bin:/sbin:/bed/bin
     exec 3>&-
     program=$(resolve "$1")
     shift

@@ -18,7 +18,7 @@ def script(options, stdin):
     """The job; `stdin` is none, pipe or tty."""
     settings = {
         "BED_ROOT": ROOT, "BED_BUILD": BUILD, "BED_SHARE": options.share or "", "BED_CWD": directory(options),
-        "BED_LOAD": options.module.relative_to(BUILD) if options.load else "", "BED_NO_KVM": flag(options.no_kvm),
+        "BED_LOAD": flag(options.load), "BED_MODULE": inside(options.module), "BED_NO_KVM": flag(options.no_kvm),
         "BED_SEALED": flag(options.sealed),
         "BED_DATE": "" if options.count else int(time.time()), "BED_STDIN": stdin,
         "BED_TERM": os.environ.get("TERM", "linux"),
@@ -28,6 +28,11 @@ def script(options, stdin):
         settings |= {"BED_ROWS": size.lines, "BED_COLS": size.columns}
     lines = [f"{name}={shlex.quote(str(value))}" for name, value in settings.items()]
     return os.fsencode("\n".join([*lines, "set -- " + shlex.join(options.command), ""]))
+
+
+def inside(module):
+    """Where L1 has the module."""
+    return f"/opt/hwv/{module.relative_to(BUILD)}" if module else ""
 
 
 def flag(value):
@@ -42,13 +47,16 @@ def directory(options):
     return "/share" if options.share else "/"
 
 
-def module_for(kernel):
-    """The hwv.ko that is made for L1's kernel: of this build, or of those for further kernels beside it."""
+def module_for(kernel, wanted):
+    """The hwv.ko that is made for L1's kernel: of this build, or of those for further kernels beside it. None: there is
+    none, which is an error if it is wanted."""
     built = [m for m in [BUILD / "hwv.ko", *sorted(BUILD.glob("module/*/hwv.ko"))] if m.exists()]
-    if not built:
-        raise BedError(f"--load: no {BUILD / 'hwv.ko'}: run make")
     made_for = [release_of(module) for module in built]
     if kernel.release not in made_for:
+        if not wanted:
+            return None
+        if not built:
+            raise BedError(f"--load: no {BUILD / 'hwv.ko'}: run make")
         raise BedError(f"hwv.ko is made for {', '.join(made_for)}; L1 runs {kernel.release}: give --kernel, or make module KERNEL=")
     return built[made_for.index(kernel.release)]
 
@@ -63,8 +71,8 @@ def payload(options):
     archive = Archive()
     archive.data("bed/job", script(options, "none"))
     archive.symlink("bin", "/bed/bin")
-    for path in [BUILD / "hwvctl", options.module if options.load else BUILD / "hwv.ko"]:
-        if path.exists():
+    for path in [BUILD / "hwvctl", options.module]:
+        if path and path.exists():
             put(archive, f"opt/hwv/{path.relative_to(BUILD)}", path)
     put_command(archive, options)
     if options.share:

@@ -78,8 +78,8 @@ def check_linux(root, path):
 
 def check_assembly(root, path, room):
     for number, kind, name in of(path):
-        if not re.match(r"(linux/linkage\.h|asm/)" if kind == "<" else rf"({room}|gen)/|hwv\w*\.h$", name):
-            yield path, number, f"assembly may include <linux/linkage.h>, <asm/...>, its own room and gen/, not {name}"
+        if not re.match(r"(linux/linkage\.h|asm/)" if kind == "<" else rf"({room}|gen)/|hwv\w*\.h$|speculation\.h$", name):
+            yield path, number, f"assembly may include <linux/linkage.h>, <asm/...>, speculation.h, its own room and gen/, not {name}"
 
 
 def check_core(root, path, room):

@@ -5,7 +5,7 @@
 bed="$HWV_ROOT/scripts/bed"
 victim="$HWV_ROOT/build/tests/module/kill"
 if "$bed" "$HWV_BED" --smp 2 --timeout 40 ${HWV_KERNEL:+--kernel "$HWV_KERNEL"} -- \
-	sh -c "insmod '$HWV_ROOT/build/hwv.ko'
+	sh -c "insmod \"\$HWV_MODULE\"
 		(echo 0 >/bed/cgroup/cgroup.procs; exec '$victim' run) </dev/null >/dev/null 2>&1 & # out of what the bed kills at the end
 		sleep 1
 		grep -q '^hwv .* [1-9]' /proc/modules"; then

@@ -15,7 +15,7 @@ void hwv_host_preempt_enable(void) {
     if (--host().preempt_off < 0) hardware().violation("preemption on twice");
 }
 
-int hwv_host_entry_begin(__u32 *cpu) {
+int hwv_host_entry_begin(struct hwv_host_vcpu *, __u32 *cpu) {
     if (!host().preempt_off) hardware().violation("entry with preemption on");
     host().irqs_off = true;
     *cpu = hardware().cpu;
@@ -23,7 +23,7 @@ int hwv_host_entry_begin(__u32 *cpu) {
     --host().works;
     return 1;
 }
-void hwv_host_entry_end(void) { host().irqs_off = false; }
+void hwv_host_entry_end(struct hwv_host_vcpu *) { host().irqs_off = false; }
 
 int hwv_host_handle_work(void) {
     if (host().preempt_off) hardware().violation("work served with preemption off");
