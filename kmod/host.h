@@ -96,6 +96,7 @@ void hwv_host_timer_cancel(struct hwv_host_vcpu *vcpu); /* irqs on: and waits fo
 __u64 hwv_host_boot_ns(void); /* CLOCK_BOOTTIME-like, monotonic, on the base of the TSC where the host uses it */
 __u64 hwv_host_wall_ns(void);
 __u32 hwv_host_tsc_khz(void);
+int hwv_host_tsc_stable(void); /* the CPUs' TSCs are one clock; may cease, never comes back */
 __u64 hwv_host_steal_ns(void); /* this thread: time runnable but not running */
 
 /* ---- eventfds (owner's thread, atomic) ---- */

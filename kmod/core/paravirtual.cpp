@@ -9,12 +9,15 @@ bool Vcpu::write_guest(std::uint64_t gpa, const void *from, std::uint32_t bytes)
 }
 
 // All vCPUs of a VM share one moment, so that their clocks are one and the guest needs no lock
-// around them.
+// around them. Where the CPUs' TSCs are not one clock there is none to share: each vCPU gets the
+// moment of its arrival on a CPU, and the guest is told.
 void Vcpu::write_clock() {
     if (!(pv.system_time & cpu::pv_enabled)) return;
-    const Vm::Moment moment = vm.moment();
-    cpu::PvClock clock = cpu::pv_clock({moment.tsc + msrs.tsc_offset(), moment.ns},
-                                       cpu::pv_scale(hwv_host_tsc_khz()), cpu::pv_clock_stable);
+    const bool stable = hwv_host_tsc_stable();
+    const Vm::Moment moment = stable ? vm.moment() : vm.moment_here();
+    cpu::PvClock clock =
+        cpu::pv_clock({moment.tsc + msrs.tsc_offset(), moment.ns},
+                      cpu::pv_scale(hwv_host_tsc_khz()), stable ? cpu::pv_clock_stable : 0);
     (void)cpu::pv_publish(pv.system_time & ~cpu::pv_enabled, clock, clock_version,
                           [this](std::uint64_t gpa, const void *from, std::uint32_t bytes) {
                               return write_guest(gpa, from, bytes);

@@ -156,7 +156,10 @@ int VcpuOf<B>::sync() {
 
 template <Backend B>
 void VcpuOf<B>::load(std::uint32_t cpu) {
-    backend.load(residency::arrive(*this, cpu));
+    const LoadContext context = residency::arrive(*this, cpu);
+    backend.load(context);
+    if (context.other_cpu && !hwv_host_tsc_stable()) [[unlikely]]
+        put_back(request::clock);
     if (!descheduled) return;
     statistics.cut(Segment::descheduled, arch::rdtsc());
     descheduled = false;

@@ -63,6 +63,13 @@ std::uint64_t Vm::next_serial() {
     return serials.fetch_add(1, std::memory_order_relaxed) + 1;
 }
 
+Vm::Moment Vm::moment_here() const {
+    hwv_host_preempt_disable();
+    const Moment now{arch::rdtsc(), clock_ns()};
+    hwv_host_preempt_enable();
+    return now;
+}
+
 void Vm::set_clock_ns(std::uint64_t ns) {
     start_ns_.store(hwv_host_boot_ns() - ns, std::memory_order_relaxed);
     each_vcpu([](Vcpu &v) { v.ask(request::clock); });

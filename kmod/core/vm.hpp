@@ -71,6 +71,7 @@ class Vm : public hwv_core_vm {
     Moment moment() const {
         return {moment_tsc_, moment_boot_ns_ - start_ns_.load(std::memory_order_relaxed)};
     }
+    Moment moment_here() const; // of this CPU, now
 
   protected:
     ~Vm() = default;

@@ -135,6 +135,11 @@ __u32 hwv_host_tsc_khz(void)
 	return tsc_khz;
 }
 
+int hwv_host_tsc_stable(void)
+{
+	return !check_tsc_unstable();
+}
+
 __u64 hwv_host_steal_ns(void)
 {
 	return current->sched_info.run_delay;

@@ -48,6 +48,7 @@ void hwv_host_cpu_kick_wait(__u32) { ++host().kicks_waited; }
 __u64 hwv_host_boot_ns(void) { return hardware().tsc / 2; }
 __u64 hwv_host_wall_ns(void) { return hardware().tsc / 2; }
 __u32 hwv_host_tsc_khz(void) { return 2'000'000; }
+int hwv_host_tsc_stable(void) { return host().tsc_stable; }
 __u64 hwv_host_steal_ns(void) { return 0; }
 
 int hwv_host_ioevent(struct hwv_host_vm *, int port, __u64 address, __u32 bytes, __u64 data) {
