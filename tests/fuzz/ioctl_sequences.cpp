@@ -146,7 +146,8 @@ void one_step(Random &r, Arena &arena) {
     switch (r.below(16)) {
     case 0: keep(r, ::open("/dev/hwv", O_RDWR | O_CLOEXEC)); return;
     case 1: {
-        hwv_create_vm request{.flags = r.one_in(2) ? 0 : r.below(16), .name = "fuzz"};
+        hwv_create_vm request{.flags = r.one_in(2) ? 0 : r.below(32), .name = "fuzz"};
+        if (request.flags & HWV_VM_RIDE) request.kvm_fd = any_fd(r);
         keep(r, raw::call(any_fd(r), HWV_CREATE_VM, &request));
         return;
     }
