@@ -72,6 +72,9 @@ void hwv_host_preempt_disable(void);
 void hwv_host_preempt_enable(void);
 void hwv_host_cpu_kick(__u32 cpu);      /* any context: makes a guest on `cpu` exit */
 void hwv_host_cpu_kick_wait(__u32 cpu); /* irqs on: and returns after it did */
+void hwv_host_call(__u32 cpu, void (*function)(void *argument), void *argument); /* irqs on: on that CPU, irqs off there; waits. Nothing where it is offline */
+__u64 hwv_host_irq_save(void); /* any context */
+void hwv_host_irq_restore(__u64 flags);
 int hwv_host_handle_work(void);  /* process: serves it. -EINTR: a signal */
 
 /* ---- around a guest entry ---- */
@@ -102,6 +105,14 @@ __u64 hwv_host_steal_ns(void); /* this thread: time runnable but not running */
 /* ---- eventfds (owner's thread, atomic) ---- */
 int hwv_host_ioevent(struct hwv_host_vm *vm, int port, __u64 address, __u32 bytes, __u64 data); /* 1: taken */
 void hwv_host_resample(struct hwv_host_vm *vm, __u8 vector); /* signals resample fds of irqfds with that vector */
+
+/* ---- VMX only ---- */
+int hwv_host_vmxe(int on); /* irqs off: CR4.VMXE of this CPU. -EOPNOTSUPP: this kernel keeps it for KVM */
+struct hwv_host_segments { /* selectors of the thread's that VM exits do not load back */
+	__u16 ds, es, fs, gs, ldt;
+};
+void hwv_host_segments_restore(const struct hwv_host_segments *segments); /* preemption off; and the limits of GDT and TSS */
+int hwv_host_l1d_stale(void); /* irqs off: since the last call an interrupt brought data of others into the L1 cache, or every entry counts */
 
 /* ---- facts that do not change after load ---- */
 struct hwv_host_facts {

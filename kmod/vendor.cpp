@@ -3,6 +3,7 @@
 #include "core/vendor.hpp"
 #include "core/arch.hpp"
 #include "svm/vendor.hpp"
+#include "vmx/vendor.hpp"
 
 namespace hwv {
 namespace {
@@ -18,21 +19,25 @@ bool made_by(const char (&name)[13]) {
 
 } // namespace
 
-const Vendor *find_vendor(hwv_unusable &why, hwv_vendor &name) {
+Status find_vendor(const Vendor *&vendor, hwv_vendor &name) {
+    vendor = nullptr;
+    name = HWV_VENDOR_NONE;
     if (made_by("AuthenticAMD") || made_by("HygonGenuine")) {
         name = HWV_VENDOR_AMD;
-        if (!svm::start()) {
-            why = HWV_UNUSABLE_BACKEND;
-            return nullptr;
-        }
-        why = svm::vendor.unusable();
-        return &svm::vendor;
+        vendor = &svm::vendor;
+        return svm::start();
     }
-    name = made_by("GenuineIntel") ? HWV_VENDOR_INTEL : HWV_VENDOR_NONE;
-    why = name == HWV_VENDOR_INTEL ? HWV_UNUSABLE_BACKEND : HWV_UNUSABLE_NO_VIRT;
-    return nullptr;
+    if (made_by("GenuineIntel") || made_by("CentaurHauls") || made_by("  Shanghai  ")) {
+        name = HWV_VENDOR_INTEL;
+        vendor = &vmx::vendor;
+        return vmx::start();
+    }
+    return {};
 }
 
-void release_vendor() { svm::stop(); }
+void release_vendor() {
+    vmx::stop();
+    svm::stop();
+}
 
 } // namespace hwv

@@ -73,6 +73,7 @@ enum hwv_unusable {
 	HWV_UNUSABLE_CONFIDENTIAL = 5,     /* SEV or TDX host configuration that hwv does not handle */
 	HWV_UNUSABLE_BACKEND = 6,          /* this build has no backend for the vendor */
 	HWV_UNUSABLE_NO_UNRESTRICTED = 7,  /* VMX without unrestricted guest */
+	HWV_UNUSABLE_NO_CONTROL = 8,       /* VMX without another control that hwv needs: the kernel log names it */
 };
 
 /* One CPUID leaf as a guest sees it. */

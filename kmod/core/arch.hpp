@@ -76,6 +76,9 @@ fault:
                  : "memory");
 }
 
+// All loads before it are done before anything after it begins.
+[[gnu::always_inline]] inline void load_fence() { asm volatile("lfence" : : : "memory"); }
+
 // The selector of the local descriptor table.
 [[gnu::always_inline]] inline std::uint32_t sldt() {
     std::uint32_t selector;

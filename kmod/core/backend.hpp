@@ -36,8 +36,8 @@ concept Backend = requires(B b, const B c, Gprs &gprs, const typename B::RawExit
     typename B::TableFormat; // of npt/
 
     // life; process context
-    { b.init() } -> std::same_as<Status>; // allocates; state as after reset
-    {b.destroy()};                        // idempotent
+    { b.init(u32) } -> std::same_as<Status>; // the vCPU's id; allocates; state as after reset
+    {b.destroy()};                           // idempotent
     {b.reset()}; // INIT's register state is the core's business, this is power-on
 
     // residency; preemption off

@@ -30,10 +30,11 @@ using namespace hwv;
 extern "C" {
 
 int hwv_core_init(void) {
-    vendor = find_vendor(why_unusable, vendor_name);
-    if (const Status s = defaults::init(); !s) return to_errno(s);
-    const Status s = residency::init();
-    if (!s) defaults::exit();
+    Status s = find_vendor(vendor, vendor_name);
+    if (s) s = defaults::init();
+    if (s) s = residency::init();
+    if (!s) hwv_core_exit();
+    if (vendor) why_unusable = vendor->unusable();
     return to_errno(s);
 }
 

@@ -13,9 +13,10 @@ class PagedMemory : public Memory {
   public:
     using Table = npt::Table<Format, HostMemory>;
 
-    PagedMemory(Vm &vm, std::uint64_t gpa_limit)
-        : Memory{vm, gpa_limit},
-          table_{Format{hwv_host_facts()->sme_mask}, {}, hwv_host_facts()->paging_levels} {}
+    PagedMemory(Vm &vm, const npt::TableShape<Format> &shape)
+        : Memory{vm, gpa_limit(shape.depth)},
+          largest_{hwv_host_facts()->huge_1g ? shape.format.largest() : npt::Level::page_2m},
+          table_{shape.format, {}, shape.depth} {}
     ~PagedMemory() {
         Gather gather;
         table_.destroy(gather, [](const npt::Leaf &) {});
@@ -49,6 +50,13 @@ class PagedMemory : public Memory {
         return [this](const npt::Leaf &leaf) { retire(leaf); };
     }
 
+    // What the guest's addresses may reach, and the tables can.
+    static std::uint64_t gpa_limit(unsigned depth) {
+        const unsigned reach = npt::page_shift + npt::index_bits * depth;
+        return 1ull << (hwv_host_facts()->phys_bits < reach ? hwv_host_facts()->phys_bits : reach);
+    }
+
+    npt::Level largest_;
     Table table_;
 };
 
@@ -56,15 +64,14 @@ template <npt::Format Format>
 npt::Leaf PagedMemory<Format>::leaf_for(const FaultAccess &access, const npt::MemorySlot &slot,
                                         const hwv_host_fault &host) const {
     const struct hwv_host_facts &facts = *hwv_host_facts();
-    const npt::Level level =
-        npt::mapping_level({.gpa = access.gpa,
-                            .slot_gpa = slot.gpa,
-                            .slot_size = slot.size,
-                            .slot_hva = slot.hva,
-                            .host_level = static_cast<npt::Level>(host.level),
-                            .cpu_level = facts.huge_1g ? npt::Level::page_1g : npt::Level::page_2m,
-                            .dirty_log = slot.logs_dirty(),
-                            .nx_split = facts.nx_split != 0});
+    const npt::Level level = npt::mapping_level({.gpa = access.gpa,
+                                                 .slot_gpa = slot.gpa,
+                                                 .slot_size = slot.size,
+                                                 .slot_hva = slot.hva,
+                                                 .host_level = static_cast<npt::Level>(host.level),
+                                                 .cpu_level = largest_,
+                                                 .dirty_log = slot.logs_dirty(),
+                                                 .nx_split = facts.nx_split != 0});
     const std::uint64_t mask = npt::pages(level) - 1;
     const bool write = slot.writable() && host.writable;
     // The access comes right after: with its bits set, the CPU need not come back to set them.

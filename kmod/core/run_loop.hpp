@@ -16,7 +16,7 @@ using instrument::Segment;
 template <Backend B>
 Status VcpuOf<B>::init() {
     TRY(give_default_cpuid());
-    TRY(backend.init());
+    TRY(backend.init(id));
     backend.set_table_root(machine.memory.root_pointer());
     backend.set_tsc_offset(msrs.tsc_offset());
     return {};

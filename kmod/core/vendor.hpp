@@ -32,8 +32,8 @@ struct Vendor {
     Status (*apic_register)(Vcpu &vcpu, hwv_apic_reg &request);
 };
 
-// The table of a backend; `Cpu` is its per-CPU half: unusable, features, prepare, release, enable,
-// disable.
+// The table of a backend; `Cpu` is its per-CPU half: unusable, features, table, prepare, release,
+// enable, disable.
 template <Backend B, typename Cpu>
 class VendorOf {
     using Machine = VmOf<typename B::TableFormat>;
@@ -42,7 +42,7 @@ class VendorOf {
     static Processor &processor(Vcpu &vcpu) { return static_cast<Processor &>(vcpu); }
 
     static Status vm_create(hwv_host_vm *host, const hwv_create_vm &request, Vm *&out) {
-        auto *vm = host_new<Machine>(host, request);
+        auto *vm = host_new<Machine>(host, request, Cpu::table());
         if (!vm) return Error::no_memory;
         if (const Status s = vm->memory.init(); !s) {
             host_delete(vm);
@@ -102,9 +102,9 @@ class VendorOf {
     };
 };
 
-// Null where no backend fits this CPU; `why` says so. Defined by the one file that knows both
-// vendors.
-const Vendor *find_vendor(hwv_unusable &why, hwv_vendor &name); // process context
+// Null where no backend fits this CPU. Defined by the one file that knows both vendors. Process
+// context; to be followed by release_vendor(), also where it fails.
+Status find_vendor(const Vendor *&vendor, hwv_vendor &name);
 void release_vendor();
 
 } // namespace hwv

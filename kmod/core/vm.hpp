@@ -94,8 +94,8 @@ class Vm : public hwv_core_vm {
 template <npt::Format Format>
 class VmOf final : public Vm {
   public:
-    VmOf(hwv_host_vm *host, const hwv_create_vm &request)
-        : Vm{host, request}, memory{*this, 1ull << hwv_host_facts()->phys_bits} {}
+    VmOf(hwv_host_vm *host, const hwv_create_vm &request, const npt::TableShape<Format> &shape)
+        : Vm{host, request}, memory{*this, shape} {}
     PagedMemory<Format> memory;
 };
 

@@ -113,11 +113,24 @@ static inline bool hwv_wants_ibpb_on_exit(void)
 #endif
 }
 
-/* L1D flush before entry: by choice of the kernel, or where it does not tell, on each CPU that needs it. */
+/*
+ * L1TF: kvm_intel.vmentry_l1d_flush decides for KVM, once it is loaded; until then it is AUTO and
+ * hwv flushes conditionally, which is what KVM makes of it. EPT_DISABLED is only ever set by it.
+ */
 static inline bool hwv_wants_l1d_flush(void)
 {
 #ifdef HWV_HAVE_L1TF_VMX_MITIGATION
-	return l1tf_vmx_mitigation != VMENTER_L1D_FLUSH_NEVER;
+	return boot_cpu_has_bug(X86_BUG_L1TF) && l1tf_vmx_mitigation != VMENTER_L1D_FLUSH_NEVER &&
+	       l1tf_vmx_mitigation != VMENTER_L1D_FLUSH_NOT_REQUIRED;
+#else
+	return boot_cpu_has_bug(X86_BUG_L1TF);
+#endif
+}
+
+static __always_inline bool hwv_l1d_flush_always(void)
+{
+#ifdef HWV_HAVE_L1TF_VMX_MITIGATION
+	return l1tf_vmx_mitigation == VMENTER_L1D_FLUSH_ALWAYS;
 #else
 	return true;
 #endif

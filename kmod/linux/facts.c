@@ -58,7 +58,7 @@ static u32 speculation(void)
 		flags |= HWV_SPEC_SSBD;
 	if (boot_cpu_has(X86_FEATURE_STIBP))
 		flags |= HWV_SPEC_STIBP;
-	if (boot_cpu_has_bug(X86_BUG_L1TF) && hwv_wants_l1d_flush())
+	if (hwv_wants_l1d_flush())
 		flags |= HWV_SPEC_L1D_FLUSH;
 	if (hwv_wants_ibpb_on_exit())
 		flags |= HWV_SPEC_IBPB_ON_EXIT;

@@ -118,6 +118,24 @@ void hwv_host_cpu_kick_wait(__u32 cpu)
 	smp_call_function_single(cpu, arrived, NULL, 1);
 }
 
+void hwv_host_call(__u32 cpu, void (*function)(void *), void *argument)
+{
+	smp_call_function_single(cpu, function, argument, 1);
+}
+
+__u64 hwv_host_irq_save(void)
+{
+	unsigned long flags;
+
+	local_irq_save(flags);
+	return flags;
+}
+
+void hwv_host_irq_restore(__u64 flags)
+{
+	local_irq_restore((unsigned long)flags);
+}
+
 /* ---- time ---- */
 
 __u64 hwv_host_boot_ns(void)

@@ -108,6 +108,14 @@ concept Format = std::copy_constructible<F> &&
         f.part(entry, level, entry)
         } -> std::same_as<std::uint64_t>; // large leaf, level below, index
     { f.root_pointer(entry, level) } -> std::same_as<std::uint64_t>; // root pa, depth
+    { f.largest() } -> std::same_as<Level>;                          // leaf
+};
+
+// What a vendor's CPUs walk: the format, and how many levels.
+template <Format F>
+struct TableShape {
+    F format;
+    unsigned depth; // 4 or 5; for NPT that of the host's paging
 };
 
 } // namespace hwv::npt

@@ -10,6 +10,7 @@ namespace hwv::npt {
 struct EptCaps {
     bool execute_only = false;
     bool accessed_dirty = false;
+    Level largest = Level::page_1g;
 };
 
 class EptFormat {
@@ -47,6 +48,7 @@ class EptFormat {
         return entry & (caps_.accessed_dirty ? d : d | w);
     }
     constexpr bool tracks_access() const { return caps_.accessed_dirty; }
+    constexpr Level largest() const { return caps_.largest; }
 
     // Writable but not readable is a misconfiguration always, execute-only without the capability.
     constexpr bool expressible(Perms perms) const {

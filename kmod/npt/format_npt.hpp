@@ -35,6 +35,7 @@ class NptFormat {
     constexpr bool dirty(std::uint64_t entry) const { return entry & (d | was_dirty); }
     constexpr bool written(std::uint64_t entry) const { return entry & d; }
     constexpr bool tracks_access() const { return true; }
+    constexpr Level largest() const { return Level::page_1g; }
 
     // Present is readable: neither write-only nor execute-only exist.
     constexpr bool expressible(Perms perms) const { return perms.read; }

@@ -45,7 +45,7 @@ class Table {
   public:
     static constexpr unsigned max_pages_per_map = max_depth - 1;
 
-    // depth: 4 or 5, for NPT that of the host's paging.
+    // depth: 4 or 5
     explicit Table(F format = F{}, M memory = {}, unsigned depth = 4)
         : format_(format), memory_(memory), depth_(depth) {}
     Table(const Table &) = delete;

@@ -10,7 +10,7 @@ static_assert(hwv::Backend<Backend>);
 
 // ---- life --------------------------------------------------------------------------------------
 
-Status Backend::init() {
+Status Backend::init(std::uint32_t) {
     TRY(from_errno(hwv_host_pages_alloc(0, &page_)));
     vmcb_ = static_cast<Vmcb *>(page_.va);
     vmcb_pa_ = phys_to_hw(page_.pa);

@@ -22,7 +22,7 @@ class Backend {
     Backend(const Backend &) = delete;
     Backend &operator=(const Backend &) = delete;
 
-    Status init();
+    Status init(std::uint32_t id);
     void destroy();
     void reset();
 

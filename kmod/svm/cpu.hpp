@@ -5,6 +5,7 @@
 #include <cstdint>
 #include "core.h"
 #include "core/result.hpp"
+#include "npt/format_npt.hpp"
 #include "svm/capabilities.hpp"
 #include "svm/flush.hpp"
 #include "svm/maps.hpp"
@@ -71,6 +72,10 @@ struct Cpus {
         return at(hwv_host_cpu()).enable(capabilities(), tenure);
     }
     static void disable() { at(hwv_host_cpu()).disable(); }
+    // The CPU walks as many levels as the host's own tables have: APM "Nested Table Walk".
+    static npt::TableShape<npt::NptFormat> table() {
+        return {npt::NptFormat{hwv_host_facts()->sme_mask}, hwv_host_facts()->paging_levels};
+    }
 
     static const Capabilities &capabilities() { return capabilities_; }
     static const PermissionMaps &maps() { return maps_; }

@@ -78,6 +78,8 @@ struct AllowedControls {
     constexpr bool operator()(std::uint32_t value) const {
         return !(must & ~value) && !(value & ~may);
     }
+    constexpr bool has(std::uint32_t bits) const { return (may & bits) == bits; }
+    constexpr std::uint32_t adjust(std::uint32_t wanted) const { return (wanted & may) | must; }
 };
 
 struct CheckerFacts {

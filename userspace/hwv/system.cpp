@@ -83,6 +83,8 @@ std::string explain(hwv_unusable why) {
     case HWV_UNUSABLE_BACKEND: return "this build of hwv has no backend for this CPU's vendor";
     case HWV_UNUSABLE_NO_UNRESTRICTED:
         return "this CPU lacks 'unrestricted guest', which hwv needs on Intel";
+    case HWV_UNUSABLE_NO_CONTROL:
+        return "this CPU's VMX lacks a control that hwv needs; the kernel log names it (dmesg)";
     }
     return "this machine cannot run guests (reason " + std::to_string(why) + ")";
 }

@@ -13,6 +13,7 @@ int main(void)
 {
 	DEFINE(HWV_TP_KEY_OFF, offsetof(struct tracepoint, key));
 	DEFINE(HWV_KERNEL_VERSION, LINUX_VERSION_CODE);
+	GPR(RAX);
 	GPR(RCX);
 	GPR(RDX);
 	GPR(RBX);

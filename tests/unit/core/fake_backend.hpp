@@ -25,7 +25,7 @@ struct FakeBackend {
     using TableFormat = npt::NptFormat;
     using Turn = std::function<RawExit(FakeBackend &, Gprs &)>;
 
-    Status init() {
+    Status init(std::uint32_t) {
         reset();
         return {};
     }

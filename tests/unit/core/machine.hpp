@@ -12,6 +12,7 @@
 namespace hwv::test {
 
 using FakeVcpu = VcpuOf<FakeBackend>;
+inline constexpr npt::TableShape<npt::NptFormat> shape{npt::NptFormat{}, 4};
 
 inline void any_cpuid(std::uint32_t leaf, std::uint32_t, std::uint32_t (&out)[4]) {
     switch (leaf) {
@@ -29,7 +30,6 @@ class CoreMachine : public testing::Test {
     void SetUp() override {
         fake::hardware().reset();
         fake::host().reset();
-        host.facts.paging_levels = 4;
         blocks_before = host.blocks;
         ::fake::reset();
         ::fake::machine().cpuid = any_cpuid;
@@ -53,7 +53,7 @@ class CoreMachine : public testing::Test {
         vcpu.reset();
         vm.reset();
         page = {};
-        vm = std::make_unique<FakeVcpu::Machine>(nullptr, hwv_create_vm{.flags = flags});
+        vm = std::make_unique<FakeVcpu::Machine>(nullptr, hwv_create_vm{.flags = flags}, shape);
         ASSERT_TRUE(vm->memory.init());
         vcpu = std::make_unique<FakeVcpu>(*vm, id, nullptr, &page);
         ASSERT_TRUE(vcpu->init());

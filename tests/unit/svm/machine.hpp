@@ -78,7 +78,7 @@ class SvmMachine : public testing::Test {
 
 // A vCPU and its general registers.
 struct Guest {
-    Guest() { EXPECT_TRUE(backend.init()); }
+    Guest() { EXPECT_TRUE(backend.init(0)); }
     ~Guest() { backend.destroy(); }
 
     void load(std::uint32_t cpu, bool other_vm = false) {

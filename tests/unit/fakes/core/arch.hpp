@@ -28,6 +28,7 @@ inline bool wrmsr_safe(std::uint32_t index, std::uint64_t value) {
 inline void xsetbv(std::uint32_t index, std::uint64_t value) {
     fake::hardware().xsetbv(index, value);
 }
+inline void load_fence() {}
 inline std::uint32_t sldt() { return fake::hardware().here().ldt; }
 
 template <unsigned N>

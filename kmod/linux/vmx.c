@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Door 1, what only VMX needs of Linux: CR4.VMXE, which the kernel shadows; what VM exits leave
+ * behind of the host's segments; whether the L1 data cache is to be flushed.
+ */
+#include <linux/hardirq.h>
+#include <linux/percpu.h>
+#include <asm/desc.h>
+#include <asm/intel_pt.h>
+#include <asm/segment.h>
+#include <asm/tlbflush.h>
+#include "compat.h"
+#include "glue.h"
+
+/* Intel PT and VMX exclude each other on CPUs that cannot trace in VMX operation. */
+int hwv_host_vmxe(int on)
+{
+#ifdef HWV_HAVE_CR4_UPDATE_IRQSOFF
+	if (on) {
+		intel_pt_handle_vmx(1);
+		cr4_set_bits_irqsoff(X86_CR4_VMXE);
+	} else {
+		cr4_clear_bits_irqsoff(X86_CR4_VMXE);
+		intel_pt_handle_vmx(0);
+	}
+	return 0;
+#else
+	return -EOPNOTSUPP;
+#endif
+}
+
+/*
+ * VM exits set the limits of GDT and TSS to constants, LDTR to none, and the data segments to what
+ * the VMCS has: none. GS goes first, since its base is the user's only in KERNEL_GS_BASE, which the
+ * caller restores after this.
+ */
+void hwv_host_segments_restore(const struct hwv_host_segments *s)
+{
+	unsigned long flags;
+
+	if (s->ldt)
+		asm volatile("lldt %0" : : "m"(s->ldt));
+	if (s->gs) {
+		local_irq_save(flags);
+		load_gs_index(s->gs);
+		local_irq_restore(flags);
+	}
+	if (s->fs)
+		loadsegment(fs, s->fs);
+	if (s->ds | s->es) {
+		loadsegment(ds, s->ds);
+		loadsegment(es, s->es);
+	}
+	invalidate_tss_limit();
+	load_fixmap_gdt(raw_smp_processor_id());
+}
+
+int hwv_host_l1d_stale(void)
+{
+	bool stale = hwv_l1d_flush_always() || kvm_get_cpu_l1tf_flush_l1d();
+
+	kvm_clear_cpu_l1tf_flush_l1d();
+	return stale;
+}

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// capabilities.hpp - what this CPU's VMX can do, read once: the controls that every guest runs
+// with, and what is missing. Intel SDM vol. 3, appendix "VMX Capability Reporting Facility".
+#pragma once
+#include <cstdint>
+#include "hwv.h"
+#include "npt/format_ept.hpp"
+#include "vmx/checker.hpp"
+
+namespace hwv::vmx {
+
+struct Capabilities {
+    hwv_unusable unusable = HWV_UNUSABLE_NO_VIRT; // HWV_USABLE, or the first thing that is missing
+    std::uint32_t revision = 0;                   // of VMCSs
+    CheckerFacts facts{};                         // the capability MSRs
+    npt::EptCaps ept;
+    bool invept_context = false; // else only all at once
+    bool vpid = false;           // and all that hwv needs of it
+    bool tsc_aux = false;        // RDTSCP or RDPID: the MSR exists
+    bool perf_global_ctrl = false;
+    bool pebs = false;
+    bool l1d_flush = false; // IA32_FLUSH_CMD
+
+    // What guests run with unless they are in a state that says otherwise.
+    std::uint32_t pin_controls() const;
+    std::uint32_t primary_controls() const;
+    std::uint32_t secondary_controls() const;
+    std::uint32_t exit_controls() const;
+    std::uint32_t entry_controls() const;
+};
+
+Capabilities read_capabilities(); // of the CPU that runs this; says in the log what is missing
+
+std::uint64_t features(const Capabilities &capabilities); // HWV_FEATURE_* of the CPU's VMX
+
+} // namespace hwv::vmx

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "vmx/cpu.hpp"
+#include <new>
+#include "core/guest_state.hpp"
+#include "vmx/arch.hpp"
+
+namespace hwv::vmx {
+
+namespace {
+
+class IrqsOff {
+  public:
+    IrqsOff() : flags_{hwv_host_irq_save()} {}
+    ~IrqsOff() { hwv_host_irq_restore(flags_); }
+    IrqsOff(const IrqsOff &) = delete;
+    IrqsOff &operator=(const IrqsOff &) = delete;
+
+  private:
+    std::uint64_t flags_;
+};
+
+} // namespace
+
+// ---- a VMCS ------------------------------------------------------------------------------------
+
+// "Format of the VMCS Region": it begins with the revision that the CPU asks for.
+Status Vmcs::create(std::uint32_t revision) {
+    TRY(from_errno(hwv_host_pages_alloc(0, &page_)));
+    *static_cast<std::uint32_t *>(page_.va) = revision;
+    return {};
+}
+
+void Vmcs::destroy() {
+    if (!page_.va) return;
+    if (const int cpu = cpu_.load(); cpu != nowhere)
+        hwv_host_call(static_cast<std::uint32_t>(cpu), Cpu::evict, this);
+    hwv_host_pages_free(&page_, 0);
+    page_ = {};
+}
+
+// ---- life of a CPU -----------------------------------------------------------------------------
+
+Status Cpu::prepare(std::uint32_t revision) {
+    if (region_.va) return {};
+    TRY(from_errno(hwv_host_pages_alloc(0, &region_)));
+    *static_cast<std::uint32_t *>(region_.va) = revision; // "VMXON Region"
+    return {};
+}
+
+void Cpu::release() {
+    if (region_.va) hwv_host_pages_free(&region_, 0);
+    region_ = {};
+}
+
+// "Enabling and Entering VMX Operation". CR4.VMXE is the sign of ownership that hypervisors share.
+Status Cpu::enable(hwv_tenure tenure) {
+    if (enabled()) return {};
+    if (!region_.va) return Error::no_memory;
+    const bool taken = read_cr4() & cr4::vmxe;
+    if (tenure == HWV_TENURE_RIDE) {
+        if (!taken || !vmptrst()) return Error::busy;
+    } else {
+        if (taken) return Error::busy;
+        TRY(from_errno(hwv_host_vmxe(1)));
+        if (!vmxon(region_.pa)) {
+            (void)hwv_host_vmxe(0);
+            return Error::busy;
+        }
+        // The caches may hold what an owner before us left: "Guidelines for Use of the INVEPT
+        // Instruction".
+        (void)invept(InvalidateBy::all, 0);
+    }
+    others_ = none;
+    tenure_ = tenure;
+    return {};
+}
+
+void Cpu::disable() {
+    if (!enabled()) return;
+    clear_resident();
+    if (tenure_ == HWV_TENURE_OWN) {
+        (void)vmxoff();
+        (void)hwv_host_vmxe(0);
+    }
+    tenure_ = 0;
+}
+
+// ---- the current VMCS --------------------------------------------------------------------------
+
+// A CPU holds one VMCS of hwv's at most. irqs off.
+void Cpu::clear_resident() {
+    Vmcs *const vmcs = resident_;
+    if (!vmcs) return;
+    (void)vmclear(vmcs->page_.pa);
+    vmcs->launched = false;
+    resident_ = nullptr;
+    vmcs->cpu_.store(Vmcs::nowhere);
+}
+
+void Cpu::evict(void *argument) {
+    Cpu &here = Cpus::at(hwv_host_cpu());
+    if (here.resident_ == argument) here.clear_resident();
+}
+
+bool Cpu::load(Vmcs &vmcs) {
+    const int here = static_cast<int>(hwv_host_cpu()), held = vmcs.cpu_.load();
+    if (held != Vmcs::nowhere && held != here)
+        hwv_host_call(static_cast<std::uint32_t>(held), evict, &vmcs);
+    const IrqsOff guard;
+    if (!enabled()) return false;
+    if (resident_ == &vmcs) return true;
+    clear_resident();
+    if (tenure_ == HWV_TENURE_RIDE) others_ = vmptrst().value_or(none);
+    // Never loaded since it was cleared, or by nobody ever: "Software Use of Virtual-Machine
+    // Control Structures" wants VMCLEAR first.
+    if (!vmclear(vmcs.page_.pa) || !vmptrld(vmcs.page_.pa)) return false;
+    vmcs.launched = false;
+    resident_ = &vmcs;
+    vmcs.cpu_.store(here);
+    return true;
+}
+
+// KVM remembers which VMCS it left current, and expects to find it. Its IPIs may clear that VMCS
+// meanwhile; then it is loaded here once more, as one that KVM will load before it uses it.
+void Cpu::put(Vmcs &vmcs) {
+    if (tenure_ != HWV_TENURE_RIDE) return;
+    const IrqsOff guard;
+    if (resident_ != &vmcs) return;
+    clear_resident();
+    if (others_ != none) (void)vmptrld(others_);
+    others_ = none;
+}
+
+// ---- all CPUs ----------------------------------------------------------------------------------
+
+Status start() {
+    Cpus::capabilities_ = read_capabilities();
+    if (Cpus::capabilities_.unusable != HWV_USABLE) return {};
+    const std::uint32_t count = hwv_host_cpu_count();
+    void *memory = hwv_host_alloc(count * sizeof(Cpu));
+    if (!memory) return Error::no_memory;
+    Status made = Cpus::msr_map_.create(Cpus::capabilities_);
+    if (made && !Cpus::capabilities_.l1d_flush) made = Cpus::l1d_.create();
+    if (!made) {
+        Cpus::msr_map_.destroy();
+        hwv_host_free(memory);
+        return made;
+    }
+    Cpus::cpus_ = static_cast<Cpu *>(memory);
+    for (std::uint32_t i = 0; i < count; i++)
+        new (&Cpus::cpus_[i]) Cpu;
+    return {};
+}
+
+void stop() {
+    Cpus::l1d_.destroy();
+    Cpus::msr_map_.destroy();
+    hwv_host_free(Cpus::cpus_);
+    Cpus::cpus_ = nullptr;
+}
+
+} // namespace hwv::vmx

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// host_state.cpp - the host's half of a vCPU: what VM exits load, and what they do not, from load()
+// to put().
+#include "vmx/backend.hpp"
+
+namespace hwv::vmx {
+
+// ---- the host's half ---------------------------------------------------------------------------
+
+// "Host-State Area": what is the same on all CPUs.
+void Backend::write_host() {
+    const std::uint16_t cs = selectors().cs;
+    write(field::host_cr0, read_cr0());
+    write(field::host_cr3, host_cr3_ = read_cr3());
+    write(field::host_cr4, host_cr4_ = read_cr4());
+    write(field::host_efer, arch::rdmsr(msr::efer));
+    write(field::host_pat, arch::rdmsr(msr::pat));
+    write(field::host_cs_selector, cs);
+    write(field::host_ss_selector, cs + 8); // Linux's kernel data follows its code
+    // A selector of a user's must not be here: put() loads those.
+    write(field::host_ds_selector, 0);
+    write(field::host_es_selector, 0);
+    write(field::host_fs_selector, 0);
+    write(field::host_gs_selector, 0);
+    write(field::host_fs_base, host_fs_base_ = arch::rdmsr(msr::fs_base));
+    write(field::host_rip, reinterpret_cast<std::uint64_t>(hwv_vmx_exit));
+    host_rsp_ = 0; // written when it is known
+    write_host_cpu();
+}
+
+// What belongs to the CPU: "Task-State Segment", in 64-bit mode, tells where TR's base is.
+void Backend::write_host_cpu() {
+    const std::uint16_t tr = str();
+    const TablePointer gdt = sgdt();
+    const auto *descriptor = reinterpret_cast<const std::uint64_t *>(gdt.base + tr);
+    const std::uint64_t low = descriptor[0], high = descriptor[1];
+    const std::uint64_t tr_base =
+        (low >> 16 & 0xff'ffff) | (low >> 56 & 0xff) << 24 | (high & 0xffff'ffff) << 32;
+    write(field::host_tr_selector, tr);
+    write(field::host_tr_base, tr_base);
+    write(field::host_gdtr_base, gdt.base);
+    write(field::host_idtr_base, sidt().base);
+    write(field::host_gs_base, arch::rdmsr(msr::gs_base));
+    write(field::host_sysenter_cs, static_cast<std::uint32_t>(arch::rdmsr(msr::sysenter_cs)));
+    write(field::host_sysenter_esp, arch::rdmsr(msr::sysenter_esp));
+    write(field::host_sysenter_eip, arch::rdmsr(msr::sysenter_eip));
+}
+
+// ---- residency ---------------------------------------------------------------------------------
+
+void Backend::load(const LoadContext &context) {
+    cpu_ = &Cpus::at(context.cpu);
+    set_work(work_no_cpu, !cpu_->load(vmcs_));
+    if (!in_service()) return;
+    entered_ = false;
+    l1d_stale_ = true;
+    hold_msrs();
+    if (fresh_)
+        write_all();
+    else if (context.other_cpu)
+        write_host_cpu();
+    // Of this CPU's caches nothing is known: the vCPU changed its tables elsewhere, or the root's
+    // page had another VM's tables. "Guidelines for Use of the INVEPT Instruction".
+    if (context.other_cpu) flush_translations();
+    const std::uint64_t fs_base = arch::rdmsr(msr::fs_base);
+    if (fs_base != host_fs_base_) write(field::host_fs_base, host_fs_base_ = fs_base);
+    const Selectors s = selectors();
+    host_segments_ = {s.ds, s.es, s.fs, s.gs, static_cast<std::uint16_t>(arch::sldt())};
+    if (context.other_vm && (hwv_host_facts()->speculation & HWV_SPEC_IBPB))
+        arch::wrmsr(msr::pred_cmd, pred_cmd::ibpb);
+}
+
+void Backend::put() {
+    if (in_service()) {
+        if (entered_) hwv_host_segments_restore(&host_segments_);
+        release_msrs();
+        cpu_->put(vmcs_);
+    }
+    set_work(work_no_cpu, true);
+    cpu_ = nullptr;
+    // Breakpoints that are on stay real, else they would not hit.
+    debug_granted_ = false;
+}
+
+// KVM may have left its guest's values in all but KERNEL_GS_BASE until it returns to its user: what
+// is restored is what was found.
+void Backend::hold_msrs() {
+    const auto exchange = [](std::uint32_t index, std::uint64_t guest) {
+        const std::uint64_t host = arch::rdmsr(index);
+        if (guest != host) arch::wrmsr(index, guest);
+        return host;
+    };
+    host_msrs_.star = exchange(msr::star, guest_msrs_.star);
+    host_msrs_.lstar = exchange(msr::lstar, guest_msrs_.lstar);
+    host_msrs_.sfmask = exchange(msr::sfmask, guest_msrs_.sfmask);
+    host_msrs_.kernel_gs_base = exchange(msr::kernel_gs_base, guest_msrs_.kernel_gs_base);
+    if (Cpus::capabilities().tsc_aux)
+        host_msrs_.tsc_aux = exchange(msr::tsc_aux, guest_msrs_.tsc_aux);
+}
+
+void Backend::release_msrs() {
+    const auto restore = [](std::uint32_t index, std::uint64_t guest, std::uint64_t host) {
+        if (guest != host) arch::wrmsr(index, host);
+    };
+    guest_msrs_.kernel_gs_base = arch::rdmsr(msr::kernel_gs_base); // SWAPGS exchanges it
+    restore(msr::star, guest_msrs_.star, host_msrs_.star);
+    restore(msr::lstar, guest_msrs_.lstar, host_msrs_.lstar);
+    restore(msr::sfmask, guest_msrs_.sfmask, host_msrs_.sfmask);
+    restore(msr::kernel_gs_base, guest_msrs_.kernel_gs_base, host_msrs_.kernel_gs_base);
+    if (Cpus::capabilities().tsc_aux)
+        restore(msr::tsc_aux, guest_msrs_.tsc_aux, host_msrs_.tsc_aux);
+}
+
+} // namespace hwv::vmx

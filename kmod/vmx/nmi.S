@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * nmi.S - an NMI ended the guest and is the host's: Intel SDM vol. 3, "VM-Exit Handling", "Blocking of NMIs".
+ */
+#include <linux/linkage.h>
+#include <asm/nospec-branch.h>
+#include <asm/segment.h>
+
+	.section .noinstr.text, "ax"
+/*
+ * void hwv_vmx_nmi(void): the frame that the CPU would have pushed, and into the kernel's entry, whose IRET unblocks NMIs and
+ * takes the frame. Irqs off.
+ */
+SYM_FUNC_START(hwv_vmx_nmi)
+	pushq %rbp
+	movq %rsp, %rbp
+	andq $-16, %rsp
+	pushq $__KERNEL_DS
+	pushq %rbp
+	pushfq
+	pushq $__KERNEL_CS
+#if defined(HWV_HAVE_ASM_EXC_NMI_NOIST)
+	call asm_exc_nmi_noist
+#elif defined(HWV_HAVE_ASM_EXC_NMI_KVM_VMX)
+	call asm_exc_nmi_kvm_vmx
+#else
+	addq $32, %rsp
+	int $2
+#endif
+	movq %rbp, %rsp
+	popq %rbp
+	RET
+SYM_FUNC_END(hwv_vmx_nmi)
