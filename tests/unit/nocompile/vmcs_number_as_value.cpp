@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// The number of a field is no value: the event's instruction length is that of the exit, not 0x440c.
+// The number of a field is no value: the length of an instruction is not 0x440c.
 // expect: cannot convert|no viable conversion|no matching function for call to .write
 #include "vmx/arch.hpp"
 
