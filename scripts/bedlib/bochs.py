@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Bochs as the emulator of L1: its configuration, its disks, its process. The loader (native/) starts the kernel."""
+"""Bochs as the emulator of L1: its configuration, its process, and the saved state that makes a start quick."""
 
 import ctypes
 import hashlib
-import json
 import os
 import re
 import select
@@ -12,25 +11,24 @@ import signal
 import socket
 import struct
 import subprocess
+import tempfile
 import threading
 from pathlib import Path
 
-from bedlib import native, packages
+from bedlib import disks, native, packages
 from bedlib.paths import BedError, cached, forget_old, mark_used
 
 NAME = "bochs-bin"
 CHANNELS = {1: "control", 2: "out", 3: "err", 4: "log"}
 MARK = b"\2hwvbed"
 FRAME = struct.Struct("<7sBI")
-SECTOR, DISK = 512, 16 * 63 * 512
-PLAN_HEAD = struct.Struct("<8sQIIII256s2048s")
-PIECE = struct.Struct("<QIIII")
-GRAIN = 65536
-INITRD = 0x8000000
 # Bochs 2.7: FSRM copies wrongly what the kernel patches into itself; the sizes of the XSAVE area with AVX-512 or PKU
 # contradict each other, so that the kernel would do without XSAVE.
 CLEARED = ["fsrm", "avx512f", "pku"]
 # TSC ticks, which are instructions, a second. With more of them a timer interrupts a measurement less often.
+SAVE_TIMEOUT = 300
+# Stands in a saved configuration for the directory of the run.
+PLACE = "@RUN@"
 IPS, COUNT_IPS = 100_000_000, 1_000_000_000
 # A reset is a triple fault, on which Bochs ends.
 BASE_APPEND = "console=ttyS0,115200 panic=-1 quiet reboot=t tsc=reliable no_timer_check cryptomgr.notests"
@@ -45,12 +43,13 @@ romimage: file={bios}
 vgaromimage: file={vgabios}
 optromimage1: file={rom}, address=0xd0000
 ata0: enabled=1, ioaddr1=0x1f0, ioaddr2=0x3f0, irq=14
-ata0-master: type=disk, path={directory}/kernel.img, mode=flat
+ata0-master: type=disk, path={directory}/boot.img, mode=flat
 ata0-slave: type=disk, path={directory}/payload.img, mode=flat
 boot: disk
 port_e9_hack: enabled=1
 clock: sync=none, time0=1000000000
 log: {directory}/bochs.log
+com1: enabled=1, mode=file, dev=/dev/fd/0
 panic: action=fatal
 error: action=report
 info: action=report
@@ -63,19 +62,27 @@ class Build:
 
     def __init__(self, emulator):
         self.environment = dict(os.environ)
+        self.preloaded = native.built() / "state.so"
         root = Path("/")
         if emulator == "bochs":
             if not shutil.which(NAME):
                 raise BedError(f"no {NAME}: run scripts/setup")
-            self.command = [NAME]
+            self.command, self.debugger = [NAME], []
+            self.environment["LD_PRELOAD"] = str(self.preloaded)
         else:
             root = packages.of_release("emulator/bochs3", "trixie", ["bochs", "bochs-term", "bochsbios", "vgabios"])
             libraries = root / "usr/lib/x86_64-linux-gnu"
             self.command = [str(libraries / "ld-linux-x86-64.so.2"), "--library-path", str(libraries),
-                            str(root / "usr/bin" / NAME)]
+                            "--preload", str(self.preloaded), str(root / "usr/bin" / NAME)]
+            self.debugger = ["-dbg"] # 2.7 has it always on
             self.environment |= {"LTDL_LIBRARY_PATH": str(libraries / "bochs/plugins"), "BXSHARE": str(root / "usr/share/bochs")}
         self.bios = root / "usr/share/bochs/BIOS-bochs-latest"
         self.vgabios = root / "usr/share/vgabios/vgabios.bin"
+
+    def version(self):
+        """What tells one build from another."""
+        program = shutil.which(self.command[-1])
+        return [(str(path), os.stat(path).st_size, os.stat(path).st_mtime) for path in [program, self.bios, self.vgabios]]
 
 
 def into_own_network():
@@ -91,20 +98,21 @@ def into_own_network():
 class Machine:
     """A running Bochs, and the near ends of its channels, into which a thread sorts what L1 sends."""
 
-    def __init__(self, build, configuration, directory, log):
+    def __init__(self, build, arguments, configuration, directory, log, environment=None):
         self.directory = directory
+        self.without_debugger = build.debugger and not set(build.debugger) <= set(arguments)
         self.log = open(log, "wb", buffering=0)
         pairs = {name: socket.socketpair() for name in CHANNELS.values() if name != "log"}
         self.channels = {name: near for name, (near, _) in pairs.items()}
         self.far = {name: far for name, (_, far) in pairs.items()}
         self.console, console = os.pipe()
-        (directory / "bochsrc").write_text(f"{configuration}com1: enabled=1, mode=file, dev=/dev/fd/{console}\n")
+        configuration.write_text(re.sub(r"/dev/fd/\d+", f"/dev/fd/{console}", configuration.read_text()))
         (directory / "rc").write_text("c\n")
-        command = [*build.command, "-unlock", "-q", "-f", str(directory / "bochsrc"), "-rc", str(directory / "rc")]
+        command = [*build.command, "-unlock", "-q", "-rc", str(directory / "rc"), *arguments]
         with open(directory / "bochs.err", "wb") as errors:
-            self.process = subprocess.Popen(command, env=build.environment, cwd=directory, stdin=subprocess.PIPE,
-                                            stdout=subprocess.PIPE, stderr=errors, preexec_fn=into_own_network,
-                                            start_new_session=True, pass_fds=[console])
+            self.process = subprocess.Popen(
+                command, env=build.environment | (environment or {}), cwd=directory, stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE, stderr=errors, preexec_fn=into_own_network, start_new_session=True, pass_fds=[console])
         os.close(console)
         self.said = self.rest = b""
         self.sorter = threading.Thread(target=self.sort, daemon=True)
@@ -167,7 +175,9 @@ class Machine:
         return "guest-reset" if re.search(r"exception\(\): 3rd|[Tt]riple fault", text) else None
 
     def interrupt_hang(self, log):
-        """Bochs's debugger shows the registers."""
+        """Bochs's debugger shows the registers; 3.0's would slow all runs down, so it is off."""
+        if self.without_debugger:
+            return
         self.process.send_signal(signal.SIGINT)
         self.process.stdin.write(b"regs\nsreg\ncreg\nprint-stack 32\nquit\n")
         self.process.stdin.flush()
@@ -185,71 +195,6 @@ class Machine:
         self.process.wait()
 
 
-def pieces_of(data, address):
-    """(address, bytes) of what is not zero, whole sectors each; neighbours make one piece."""
-    out = []
-    for offset in range(0, len(data), GRAIN):
-        grain = data[offset:offset + GRAIN]
-        if not any(grain):
-            continue
-        grain += bytes(-len(grain) % SECTOR)
-        if out and out[-1][0] + len(out[-1][1]) == address + offset:
-            out[-1][1].extend(grain)
-        else:
-            out.append((address + offset, bytearray(grain)))
-    return out
-
-
-def segments(elf):
-    """Entry point, and (physical address, bytes) of what an ELF file has to be loaded."""
-    entry, table = struct.unpack_from("<QQ", elf, 24)
-    count, = struct.unpack_from("<H", elf, 56)
-    out = []
-    for index in range(count):
-        kind, _, offset, _, address, size = struct.unpack_from("<IIQQQQ", elf, table + 56 * index)
-        if kind == 1:
-            out.append((address, elf[offset:offset + size]))
-    return entry, out
-
-
-def kernel_disk(kernel, initrd):
-    """A directory with the disk of kernel and base initramfs, and the plan for it."""
-    base = initrd.read_bytes()
-    key = hashlib.sha256(Path(__file__).read_bytes() + kernel.release.encode() + base).hexdigest()[:16]
-    made = cached(f"bochs/{key}", lambda d: make_kernel_disk(kernel, base, d))
-    mark_used(made)
-    return made
-
-
-def make_kernel_disk(kernel, base, directory):
-    forget_old("bochs", keep=6)
-    entry, loads = segments(kernel.vmlinux.read_bytes())
-    plan, sector = [], 0
-    with open(directory / "kernel.img", "wb") as image:
-        for address, data in [*loads, (INITRD, base)]:
-            for where, piece in pieces_of(data, address):
-                plan.append((where, sector, len(piece) // SECTOR, 0, 0))
-                image.write(piece)
-                sector += len(piece) // SECTOR
-        image.write(bytes(-image.tell() % DISK))
-    setup = kernel.vmlinuz.read_bytes()[0x1f1:0x2f1]
-    (directory / "plan.json").write_text(json.dumps({"entry": entry, "setup": setup.hex(), "pieces": plan}))
-
-
-def payload_disk(cached_plan, base_size, payload, command_line):
-    """The disk that differs from run to run: the whole plan, and what is appended to the initramfs."""
-    plan = json.loads(cached_plan.read_text())
-    start = INITRD + base_size + (-base_size % SECTOR)
-    sectors = (PLAN_HEAD.size + PIECE.size * (len(plan["pieces"]) + 1) + SECTOR - 1) // SECTOR
-    payload += bytes(-len(payload) % SECTOR)
-    pieces = [*plan["pieces"], (start, sectors, len(payload) // SECTOR, 1, 0)]
-    head = PLAN_HEAD.pack(b"HWVPLAN", plan["entry"], INITRD, start + len(payload) - INITRD, len(pieces), sectors,
-                          bytes.fromhex(plan["setup"]), command_line.encode())
-    table = b"".join(PIECE.pack(*piece) for piece in pieces)
-    image = (head + table).ljust(sectors * SECTOR, b"\0") + payload
-    return image + bytes(-len(image) % DISK)
-
-
 def append(options):
     clear = CLEARED + (["rdrand", "rdseed"] if options.count else [])
     parts = [BASE_APPEND, f"mitigations={options.mitigations}", f"tsc_early_khz={ips(options) // 1000}",
@@ -262,14 +207,68 @@ def ips(options):
     return COUNT_IPS if options.count else IPS
 
 
+def saved_state(build, options, kernel, initrd):
+    """A directory with Bochs's saved state, taken when L1 waits for its job; made when there is none."""
+    values = {"cpu": options.cpu, "smp": options.smp, "ips": ips(options), "mem": options.mem, "bios": build.bios,
+              "vgabios": build.vgabios, "rom": native.built() / "loader.rom"}
+    what = (build.version(), values, str(build.preloaded), append(options), CONFIGURATION, kernel.release, str(initrd))
+    key = hashlib.sha256(repr(what).encode()).hexdigest()[:16]
+    state = cached(f"state/bochs-{key}", lambda d: save_state(build, options, kernel, initrd, values, d))
+    mark_used(state)
+    return state
+
+
+def save_state(build, options, kernel, initrd, values, directory):
+    forget_old("state")
+    with tempfile.TemporaryDirectory(prefix="hwv-bed-") as name:
+        scratch = Path(name)
+        (scratch / "boot.img").write_bytes(disks.boot_disk(kernel, initrd.read_bytes(), append(options)))
+        (scratch / "payload.img").write_bytes(disks.payload_disk(b""))
+        (scratch / "bochsrc").write_text(CONFIGURATION.format(directory=scratch, **values))
+        log = directory / "console.log"
+        machine = Machine(build, [*build.debugger, "-f", str(scratch / "bochsrc")], scratch / "bochsrc", scratch, log,
+                          {"BED_SAVE": str(directory)})
+        try:
+            machine.sorter.join(SAVE_TIMEOUT)
+        finally:
+            machine.end()
+        if not (directory / "memory.ram").exists():
+            said = log.read_text(errors="replace").splitlines()[-20:]
+            raise BedError("\n".join(["L1 does not come up", *said, machine.error_text()]))
+        make_portable(directory, scratch)
+    subprocess.run(["fallocate", "--dig-holes", directory / "memory.ram"], stderr=subprocess.DEVNULL)
+
+
+def make_portable(state, scratch):
+    """What Bochs saves does not fit everything that it does when it starts from that."""
+    configuration = state / "config"
+    text = configuration.read_text().replace(str(scratch), PLACE)
+    # Timers are saved by number, which comes from the order of the plugins.
+    text = re.sub(r"^plugin_ctrl: .*$", CONFIGURATION.splitlines()[0], text, flags=re.M)
+    configuration.write_text(text)
+    # Without the debugger, time moves by the growth of this number, of which the last value is not saved.
+    for cpu in state.glob("cpu?"):
+        cpu.write_text(re.sub(r"\bicount = \w+", "icount = 0", cpu.read_text()))
+    for image in state.glob("hard_drive.0.drive?.image"):
+        image.unlink()
+
+
+def own_copy(state, payload, scratch):
+    """A state for one run: all as saved, but the files of the run. Bochs puts the disks' saved images in place."""
+    copy = scratch / "state"
+    copy.mkdir()
+    for path in state.iterdir():
+        (copy / path.name).symlink_to(path)
+    (copy / "config").unlink()
+    (copy / "config").write_text((state / "config").read_text().replace(PLACE, str(scratch)))
+    for number, (name, image) in enumerate([("boot.img", bytes(disks.CYLINDER)), ("payload.img", disks.payload_disk(payload))]):
+        (scratch / name).write_bytes(bytes(disks.CYLINDER))
+        (copy / f"hard_drive.0.drive{number}.image").write_bytes(image)
+    return copy
+
+
 def launch(options, kernel, initrd, payload, log, scratch):
-    """Starts L1 from its reset, with the payload unpacked over the base initramfs."""
+    """Starts L1 from its saved state, with the payload to be unpacked over the base initramfs."""
     build = Build(options.emulator)
-    disk = kernel_disk(kernel, initrd)
-    (scratch / "kernel.img").symlink_to(disk / "kernel.img")
-    image = payload_disk(disk / "plan.json", initrd.stat().st_size, payload, append(options))
-    (scratch / "payload.img").write_bytes(image)
-    configuration = CONFIGURATION.format(
-        cpu=options.cpu, smp=options.smp, ips=ips(options), mem=options.mem, bios=build.bios, vgabios=build.vgabios,
-        rom=native.built() / "loader.rom", directory=scratch)
-    return Machine(build, configuration, scratch, log)
+    copy = own_copy(saved_state(build, options, kernel, initrd), payload, scratch)
+    return Machine(build, ["-r", str(copy)], copy / "config", scratch, log)

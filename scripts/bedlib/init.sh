@@ -40,7 +40,7 @@ load_modules() {
 open_control() {
     if [ -x /bed/port ]; then
         mkfifo /bed/control
-        /bed/port 1 /bed/lock </bed/control >/bed/sent1 &
+        /bed/port send 1 /bed/lock </bed/control >/bed/sent1 &
         controller=$!
         exec 3>/bed/control
         echo 0 | tee /bed/sent2 >/bed/sent3
@@ -51,10 +51,17 @@ open_control() {
 }
 
 log_boot() {
-    if [ -x /bed/port ]; then dmesg | /bed/port 4 /bed/lock >/bed/sent4; else dmesg >/dev/ttyS0; fi
+    if [ -x /bed/port ]; then dmesg | /bed/port send 4 /bed/lock >/bed/sent4; else dmesg >/dev/ttyS0; fi
+}
+
+# The files of this run, the job among them, are there after the state has been saved.
+unpack_payload() {
+    /bed/port save
+    cd / && /bed/port fetch | cpio -idmu
 }
 
 receive_job() {
+    if [ -x /bed/port ]; then unpack_payload; return; fi
     echo ready >&3
     # Reads fail as long as the bed is not connected.
     until read -r word size <&3 && [ "$word" = job ]; do usleep 1000; done
@@ -160,7 +167,7 @@ start_pumps() {
 
 pump() {
     if [ -x /bed/port ]; then
-        /bed/port $1 /bed/lock <$2 >/bed/sent$1 &
+        /bed/port send $1 /bed/lock <$2 >/bed/sent$1 &
     else
         cat <$2 >/dev/vport0p$1 &
     fi

@@ -84,7 +84,8 @@ def pack_base(kernel, modules, programs):
     tree = ModuleTree(kernel.modules)
     order = tree.in_load_order(modules)
     for name in order:
-        archive.data(f"bed/modules/{name}.ko", stripped(tree.read(name)))
+        # Each traceable function of a module is looked up in all its symbols when it is loaded.
+        archive.data(f"bed/modules/{name}.ko", stripped(tree.read(name), "--strip-unneeded"))
     archive.data("bed/modules/order", "".join(f"{n} {tree.parameters(n)}\n" for n in order).encode())
     archive.data("init", (HERE / "init.sh").read_bytes(), 0o755)
     for empty in ["proc", "sys", "dev", "tmp", "run", "share", "root", "bed/host", "bed/cgroup", "opt/hwv"]:
@@ -92,8 +93,8 @@ def pack_base(kernel, modules, programs):
     return archive.pack()
 
 
-def stripped(module):
+def stripped(module, how="--strip-debug"):
     with tempfile.NamedTemporaryFile() as file:
         Path(file.name).write_bytes(module)
-        subprocess.run(["strip", "--strip-debug", file.name], check=True)
+        subprocess.run(["strip", how, file.name], check=True)
         return Path(file.name).read_bytes()

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What is compiled for L1 under Bochs: the loader's option ROM, and the program that speaks with the bed."""
+"""What is compiled for L1 under Bochs: the loader's option ROM, the program that speaks with the bed; and what is
+preloaded into Bochs."""
 
 import hashlib
 import subprocess
@@ -28,6 +29,7 @@ def build(directory):
         "-o", directory / "loader.elf", directory / "loader-S.o", directory / "loader-c.o")
     run("objcopy", "-O", "binary", "-j", ".rom", directory / "loader.elf", directory / "loader.rom")
     (directory / "loader.rom").write_bytes(rom((directory / "loader.rom").read_bytes()))
+    run("gcc", "-O2", "-Wall", "-shared", "-fPIC", SOURCES / "state.c", "-o", directory / "state.so", "-ldl")
     run("gcc", "-O2", "-static", "-Wall", SOURCES / "port.c", "-o", directory / "port")
     run("strip", directory / "port")
 

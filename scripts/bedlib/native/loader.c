@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The loader's second half, in long mode: reads what the plan at the start of the second disk says to where it says, from
- * both disks by PIO, and makes the kernel's boot parameters. bochs.py writes the plan.
+ * The loader's second half, in long mode: reads what the plan at the start of the disk says to where it says, and makes the
+ * kernel's boot parameters. disks.py writes the plan.
  */
 #include "layout.h"
 
@@ -13,7 +13,6 @@ typedef unsigned long u64;
 struct piece {
 	u64 address;
 	u32 sector, sectors;
-	u32 disk, reserved;
 };
 
 struct plan {
@@ -30,11 +29,7 @@ struct plan {
 enum { E820_COUNT = 0x1e8, SETUP = 0x1f1, LOADER = 0x210, LOADED_HIGH = 0x211, INITRD = 0x218, INITRD_SIZE = 0x21c,
        COMMAND_LINE_POINTER = 0x228, SETUP_END = 0x290, E820 = 0x2d0 };
 
-enum { DATA = 0x1f0, COUNT = 0x1f2, LBA0 = 0x1f3, LBA1 = 0x1f4, LBA2 = 0x1f5, DRIVE = 0x1f6, COMMAND = 0x1f7, STATUS = 0x1f7,
-       CONTROL = 0x3f6 };
-enum { ERR = 0x01, DRQ = 0x08, BSY = 0x80, READ_SECTORS = 0x20, NO_INTERRUPTS = 2 };
-
-static inline void outb(u16 port, u8 value)
+static inline void outb(u8 value, u16 port)
 {
 	asm volatile("outb %0, %1" : : "a"(value), "d"(port));
 }
@@ -47,6 +42,8 @@ static inline u8 inb(u16 port)
 	return value;
 }
 
+#include "ata.h"
+
 static void copy(u8 *to, const u8 *from, u32 size)
 {
 	asm volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(size) : : "memory");
@@ -56,40 +53,20 @@ static void copy(u8 *to, const u8 *from, u32 size)
 static void die(const char *why)
 {
 	while (*why)
-		outb(0xe9, *why++);
+		outb(*why++, 0xe9);
 	for (why = "Shutdown"; *why; why++)
-		outb(0x8900, *why);
+		outb(*why, 0x8900);
 	for (;;)
 		asm volatile("hlt");
 }
 
-static u64 read_sector(u64 address)
-{
-	u64 words = 256;
-	u8 status;
-
-	do {
-		status = inb(STATUS);
-	} while ((status & BSY) || !(status & (DRQ | ERR)));
-	if (status & ERR)
-		die("loader: the disk cannot be read\n");
-	asm volatile("rep insw" : "+D"(address), "+c"(words) : "d"((u16)DATA) : "memory");
-	return address;
-}
-
-static void read(u64 address, u32 disk, u32 sector, u32 sectors)
+static void read(u64 address, u32 sector, u32 sectors)
 {
 	while (sectors) {
-		u32 now = sectors > 255 ? 255 : sectors;
+		u32 now = sectors > ATA_MOST ? ATA_MOST : sectors;
 
-		outb(DRIVE, 0xe0 | disk << 4 | (sector >> 24 & 15));
-		outb(COUNT, now);
-		outb(LBA0, sector);
-		outb(LBA1, sector >> 8);
-		outb(LBA2, sector >> 16);
-		outb(COMMAND, READ_SECTORS);
-		for (u32 i = 0; i < now; i++)
-			address = read_sector(address);
+		ata_read((char *)address, 0, sector, now);
+		address += now * ATA_SECTOR;
 		sector += now;
 		sectors -= now;
 	}
@@ -117,14 +94,14 @@ u64 load(void)
 {
 	const struct plan *plan = (const struct plan *)PLAN;
 
-	outb(CONTROL, NO_INTERRUPTS);
-	read(PLAN, 1, 0, 1);
+	outb(ATA_NO_INTERRUPTS, ATA_CONTROL);
+	read(PLAN, 0, 1);
 	if (*(const u64 *)plan->magic != 0x004e414c50565748) /* HWVPLAN */
-		die("loader: no plan on the second disk\n");
-	read(PLAN, 1, 0, plan->sectors);
+		die("loader: no plan on the disk\n");
+	read(PLAN, 0, plan->sectors);
 	for (u32 i = 0; i < plan->pieces; i++)
-		read(plan->piece[i].address, plan->piece[i].disk, plan->piece[i].sector, plan->piece[i].sectors);
-	outb(CONTROL, 0);
+		read(plan->piece[i].address, plan->piece[i].sector, plan->piece[i].sectors);
+	outb(0, ATA_CONTROL);
 	fill_boot_params((u8 *)BOOT_PARAMS, plan);
 	return plan->entry;
 }

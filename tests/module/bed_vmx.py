@@ -1,0 +1,92 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+# timeout: 600
+"""The bed in Bochs: what differs from QEMU's, which bed_test.py tests."""
+
+import subprocess
+import sys
+import unittest
+
+import bed_test
+from bed_test import BED, ENVIRONMENT, ROOT, TMP
+
+
+def bed(*arguments, vendor="vmx"):
+    """Exit status, stdout, stderr."""
+    done = subprocess.run([BED, vendor, *map(str, arguments)], capture_output=True, stdin=subprocess.DEVNULL, env=ENVIRONMENT)
+    return done.returncode, done.stdout, done.stderr.decode(errors="replace")
+
+
+def shell(text, *options, **how):
+    return bed(*options, "--", "sh", "-c", text, **how)
+
+
+class Bochs(unittest.TestCase):
+    def test_processors(self):
+        for vendor, emulator, flag in (("vmx", "bochs", "vmx"), ("vmx", "bochs3", "vmx"), ("svm", "bochs3", "svm")):
+            status, out, err = shell(f"grep -cw {flag} /proc/cpuinfo; ls /dev/kvm", "--emulator", emulator, vendor=vendor)
+            self.assertEqual((status, out.split()[1:]), (0, [b"/dev/kvm"]), err)
+            self.assertGreaterEqual(int(out.split()[0]), 1)
+
+    def test_status_and_both_streams(self):
+        status, out, err = shell("echo to-out; echo to-err >&2; exit 7")
+        self.assertEqual((status, out), (7, b"to-out\n"))
+        self.assertIn("to-err\n", err)
+
+    def test_much_output_is_whole(self):
+        status, out, _ = shell("seq 100000; seq 50000 >&2")
+        self.assertEqual((status, out), (0, "".join(f"{n}\n" for n in range(1, 100001)).encode()))
+
+    def test_files_of_the_command(self):
+        (TMP / "shared").mkdir()
+        (TMP / "shared" / "file").write_text("shared")
+        (TMP / "put").write_text("put")
+        status, out, err = shell(f"cat /share/file {TMP}/put; hwvctl --help | head -c 1 | wc -c", "--share", TMP / "shared",
+                                 "--put", TMP / "put")
+        self.assertEqual((status, out.split()), (0, [b"sharedput1"]), err)
+        self.assertEqual(bed("--", "perl", "-e", "exit 5")[0], 5)
+
+    def test_two_processors(self):
+        self.assertEqual(shell("nproc", "--smp", 2)[:2], (0, b"2\n"))
+
+    def test_time_passes_as_it_should(self):
+        status, out, _ = shell("read a b </proc/uptime; sleep 2; read c d </proc/uptime; echo $a $c", "--emulator", "bochs3")
+        before, after = map(float, out.split())
+        self.assertEqual(status, 0)
+        self.assertAlmostEqual(after - before, 2, delta=0.2)
+
+    def test_count_is_the_same_twice(self):
+        command = ["--count", "--", ROOT / "build/tests/bench/exits", "kvm", "cpuid"]
+        first, second = bed(*command), bed(*command)
+        self.assertEqual(first, second)
+        self.assertEqual(first[0], 0)
+
+    def test_panic(self):
+        status, _, err = shell("echo c >/proc/sysrq-trigger")
+        self.assertEqual(status, 125)
+        self.assertIn("L1 panicked", err)
+
+    def test_reset(self):
+        status, _, err = shell("/bed/bin/reboot -f")
+        self.assertEqual(status, 125)
+        self.assertIn("L1 was reset", err)
+
+    def test_time_is_up(self):
+        status, out, _ = shell("echo before; while :; do :; done", "--timeout", 10)
+        self.assertEqual((status, out), (124, b"before\n"))
+
+    def test_two_side_by_side(self):
+        both = [subprocess.Popen([BED, "vmx", "--", "echo", str(n)], stdout=subprocess.PIPE, env=ENVIRONMENT) for n in (1, 2)]
+        self.assertEqual([p.communicate()[0] for p in both], [b"1\n", b"2\n"])
+
+    def test_module_is_loaded(self):
+        self.assertEqual(shell("grep -c ^hwv /proc/modules", "--load")[1], b"1\n")
+
+    def test_bad_processor_model(self):
+        status, _, err = bed("--cpu", "i4004", "--", "true")
+        self.assertEqual(status, 125)
+        self.assertIn("cpu directive malformed", err)
+
+
+if __name__ == "__main__":
+    sys.exit(bed_test.main())
