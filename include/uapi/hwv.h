@@ -32,7 +32,7 @@ enum hwv_vendor { HWV_VENDOR_NONE = 0, HWV_VENDOR_INTEL = 1, HWV_VENDOR_AMD = 2 
 
 /*
  * How hwv came by the CPUs' SVM/VMX, decided by the first VM for all until the last one ends. Own: hwv switched it on; KVM gets
- * EBUSY meanwhile. Ride: KVM has it on and hwv uses it beside KVM, never switching it.
+ * EBUSY (EIO from Linux 6.12 on) meanwhile. Ride: KVM has it on and hwv uses it beside KVM, never switching it.
  */
 enum hwv_tenure { HWV_TENURE_NONE = 0, HWV_TENURE_OWN = 1, HWV_TENURE_RIDE = 2 };
 

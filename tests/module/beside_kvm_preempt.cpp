@@ -4,6 +4,7 @@
 // system calls: both, and the host's threads between them, find what is theirs in the MSRs.
 #include <cstdio>
 #include <fcntl.h>
+#include <linux/module.h>
 #include <optional>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
@@ -139,10 +140,12 @@ void load_msr_module() {
     const std::string release = name.release;
     const std::string path = "build/cache/kernel/" + release + "/lib/modules/" + release +
                              "/kernel/arch/x86/kernel/msr.ko";
-    const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-    if (file < 0) return;
-    ::syscall(SYS_finit_module, file, "", 0);
-    ::close(file);
+    for (const auto &[suffix, flags] : {std::pair{"", 0}, {".xz", MODULE_INIT_COMPRESSED_FILE}}) {
+        const int file = ::open((path + suffix).c_str(), O_RDONLY | O_CLOEXEC);
+        if (file < 0) continue;
+        ::syscall(SYS_finit_module, file, "", flags);
+        ::close(file);
+    }
 }
 
 } // namespace
