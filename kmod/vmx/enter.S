@@ -17,6 +17,7 @@
 #include <asm/percpu.h>
 #include <asm/unwind_hints.h>
 #include "gen/hwv_offsets.h"
+#include "speculation.h"
 
 #define HOST_RSP_FIELD 0x6c14
 
@@ -62,7 +63,7 @@ SYM_FUNC_START(hwv_vmx_switch)
 	movq HWV_GPR_R14(%rdi), %r14
 	movq HWV_GPR_R15(%rdi), %r15
 	movq HWV_GPR_RDI(%rdi), %rdi
-	VM_CLEAR_CPU_BUFFERS	/* clobbers ZF; nothing may touch host data after it */
+	HWV_CLEAR_CPU_BUFFERS	/* leaves CF; nothing may touch host data after it */
 	jnc .Llaunch
 	UNWIND_HINT_SAVE
 2:	vmresume
@@ -118,8 +119,12 @@ SYM_INNER_LABEL(hwv_vmx_exit, SYM_L_GLOBAL)
 	lfence	/* no branch below is predicted with the guest's value */
 
 	/* BHI: the guest's branch history. */
-#ifdef X86_FEATURE_CLEAR_BHB_LOOP
+#ifdef HWV_HAVE_CLEAR_BHB_LOOP
 	CLEAR_BRANCH_HISTORY_VMEXIT
+#elif defined(X86_FEATURE_CLEAR_BHB_VMEXIT)
+	ALTERNATIVE "jmp .Lhistory_done", "", X86_FEATURE_CLEAR_BHB_VMEXIT
+	call hwv_vmx_clear_branch_history
+.Lhistory_done:
 #endif
 	movl %ebx, %eax
 
