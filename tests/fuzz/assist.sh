@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # Any instruction, register and page table for the emulator.
 # timeout: 300
+# beds: none
 # FUZZ_SECONDS=N for longer; the corpus stays in build/fuzz/assist.
 set -u
 root=${HWV_ROOT:-$(realpath "$(dirname "$0")/../..")}

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # Any bytes as a kernel image for the loaders.
 # timeout: 300
+# beds: none
 # FUZZ_SECONDS=N for longer; the corpus stays in build/fuzz/boot.
 set -u
 root=${HWV_ROOT:-$(realpath "$(dirname "$0")/../..")}

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # Any bytes as a guest's port and memory accesses: no device may read or write outside itself, overflow or hang.
 # timeout: 300
+# beds: none
 # FUZZ_SECONDS=N for longer; the corpus stays in build/fuzz/machine.
 set -u
 root=${HWV_ROOT:-$(realpath "$(dirname "$0")/../..")}

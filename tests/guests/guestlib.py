@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 HERE = ROOT / "tests/guests"
 TMP = Path(os.environ.get("HWV_TMP") or tempfile.mkdtemp(prefix="hwv-guests-"))
 BED = os.environ.get("HWV_BED") or "svm"
+SLOWER = 3 if BED == "vmx" else 1
 
 failures = 0
 
@@ -62,7 +63,7 @@ def last_line(output):
 def bed(command, *options, timeout=120, **how):
     """Exit status and output of a run in the bed."""
     kernel = ["--kernel", os.environ["HWV_KERNEL"]] if os.environ.get("HWV_KERNEL") else []
-    words = [ROOT / "scripts/bed", BED, "--timeout", timeout, *kernel, *options, "--", *command]
+    words = [ROOT / "scripts/bed", BED, "--timeout", timeout * SLOWER, *kernel, *options, "--", *command]
     done = subprocess.run([str(w) for w in words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, **how)
     return done.returncode, done.stdout.decode(errors="replace").replace("\r", "")
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
 # timeout: 90
+# beds: svm
 """The keys of a terminal: Ctrl-A h explains, Ctrl-A x ends the guest, everything else is the guest's."""
 
 import os

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
 # timeout: 900
+# beds: svm
 """The bed itself: what scripts/bed promises in --help, each promise once."""
 
 import hashlib

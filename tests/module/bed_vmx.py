@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
 # timeout: 600
+# beds: vmx
 """The bed in Bochs: what differs from QEMU's, which bed_test.py tests."""
 
 import subprocess
