@@ -12,21 +12,41 @@
 #include <asm/nospec-branch.h>
 #include <asm/segment.h>
 
-/* MDS, TAA, RFDS, TSA: the last before the guest. Clobbers ZF. */
-#if defined(VM_CLEAR_CPU_BUFFERS) && defined(HWV_HAVE_X86_VERW_SEL)
-#define HWV_CLEAR_CPU_BUFFERS VM_CLEAR_CPU_BUFFERS
+/*
+ * MDS, TAA, RFDS, TSA: the last before the guest; nothing may touch host data after it. Clobbers ZF. `feature`: for AMD it is
+ * CLEAR_CPU_BUF_VM; for Intel kernels without CLEAR_CPU_BUF_VM_MMIO mean guests as well when they clear the buffers for user space.
+ */
+#ifdef X86_FEATURE_CLEAR_CPU_BUF_VM_MMIO
+#define HWV_INTEL_CLEAR_CPU_BUF X86_FEATURE_CLEAR_CPU_BUF_VM
 #else
+#define HWV_INTEL_CLEAR_CPU_BUF X86_FEATURE_CLEAR_CPU_BUF
+#endif
+#ifdef HWV_HAVE_X86_VERW_SEL
+#define HWV_VERW_SELECTOR x86_verw_sel
+#else
+#define HWV_VERW_SELECTOR hwv_verw_selector
 	.pushsection .rodata, "a"
 hwv_verw_selector:
 	.word __KERNEL_DS
 	.popsection
+#endif
 
-.macro HWV_CLEAR_CPU_BUFFERS
-	ALTERNATIVE "jmp .Lbuffers_cleared_\@", "", X86_FEATURE_CLEAR_CPU_BUF_VM
-	verw hwv_verw_selector(%rip) /* only the form with a memory operand does it */
+.macro HWV_CLEAR_CPU_BUFFERS feature:req
+	ALTERNATIVE "jmp .Lbuffers_cleared_\@", "", \feature
+	verw HWV_VERW_SELECTOR(%rip) /* only the form with a memory operand does it */
 .Lbuffers_cleared_\@:
 .endm
-#endif
+
+/*
+ * The return stack holds the guest's addresses: filled before the first RET. The kernel asks for it by RSB_VMEXIT; KVM for AMD
+ * does it wherever the kernel uses retpolines.
+ */
+.macro HWV_FILL_RETURN_BUFFER_AMD reg:req
+	ALTERNATIVE_2 "jmp .Lfilled_\@", \
+		__stringify(__FILL_RETURN_BUFFER(\reg, RSB_CLEAR_LOOPS)), X86_FEATURE_RSB_VMEXIT, \
+		__stringify(__FILL_RETURN_BUFFER(\reg, RSB_CLEAR_LOOPS)), X86_FEATURE_RETPOLINE
+.Lfilled_\@:
+.endm
 
 /* Retbleed, SRSO: before the first RET after the guest. Clobbers RAX, RCX, RDX. */
 #if defined(UNTRAIN_RET_VM) && (defined(HWV_HAVE_ENTRY_IBPB) || defined(HWV_HAVE_WRITE_IBPB))

@@ -64,7 +64,7 @@ SYM_FUNC_START(hwv_svm_switch)
 	movq HWV_GPR_R14(%rdi), %r14
 	movq HWV_GPR_R15(%rdi), %r15
 	movq HWV_GPR_RDI(%rdi), %rdi
-	HWV_CLEAR_CPU_BUFFERS	/* nothing may touch host data after it */
+	HWV_CLEAR_CPU_BUFFERS X86_FEATURE_CLEAR_CPU_BUF_VM
 3:	vmrun %rax
 .Lexit:
 	cli
@@ -89,8 +89,7 @@ SYM_FUNC_START(hwv_svm_switch)
 	popq %rax
 	vmload %rax	/* no way out if this faults: without the host's GS there is nowhere to go */
 
-	/* The return stack holds the guest's addresses: refill it before the first RET. */
-	FILL_RETURN_BUFFER %rax, RSB_CLEAR_LOOPS, X86_FEATURE_RSB_VMEXIT
+	HWV_FILL_RETURN_BUFFER_AMD %rax
 
 	popq %rcx
 	ALTERNATIVE "", "jmp .Lhost_spec_ctrl_done", X86_FEATURE_V_SPEC_CTRL

@@ -63,7 +63,7 @@ SYM_FUNC_START(hwv_vmx_switch)
 	movq HWV_GPR_R14(%rdi), %r14
 	movq HWV_GPR_R15(%rdi), %r15
 	movq HWV_GPR_RDI(%rdi), %rdi
-	HWV_CLEAR_CPU_BUFFERS	/* leaves CF; nothing may touch host data after it */
+	HWV_CLEAR_CPU_BUFFERS HWV_INTEL_CLEAR_CPU_BUF	/* leaves CF */
 	jnc .Llaunch
 	UNWIND_HINT_SAVE
 2:	vmresume
