@@ -87,12 +87,32 @@ void Backend::reset_save() {
 
 // ---- residency ---------------------------------------------------------------------------------
 
+// What is restored is what was found. KVM leaves its guest's values in both until it returns to its
+// user, or for good, and trusts its memory of them.
+[[gnu::always_inline]] inline void Backend::load_msrs() {
+    if (Cpus::capabilities().tsc_aux) {
+        host_tsc_aux_ = arch::rdmsr(msr::tsc_aux);
+        if (tsc_aux_ != host_tsc_aux_) arch::wrmsr(msr::tsc_aux, tsc_aux_);
+    }
+    if (beside_kvm_ && Cpus::capabilities().tsc_ratio) {
+        host_tsc_ratio_ = arch::rdmsr(msr::tsc_ratio);
+        if (host_tsc_ratio_ != tsc_ratio_default) arch::wrmsr(msr::tsc_ratio, tsc_ratio_default);
+    }
+}
+
+[[gnu::always_inline]] inline void Backend::put_msrs() {
+    if (Cpus::capabilities().tsc_aux && tsc_aux_ != host_tsc_aux_)
+        arch::wrmsr(msr::tsc_aux, host_tsc_aux_);
+    if (beside_kvm_ && Cpus::capabilities().tsc_ratio && host_tsc_ratio_ != tsc_ratio_default)
+        arch::wrmsr(msr::tsc_ratio, host_tsc_ratio_);
+}
+
 void Backend::load(const LoadContext &context) {
     cpu_ = &Cpus::at(context.cpu);
-    const bool in_service = cpu_->enabled() && vmsave(cpu_->host_state_pa());
+    host_state_pa_ = cpu_->host_state_pa();
+    const bool in_service = cpu_->enabled() && vmsave(host_state_pa_);
     set_work(work_no_cpu, !in_service);
     if (!in_service) return;
-    host_state_pa_ = cpu_->host_state_pa();
     host_ldt_ = arch::sldt();
     if (context.other_cpu) {
         touch(clean::all); // what "clean" means is of the CPU that kept the fields
@@ -115,26 +135,6 @@ void Backend::put() {
     // Breakpoints that are on stay real, else they would not hit.
     debug_granted_ = false;
     intercept_debug();
-}
-
-// What is restored is what was found. KVM leaves its guest's values in both until it returns to its
-// user, or for good, and trusts its memory of them.
-void Backend::load_msrs() {
-    if (Cpus::capabilities().tsc_aux) {
-        host_tsc_aux_ = arch::rdmsr(msr::tsc_aux);
-        if (tsc_aux_ != host_tsc_aux_) arch::wrmsr(msr::tsc_aux, tsc_aux_);
-    }
-    if (beside_kvm_ && Cpus::capabilities().tsc_ratio) {
-        host_tsc_ratio_ = arch::rdmsr(msr::tsc_ratio);
-        if (host_tsc_ratio_ != tsc_ratio_default) arch::wrmsr(msr::tsc_ratio, tsc_ratio_default);
-    }
-}
-
-void Backend::put_msrs() {
-    if (Cpus::capabilities().tsc_aux && tsc_aux_ != host_tsc_aux_)
-        arch::wrmsr(msr::tsc_aux, host_tsc_aux_);
-    if (beside_kvm_ && Cpus::capabilities().tsc_ratio && host_tsc_ratio_ != tsc_ratio_default)
-        arch::wrmsr(msr::tsc_ratio, host_tsc_ratio_);
 }
 
 // APM "Indirect Branch Prediction Barrier".

@@ -9,6 +9,7 @@ namespace hwv::svm {
 Status Cpu::prepare() {
     if (!save_area_.va) TRY(from_errno(hwv_host_pages_alloc(0, &save_area_)));
     if (!host_state_.va) TRY(from_errno(hwv_host_pages_alloc(0, &host_state_)));
+    host_state_hw_ = phys_to_hw(host_state_.pa);
     return flusher_.prepare();
 }
 

@@ -40,7 +40,7 @@ class Cpu {
     // Irqs off, host_state_pa() stored: no translation of any guest's is left here.
     void flush() const { flusher_.flush(first_asid_, host_state_pa()); }
 
-    std::uint64_t host_state_pa() const { return phys_to_hw(host_state_.pa); }
+    std::uint64_t host_state_pa() const { return host_state_hw_; }
     bool enabled() const { return tenure_ != HWV_TENURE_NONE; }
     // KVM runs guests here as well, under the same ASIDs, which it believes to be its own.
     bool shared() const { return tenure_ == HWV_TENURE_RIDE; }
@@ -48,6 +48,7 @@ class Cpu {
   private:
     hwv_host_page save_area_{};  // VM_HSAVE_PA: VMRUN's own
     hwv_host_page host_state_{}; // the host's half that VMLOAD and VMSAVE move
+    std::uint64_t host_state_hw_ = 0;
     Flusher flusher_;
     std::uint64_t generation_ =
         1; // counts flushes; never goes back, so that no vCPU's old ASID looks valid
