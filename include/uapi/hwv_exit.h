@@ -39,7 +39,7 @@ enum hwv_exit_reason {
 	HWV_EXIT_PAUSE = 24,
 	HWV_EXIT_XSETBV = 25,
 	HWV_EXIT_DESCRIPTOR = 26, /* SGDT SIDT SLDT STR LGDT LIDT LLDT LTR */
-	HWV_EXIT_TASK_SWITCH = 27,
+	HWV_EXIT_TASK_SWITCH = 27, /* one that the CPU does not do itself: leaves to user, all registers valid */
 	HWV_EXIT_SHUTDOWN = 28, /* triple fault; registers are valid */
 	HWV_EXIT_INIT = 29,
 	HWV_EXIT_SMI = 30,
@@ -102,6 +102,28 @@ struct hwv_exit_msr {
 struct hwv_exit_hypercall {
 	__u64 nr;      /* RAX; reply.data is the result */
 	__u64 args[4]; /* RBX RCX RDX RSI */
+};
+
+/*
+ * HWV_EXIT_TASK_SWITCH: nothing of the switch has been done. User does it, on the registers and in guest memory, or sets `event`
+ * to the exception that it raises. RIP is that of the instruction, and exit.next_rip the one behind it, where CALL, IRET, JMP or
+ * INT n switches; an event that is no instruction has next_rip 0, and RIP is what it would save. RFLAGS.RF is as the old TSS gets it.
+ */
+struct hwv_exit_task_switch {
+	__u16 selector;      /* of the new TSS */
+	__u8 source;         /* enum hwv_task_source */
+	__u8 event_type;     /* GATE: enum hwv_event_type of what was being delivered; the kernel has forgotten it */
+	__u8 event_vector;
+	__u8 has_error_code; /* of the event: goes on the new task's stack */
+	__u8 reserved[2];
+	__u32 error_code;
+	__u32 reserved1;
+};
+enum hwv_task_source {
+	HWV_TASK_CALL = 0,
+	HWV_TASK_IRET = 1,
+	HWV_TASK_JUMP = 2,
+	HWV_TASK_GATE = 3, /* an event by a task gate of the IDT */
 };
 
 struct hwv_exit_error {

@@ -102,6 +102,7 @@ struct hwv_exit {
 		struct hwv_exit_mmio mmio;
 		struct hwv_exit_msr msr;
 		struct hwv_exit_hypercall hypercall;
+		struct hwv_exit_task_switch task;
 		struct hwv_exit_error error;
 		__u32 eoi_vector;
 		__u64 invalid_rule; /* HWV_EXIT_INVALID_STATE */

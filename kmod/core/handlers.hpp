@@ -71,6 +71,27 @@ Outcome on_invalid_state(VcpuOf<B> &v, const Exit &exit) {
     return Outcome::to_user;
 }
 
+// An event by a task gate belongs to the switch from here on: delivered by it, not once more.
+template <Backend B>
+Outcome on_task_switch(VcpuOf<B> &v, const Exit &exit) {
+    const Event &event = exit.delivering;
+    const hwv_task_source source = exit.task.iret   ? HWV_TASK_IRET
+                                   : exit.task.jump ? HWV_TASK_JUMP
+                                   : event          ? HWV_TASK_GATE
+                                                    : HWV_TASK_CALL;
+    v.backend.inject({});
+    v.leave(HWV_EXIT_TASK_SWITCH, exit).task = {.selector = exit.task.selector,
+                                                .source = static_cast<__u8>(source),
+                                                .event_type = static_cast<__u8>(event.type),
+                                                .event_vector = event.vector,
+                                                .has_error_code = exit.task.has_error_code,
+                                                .reserved = {},
+                                                .error_code = exit.task.error_code,
+                                                .reserved1 = 0};
+    v.wanted |= HWV_REGS_ALL;
+    return Outcome::to_user;
+}
+
 // Instructions whose length the exit does not tell are measured before they are executed.
 constexpr bool is_instruction(ExitReason reason) {
     switch (reason) {
@@ -131,10 +152,10 @@ template <Backend B>
     case HWV_EXIT_VIRT_INSTRUCTION: return v.ud(); // not offered by CPUID
     case HWV_EXIT_SHUTDOWN: return v.shutdown(exit);
     case HWV_EXIT_INVALID_STATE: return on_invalid_state(v, exit);
+    case HWV_EXIT_TASK_SWITCH: return on_task_switch(v, exit);
     case HWV_EXIT_NONE: // the CPU was taken away: not entered
         return v.fail(exit, HWV_ERROR_VIRT_FAULT);
     case HWV_EXIT_DESCRIPTOR:
-    case HWV_EXIT_TASK_SWITCH:
     case HWV_EXIT_STEP:
     case HWV_EXIT_INVPCID:
     case HWV_EXIT_UNKNOWN:

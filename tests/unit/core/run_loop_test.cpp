@@ -329,4 +329,43 @@ TEST_F(RunLoop, statistics_lose_nothing) {
     EXPECT_LT(time.halted, 1'500u);
 }
 
+TEST_F(RunLoop, a_task_switch_leaves_whole) {
+    const auto task_exit = [](bool iret, bool jump, std::uint8_t length, const Event &event) {
+        Exit e{.reason = HWV_EXIT_TASK_SWITCH, .length = length, .delivering = event};
+        e.task = {0x48, iret, jump, event.has_error_code, event.error_code};
+        return e;
+    };
+    struct {
+        Exit exit;
+        hwv_task_source source;
+        std::uint64_t next_rip;
+    } const rows[] = {
+        {task_exit(false, false, 7, {}), HWV_TASK_CALL, 0x1007},
+        {task_exit(true, false, 1, {}), HWV_TASK_IRET, 0x1001},
+        {task_exit(false, true, 5, {}), HWV_TASK_JUMP, 0x1005},
+        {task_exit(false, false, 0, exception(8, 0x11)), HWV_TASK_GATE, 0},
+        {task_exit(false, false, 2, {HWV_EVENT_SOFTWARE, 0x80, false, 2}), HWV_TASK_GATE, 0x1002},
+    };
+    for (const auto &row : rows) {
+        const Event &event = row.exit.delivering;
+        exits(row.exit);
+        ASSERT_EQ(run(), 0);
+        EXPECT_EQ(page.exit.reason, unsigned{HWV_EXIT_TASK_SWITCH});
+        EXPECT_EQ(page.exit.rip, 0x1000u);
+        EXPECT_EQ(page.exit.next_rip, row.next_rip);
+        EXPECT_EQ(page.exit.task.selector, 0x48);
+        EXPECT_EQ(page.exit.task.source, row.source);
+        EXPECT_EQ(page.exit.task.event_type, event.type);
+        EXPECT_EQ(page.exit.task.event_vector, event.vector);
+        EXPECT_EQ(page.exit.task.has_error_code, event.has_error_code);
+        EXPECT_EQ(page.exit.task.error_code, event.error_code);
+        EXPECT_EQ(page.regs.valid, HWV_REGS_ALL);
+        EXPECT_EQ(page.regs.event.type, HWV_EVENT_NONE);
+        backend().delivered.clear();
+        run_and_kick();
+        EXPECT_EQ(delivered(0), Event{}) << "not twice";
+        EXPECT_EQ(rip(), 0x1000u) << "RIP is the user's to move";
+    }
+}
+
 } // namespace
