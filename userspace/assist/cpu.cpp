@@ -4,18 +4,10 @@
 #include <algorithm>
 #include <array>
 
+#include "assist/segment.hpp"
+
 namespace assist {
 namespace {
-
-// Attributes of struct hwv_segment.
-constexpr unsigned attr_accessed_type = 0xf;
-constexpr unsigned type_code = 8;
-constexpr unsigned type_expand_down = 4; // data
-constexpr unsigned type_writable = 2;    // data; for code: readable
-constexpr unsigned attr_present = 1 << 7;
-constexpr unsigned attr_long = 1 << 9;
-constexpr unsigned attr_big = 1 << 10;
-constexpr unsigned attr_unusable = 1 << 12;
 
 constexpr std::uint64_t low_32 = 0xffff'ffff;
 
@@ -72,17 +64,17 @@ bool Cpu::canonical(std::uint64_t address) const {
 void Cpu::check_segment(const hwv_segment &segment, std::uint64_t offset, unsigned size,
                         Access access, const Fault &fault) const {
     const unsigned attributes = segment.attributes;
-    const unsigned type = attributes & attr_accessed_type;
+    const unsigned type = attributes & attr_type;
     if (!real_or_v86_) {
         const bool usable = (attributes & attr_present) != 0 && (attributes & attr_unusable) == 0;
-        const bool code = (type & type_code) != 0;
-        const bool readable = !code || (type & type_writable) != 0;
-        const bool writable = !code && (type & type_writable) != 0;
+        const bool code = (type & attr_code) != 0;
+        const bool readable = !code || (type & attr_writable) != 0;
+        const bool writable = !code && (type & attr_writable) != 0;
         if (!usable || !(access == Access::write ? writable : readable)) throw fault;
     }
     const auto last = offset + size - 1;
     const bool expand_down =
-        !real_or_v86_ && (type & (type_code | type_expand_down)) == type_expand_down;
+        !real_or_v86_ && (type & (attr_code | attr_expand_down)) == attr_expand_down;
     if (expand_down) {
         const std::uint64_t top = (attributes & attr_big) != 0 ? low_32 : 0xffff;
         if (offset <= segment.limit || last > top) throw fault;

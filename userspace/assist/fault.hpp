@@ -5,10 +5,14 @@
 
 namespace assist {
 
-// The exceptions that an emulated memory access can raise in the guest.
+// Exceptions that emulation can raise in the guest or looks at.
 enum Vector : std::uint8_t {
+    vector_divide = 0,
     vector_debug = 1,
     vector_undefined = 6,
+    vector_double_fault = 8,
+    vector_invalid_tss = 10,
+    vector_not_present = 11,
     vector_stack = 12,
     vector_protection = 13,
     vector_page_fault = 14,

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// emulate.cpp - accesses that the kernel leaves to user whole: instructions on device memory, INS
-// and OUTS.
+// emulate.cpp - what the kernel leaves to user whole: instructions on device memory, INS and OUTS,
+// task switches.
 #include <cstdio>
 #include <cstring>
 #include <optional>
 #include "assist/string_io.hpp"
+#include "assist/task_switch.hpp"
 #include "assist/xsave.hpp"
 #include "hwvctl/guest.hpp"
 
@@ -125,6 +126,13 @@ const char *Guest::complete_string_io() {
                               .next_rip = exit.next_rip};
     return emulate([&](GuestBus &bus, const assist::Environment &environment) {
         return assist::complete_string_io(vcpu_.regs(), environment, io, bus);
+    });
+}
+
+const char *Guest::switch_task() {
+    const hwv_exit exit = vcpu_.exit();
+    return emulate([&](GuestBus &, const assist::Environment &environment) {
+        return assist::switch_task(vcpu_.regs(), environment, exit.task, exit.next_rip);
     });
 }
 

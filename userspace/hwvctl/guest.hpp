@@ -41,10 +41,12 @@ class Guest final : machine::MsiSink, machine::EoiSink, machine::ExtIntSink {
     bool serve(); // one exit; false: the guest is over
     bool serve_io();
     bool serve_mmio();
-    bool give_up(const char *problem); // an instruction that hwv does not emulate
+    bool serve_task_switch();
+    bool give_up(const char *problem); // what left to user cannot be done
     // Null, or why it is not done: nothing has changed then.
     const char *emulate_mmio();
     const char *complete_string_io();
+    const char *switch_task();
     template <typename Once>
     const char *emulate(Once once);
     bool serve_error();

@@ -65,6 +65,7 @@ bool Guest::serve() {
     switch (exit.reason) {
     case HWV_EXIT_IO: return serve_io();
     case HWV_EXIT_MMIO: return serve_mmio();
+    case HWV_EXIT_TASK_SWITCH: return serve_task_switch();
     case HWV_EXIT_EOI: machine_->eoi(static_cast<std::uint8_t>(exit.eoi_vector)); return true;
     case HWV_EXIT_KICKED:
     case HWV_EXIT_INTERRUPT_WINDOW: return true;
@@ -92,11 +93,14 @@ bool Guest::serve_error() {
 
 bool Guest::give_up(const char *problem) {
     const hwv_exit &exit = vcpu_.exit();
-    const bool mmio = exit.reason == HWV_EXIT_MMIO;
     std::string message = "the guest cannot go on: " + std::string{problem};
-    message += mmio ? ", at address " + hex(exit.mmio.gpa) +
-                          ", which is no memory: " + bytes_of(exit.mmio.insn, exit.mmio.insn_len)
-                    : ", by string I/O on port " + hex(exit.io.port);
+    if (exit.reason == HWV_EXIT_MMIO)
+        message += ", at address " + hex(exit.mmio.gpa) +
+                   ", which is no memory: " + bytes_of(exit.mmio.insn, exit.mmio.insn_len);
+    else if (exit.reason == HWV_EXIT_IO)
+        message += ", by string I/O on port " + hex(exit.io.port);
+    else
+        message += ", selector " + hex(exit.task.selector);
     end({status::guest_error, message + registers_of(vcpu_.regs())});
     return false;
 }
@@ -123,6 +127,11 @@ bool Guest::serve_mmio() {
     machine_->handle_mmio(mmio.gpa, mmio.size, mmio.write, &data);
     if (!mmio.write) vcpu_.reply().data = data;
     return true;
+}
+
+bool Guest::serve_task_switch() {
+    const char *problem = switch_task();
+    return !problem || give_up(problem);
 }
 
 // Does INTR reach the core: through LVT0 in ExtINT mode, or past a disabled local APIC.
