@@ -2,6 +2,7 @@
 // hwv_vm.cpp - TestVm on /dev/hwv.
 #include <cerrno>
 #include <sys/ioctl.h>
+#include "assist/task_switch.hpp"
 #include "hwv/error.hpp"
 #include "oracle/hwv_vm.hpp"
 #include "oracle/test_vm.hpp"
@@ -34,6 +35,21 @@ auto failing(Call call) {
     }
 }
 
+// Slot 0, for what hwv leaves to user whole.
+class Memory final : public assist::PhysicalMemory {
+  public:
+    explicit Memory(std::span<std::uint8_t> bytes) : bytes_{std::as_writable_bytes(bytes)} {}
+    std::byte *ram(std::uint64_t gpa, std::size_t size, bool) override {
+        const bool inside = gpa <= bytes_.size() && size <= bytes_.size() - gpa;
+        return inside ? bytes_.data() + gpa : nullptr;
+    }
+    std::uint64_t mmio_read(std::uint64_t, unsigned) override { return ~std::uint64_t{0}; }
+    void mmio_write(std::uint64_t, unsigned, std::uint64_t) override {}
+
+  private:
+    std::span<std::byte> bytes_;
+};
+
 class HwvVm final : public TestVm {
   public:
     explicit HwvVm(const Options &o)
@@ -52,12 +68,17 @@ class HwvVm final : public TestVm {
         failing([&] { vcpu_.sync(groups, 0); });
     }
     hwv_exit run() override {
-        const hwv::RunResult result = failing([&] { return vcpu_.run(); });
-        vcpu_.clear_reply();
-        if (result == hwv::RunResult::exited) return vcpu_.exit();
-        hwv_exit exit{};
-        exit.reason = HWV_EXIT_KICKED;
-        return exit;
+        for (;;) {
+            const hwv::RunResult result = failing([&] { return vcpu_.run(); });
+            vcpu_.clear_reply();
+            if (result == hwv::RunResult::interrupted) {
+                hwv_exit exit{};
+                exit.reason = HWV_EXIT_KICKED;
+                return exit;
+            }
+            if (vcpu_.exit().reason != HWV_EXIT_TASK_SWITCH) return vcpu_.exit();
+            switch_task();
+        }
     }
     void reply(std::uint64_t data) override { vcpu_.reply().data = data; }
 
@@ -103,6 +124,16 @@ class HwvVm final : public TestVm {
     }
 
   private:
+    // KVM does this in the kernel, and AMD's CPUs do it by themselves: no exit for the test.
+    void switch_task() {
+        const hwv_exit exit = vcpu_.exit();
+        Memory memory{memory_};
+        const auto outcome =
+            assist::switch_task(vcpu_.regs(), {.memory = memory}, exit.task, exit.next_rip);
+        if (outcome.status == assist::Status::unsupported) throw Failure{0, outcome.problem};
+        vcpu_.reply().dirty = outcome.dirty;
+    }
+
     hwv::System system_;
     hwv::Vm vm_;
     hwv::Vcpu vcpu_;
