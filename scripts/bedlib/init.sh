@@ -119,7 +119,12 @@ remove_kvm() {
 
 prepare() {
     if [ -n "$BED_DATE" ]; then date -s "@$BED_DATE" >/dev/null; fi
-    if [ -z "$BED_SEALED" ]; then mount_host || problem "cannot mount the build machine's files"; fi
+    if [ -n "$BED_SEALED" ]; then
+        mount --bind /share /share
+        mount -o remount,bind,ro /share
+    else
+        mount_host || problem "cannot mount the build machine's files"
+    fi
     ip link set lo up
     hostname l1
     mkdir /bed/cgroup/command

@@ -71,6 +71,8 @@ def payload(options):
     archive = Archive()
     archive.data("bed/job", script(options, "none"))
     archive.symlink("bin", "/bed/bin")
+    # Busybox's shell would prefer its applets to what is put into the PATH.
+    put(archive, "bin/sh", Path("/bin/sh"))
     for path in [BUILD / "hwvctl", options.module]:
         if path and path.exists():
             put(archive, f"opt/hwv/{path.relative_to(BUILD)}", path)
@@ -115,8 +117,9 @@ def put_file(archive, inside, path):
     else:
         archive.file(inside, path)
     interpreter = re.match(rb"#! ?(/\S+)", path.open("rb").read(80))
-    if interpreter and not Path(interpreter.group(1).decode()).name in busybox_applets():
-        put(archive, interpreter.group(1).decode(), Path(interpreter.group(1).decode()))
+    program = Path(interpreter.group(1).decode()) if interpreter else None
+    if program and program.exists() and program.name not in busybox_applets():
+        put(archive, str(program), program)
     put_libraries(archive, path)
 
 

@@ -60,6 +60,17 @@ def last_line(output):
     return (output.strip().splitlines() or ["no output"])[-1][:200]
 
 
+def tools(text):
+    """Options for programs of this machine that a script uses, where the bed does not show them."""
+    if BED != "vmx":
+        return []
+    paths = [f"/usr/bin/{name}" for name in ["timeout", "setpriv", "python3"] if name in text]
+    if "python3" in text:
+        library = Path("/usr/lib", Path("/usr/bin/python3").resolve().name)
+        paths += [*library.glob("*.py"), *(library / n for n in ["__pycache__", "collections", "encodings", "lib-dynload", "re"])]
+    return [word for path in paths for word in ("--put", path)]
+
+
 def bed(command, *options, timeout=120, **how):
     """Exit status and output of a run in the bed."""
     kernel = ["--kernel", os.environ["HWV_KERNEL"]] if os.environ.get("HWV_KERNEL") else []
@@ -83,7 +94,7 @@ def script(cases):
 def run_cases(cases, *options, share=TMP, load=True, timeout=None):
     """One bed run for all cases, one result line for each; then one for the bed itself."""
     (share / "cases.sh").write_text(script(cases))
-    options = [*options, "--share", share, *(["--load"] if load else [])]
+    options = [*options, *tools(script(cases)), "--share", share, *(["--load"] if load else [])]
     status, output = bed(["sh", "/share/cases.sh"], *options, timeout=timeout or 30 + sum(c.seconds for c in cases))
     pieces = re.split(rf"\n{MARK} (\d+) (\d+)\n", output)
     said = {int(n): (int(s), text) for n, s, text in zip(pieces[1::3], pieces[2::3], pieces[3::3])}
