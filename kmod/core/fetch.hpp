@@ -119,8 +119,18 @@ template <Backend B>
     if (flags & rflags::rf) backend.set_rflags(flags & ~rflags::rf);
     if (!(flags & rflags::tf)) return;
     constexpr std::uint64_t single_step = 1u << 14; // DR6.BS
-    backend.set_debug(6, backend.debug(6) | single_step);
+    enter_debug_handler(single_step);
     backend.inject(exception(vector::debug));
+}
+
+// Intel SDM "General-Detect Exception Condition": GD is cleared, that the handler can reach the
+// debug registers. An event that is injected changes neither register by itself.
+template <Backend B>
+void VcpuOf<B>::enter_debug_handler(std::uint64_t dr6) {
+    constexpr std::uint64_t general_detect = 1u << 13; // DR7.GD
+    backend.set_debug(6, backend.debug(6) | dr6);
+    const std::uint64_t dr7 = backend.debug(7);
+    if (dr7 & general_detect) backend.set_debug(7, dr7 & ~general_detect);
 }
 
 template <Backend B>

@@ -48,7 +48,7 @@ Outcome on_hlt(VcpuOf<B> &v, const Exit &exit) {
 template <Backend B>
 Outcome on_exception(VcpuOf<B> &v, const Exit &exit) {
     const ExceptionInfo &x = exit.exception;
-    if (x.vector == vector::debug) v.backend.set_debug(6, v.backend.debug(6) | x.dr6);
+    if (x.vector == vector::debug) v.enter_debug_handler(x.dr6);
     if (x.vector == vector::page_fault) v.backend.set_cr2(x.address);
     if (x.software_length) return v.raise({HWV_EVENT_SOFTWARE, x.vector, false, x.software_length});
     return v.raise({HWV_EVENT_EXCEPTION, x.vector, x.has_error_code, 0, x.error_code});

@@ -70,7 +70,8 @@ class VcpuOf final : public Vcpu {
     instruction(ExitReason reason); // fetched and decoded; nullopt: it is not the one that exited
     std::uint8_t measure(ExitReason reason); // its length alone; 0: it is not the one that exited
     void advance(std::uint8_t length); // RIP behind the instruction: the one place where it moves
-    Outcome raise(const Event &exception); // queues a fault at the same RIP
+    Outcome raise(const Event &exception);       // queues a fault at the same RIP
+    void enter_debug_handler(std::uint64_t dr6); // what a #DB that is delivered does to DR6, DR7
     Outcome gp() { return raise(exception(vector::general_protection, 0)); }
     Outcome ud() { return raise(exception(vector::invalid_opcode)); }
     Outcome shutdown(const Exit &exit);

@@ -70,6 +70,25 @@ TEST_F(RunLoop, completion_ends_shadow_and_rf_and_traps_with_tf) {
     EXPECT_EQ(delivered(1), exception(vector::debug));
 }
 
+// Intel SDM "General-Detect Exception Condition": the handler reaches the debug registers.
+TEST_F(RunLoop, a_debug_exception_ends_general_detect) {
+    constexpr std::uint64_t general_detect = 1u << 13; // DR6.BD, DR7.GD
+    backend().set_debug(7, 0x400 | general_detect);
+    Exit exit{.reason = HWV_EXIT_EXCEPTION};
+    exit.exception = {.vector = vector::debug, .dr6 = general_detect};
+    exits(exit);
+    run_and_kick();
+    EXPECT_EQ(delivered(1), exception(vector::debug));
+    EXPECT_EQ(backend().debug(6) & general_detect, general_detect);
+    EXPECT_EQ(backend().debug(7), 0x400u);
+
+    backend().set_debug(7, 0x400 | general_detect); // by a step over what hwv executes
+    backend().rflags_ |= rflags::tf;
+    exits(HWV_EXIT_CPUID, 2);
+    run_and_kick();
+    EXPECT_EQ(backend().debug(7), 0x400u);
+}
+
 TEST_F(RunLoop, refused_instructions_fault_at_the_same_rip) {
     struct {
         ExitReason reason;
