@@ -33,12 +33,15 @@ void Backend::reset() {
     xcr0_ = 1;
     cr2_ = rsp_ = 0;
     spec_ctrl_ = 0;
+    if (in_service()) release_msrs();
     guest_msrs_ = {};
     cstar_ = 0;
     debug_granted_ = false;
     *task_priority() = 0;
     fresh_ = true;
-    if (in_service()) write_all();
+    if (!in_service()) return;
+    hold_msrs();
+    write_all();
 }
 
 void Backend::write_all() {
@@ -50,9 +53,6 @@ void Backend::write_all() {
     write_host();
     set_table_root(table_root_);
     set_tsc_offset(tsc_offset_);
-    if (!in_service()) return;
-    release_msrs();
-    hold_msrs();
 }
 
 // "VM-Execution Control Fields", "VM-Exit Control Fields", "VM-Entry Control Fields".
@@ -101,6 +101,7 @@ void Backend::reset_state() {
     write(field::guest_dr7, 0x400);
     write(field::guest_debugctl, 0);
     write(field::guest_pat, 0x0007'0406'0007'0406);
+    if (Cpus::capabilities().perf_global_ctrl) write(field::guest_perf_global_ctrl, 0);
     write(field::guest_sysenter_cs, 0);
     write(field::guest_sysenter_esp, 0);
     write(field::guest_sysenter_eip, 0);
@@ -358,11 +359,19 @@ void Backend::set_interruptibility(std::uint32_t mask, std::uint32_t value) {
     if (next != interruptibility_) write(field::guest_interruptibility, interruptibility_ = next);
 }
 
-// "Checks on Guest Non-Register State": in a shadow, a single step that is due must be pending.
 void Backend::set_shadow(std::uint8_t v) {
     set_interruptibility(interruptibility::sti | interruptibility::mov_ss, v);
-    const bool step = v && (rflags() & rflags::tf);
-    write(field::guest_pending_debug, step ? pending_debug::single_step : 0);
+    if (v)
+        set_pending_step();
+    else
+        write(field::guest_pending_debug, 0);
+}
+
+// "Checks on Guest Non-Register State": in a shadow, a single step is pending where TF asks for it.
+void Backend::set_pending_step() {
+    const std::uint64_t others = read(field::guest_pending_debug) & ~pending_debug::single_step;
+    const bool step = rflags() & rflags::tf;
+    write(field::guest_pending_debug, others | (step ? pending_debug::single_step : 0));
 }
 
 void Backend::set_nmi_blocked(bool on) {

@@ -149,6 +149,7 @@ class Backend {
                                                      field::guest_interruptibility);
     }
     void set_interruptibility(std::uint32_t mask, std::uint32_t value);
+    void set_pending_step();
     void set_work(std::uint32_t bits, bool on) { work_ = on ? work_ | bits : work_ & ~bits; }
     void set_primary(std::uint32_t bits, bool on);
     void set_threshold(std::uint8_t v);
@@ -166,7 +167,9 @@ class Backend {
     void write_host();
     void write_host_cpu();
     void hold_msrs();
+    void keep_swapped_gs();
     void release_msrs();
+    static void barrier();
 
     // switch.cpp: irqs off, nothing instrumented
     bool before_entry(RawExit &raw);

@@ -44,6 +44,7 @@ class Cpu {
     // time.
     void put(Vmcs &vmcs);
     bool enabled() const { return tenure_ != 0; }
+    bool shared() const { return tenure_ == HWV_TENURE_RIDE; }
 
   private:
     friend class Vmcs;

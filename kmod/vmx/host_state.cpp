@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // host_state.cpp - the host's half of a vCPU: what VM exits load, and what they do not, from load()
 // to put().
+#include <utility>
 #include "vmx/backend.hpp"
 
 namespace hwv::vmx {
@@ -15,6 +16,7 @@ void Backend::write_host() {
     write(field::host_cr4, host_cr4_ = read_cr4());
     write(field::host_efer, arch::rdmsr(msr::efer));
     write(field::host_pat, arch::rdmsr(msr::pat));
+    if (Cpus::capabilities().perf_global_ctrl) write(field::host_perf_global_ctrl, host_perf_);
     write(field::host_cs_selector, cs);
     write(field::host_ss_selector, cs + 8); // Linux's kernel data follows its code
     // A selector of a user's must not be here: put() loads those.
@@ -66,20 +68,27 @@ void Backend::load(const LoadContext &context) {
     if (fs_base != host_fs_base_) write(field::host_fs_base, host_fs_base_ = fs_base);
     const Selectors s = selectors();
     host_segments_ = {s.ds, s.es, s.fs, s.gs, static_cast<std::uint16_t>(arch::sldt())};
-    if (context.other_vm && (hwv_host_facts()->speculation & HWV_SPEC_IBPB))
-        arch::wrmsr(msr::pred_cmd, pred_cmd::ibpb);
+    if (context.other_vm || cpu_->shared()) barrier();
+}
+
+// For branch predictions. KVM issues one only where it changes the guest itself: beside it, hwv's
+// guests come and go with one.
+void Backend::barrier() {
+    if (hwv_host_facts()->speculation & HWV_SPEC_IBPB) arch::wrmsr(msr::pred_cmd, pred_cmd::ibpb);
 }
 
 void Backend::put() {
     if (in_service()) {
+        // Breakpoints that are on stay real, else they would not hit.
+        if (std::exchange(debug_granted_, false)) intercept_debug();
+        keep_swapped_gs();
         if (entered_) hwv_host_segments_restore(&host_segments_);
         release_msrs();
         cpu_->put(vmcs_);
+        if (cpu_->shared()) barrier();
     }
     set_work(work_no_cpu, true);
     cpu_ = nullptr;
-    // Breakpoints that are on stay real, else they would not hit.
-    debug_granted_ = false;
 }
 
 // KVM may have left its guest's values in all but KERNEL_GS_BASE until it returns to its user: what
@@ -98,15 +107,17 @@ void Backend::hold_msrs() {
         host_msrs_.tsc_aux = exchange(msr::tsc_aux, guest_msrs_.tsc_aux);
 }
 
+// SWAPGS exchanges it. To be read before the host's GS is loaded again, which overwrites it.
+void Backend::keep_swapped_gs() { guest_msrs_.kernel_gs_base = arch::rdmsr(msr::kernel_gs_base); }
+
 void Backend::release_msrs() {
     const auto restore = [](std::uint32_t index, std::uint64_t guest, std::uint64_t host) {
         if (guest != host) arch::wrmsr(index, host);
     };
-    guest_msrs_.kernel_gs_base = arch::rdmsr(msr::kernel_gs_base); // SWAPGS exchanges it
     restore(msr::star, guest_msrs_.star, host_msrs_.star);
     restore(msr::lstar, guest_msrs_.lstar, host_msrs_.lstar);
     restore(msr::sfmask, guest_msrs_.sfmask, host_msrs_.sfmask);
-    restore(msr::kernel_gs_base, guest_msrs_.kernel_gs_base, host_msrs_.kernel_gs_base);
+    arch::wrmsr(msr::kernel_gs_base, host_msrs_.kernel_gs_base); // whatever is there now
     if (Cpus::capabilities().tsc_aux)
         restore(msr::tsc_aux, guest_msrs_.tsc_aux, host_msrs_.tsc_aux);
 }

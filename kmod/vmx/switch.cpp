@@ -18,11 +18,16 @@ namespace hwv::vmx {
 namespace {
 
 constexpr std::uint64_t dr6_idle = 0xffff'0ff0, dr7_enabled = 0xff;
+constexpr int vmfail = 1; // of hwv_vmx_switch()
 #ifdef HWV_DEBUG
 constexpr bool checked = true;
 #else
 constexpr bool checked = false;
 #endif
+
+// What the CPU says of a guest state that it refuses, and hwv of controls.
+constexpr std::uint32_t refused_state =
+    exit_reason::entry_failure | number(ExitCode::invalid_guest_state);
 
 constexpr bool is_nmi(std::uint32_t interruption) {
     constexpr std::uint32_t wanted = event::valid | event::nmi << event::type_shift;
@@ -33,6 +38,8 @@ constexpr bool is_nmi(std::uint32_t interruption) {
 
 HWV_NOINSTR RawExit Backend::enter(Gprs &gprs) {
     RawExit raw; // what a reason does not need may be anything: zeroing it would cost as much again
+    if (work_ & work_no_cpu) [[unlikely]] // what VMCS is current, if any, is not this vCPU's
+        return {.rip = rip_, .not_entered = 1};
     raw.rule = raw.not_entered = 0;
     if (gprs[HWV_RSP] != rsp_) write(field::guest_rsp, rsp_ = gprs[HWV_RSP]);
     write_dirty();
@@ -75,7 +82,10 @@ Rule Backend::check_entry() const {
 
 [[gnu::always_inline]] inline void Backend::write_dirty() {
     if (dirty_ & dirty_rip) write(field::guest_rip, rip_);
-    if (dirty_ & dirty_rflags) write(field::guest_rflags, rflags_);
+    if (dirty_ & dirty_rflags) {
+        write(field::guest_rflags, rflags_);
+        if (shadow()) set_pending_step();
+    }
     dirty_ = 0;
     if (event_) write_event();
 }
@@ -102,13 +112,9 @@ void Backend::write_event() {
 }
 
 bool Backend::before_entry(RawExit &raw) {
-    if (work_ & work_no_cpu) {
-        raw = {.rip = rip_, .not_entered = 1};
-        return false;
-    }
     if (checked && (raw.rule = static_cast<std::uint32_t>(check_entry()))) {
-        constexpr std::uint32_t failure = exit_reason::entry_failure | 33;
-        raw = {.reason = failure, .rip = rip_, .rule = raw.rule};
+        write(field::entry_interruption, 0);
+        raw = {.reason = refused_state, .rip = rip_, .rule = raw.rule};
         return false;
     }
     if (work_ & work_flush) {
@@ -184,16 +190,22 @@ void Backend::read_details(RawExit &raw, std::uint8_t needed) {
         set_nmi_blocked(true);
 }
 
-// The guest did not run. Its state is what it was; the VMCS still holds the event.
+// The guest did not run. Its state is what it was; the VMCS still holds the event. Controls and the
+// host's state the CPU refuses with an error number instead of an exit reason.
 void Backend::failed(RawExit &raw, int how) {
-    raw = {.reason = how ? 0 : raw.reason,
+    const std::uint32_t error = how == vmfail ? read(field::instruction_error) : 0;
+    const bool refused = !how || error;
+    const Rule found = refused ? check_entry() : Rule::none;
+    const bool unknown = error && found == Rule::none;
+    const Rule rule = unknown ? Rule::instruction_error + error : found;
+    raw = {.reason = error ? refused_state
+                     : how ? 0
+                           : raw.reason,
            .qualification = how ? 0 : read(field::qualification),
            .rip = rip_,
-           .rule = static_cast<std::uint32_t>(check_entry()),
-           .not_entered = how != 0};
-    if (how)
-        hwv_host_log("VM entry failed: instruction error %llu, rule %llu",
-                     how == 1 ? read(field::instruction_error) : 0, raw.rule);
+           .rule = static_cast<std::uint32_t>(rule),
+           .not_entered = !refused};
+    if (how) hwv_host_log("VM entry failed: instruction error %llu, rule %llu", error, raw.rule);
     write(field::entry_interruption, 0);
     host_rsp_ = 0;   // write it again, whatever the VMCS took of it
     entered_ = true; // a failure may have loaded some of the host's state

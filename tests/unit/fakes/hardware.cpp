@@ -71,6 +71,10 @@ void Hardware::run_tagged(std::uint64_t guest, std::uint32_t asid) {
     auto &owners = here().tlb[asid];
     owners.insert(guest);
     if (owners.size() > 1) violation("another guest's translations under this ASID");
+    learn(guest);
+}
+
+void Hardware::learn(std::uint64_t guest) {
     here().trained.insert(guest);
     if (watch_predictor && here().trained.size() > 1)
         violation("another guest's branch predictions");

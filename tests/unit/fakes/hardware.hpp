@@ -48,6 +48,7 @@ class Hardware {
     bool vmsave(std::uint64_t pa);
     // `guest` runs under an ASID and leaves translations and predictions.
     void run_tagged(std::uint64_t guest, std::uint32_t asid);
+    void learn(std::uint64_t guest); // the predictor does, as `guest` runs
 
     unsigned writes_of(std::uint32_t msr) const;
     void violation(std::string what) { violations.push_back(std::move(what)); }

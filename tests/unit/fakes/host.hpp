@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 #include <functional>
+#include <string>
 #include <vector>
 #include "host.h"
 
@@ -27,6 +28,13 @@ struct Host {
     std::function<int(int port, std::uint64_t address, std::uint32_t bytes, std::uint64_t data)>
         ioevent;
     std::vector<std::uint8_t> resampled;
+
+    // host_vmx.cpp
+    std::vector<bool> offline; // CPUs that hwv_host_call() does not reach
+    unsigned calls = 0, vmxe_calls = 0, nmis = 0;
+    int vmxe_error = 0;
+    bool l1d_stale = false;
+    std::vector<std::string> log;
 
     // host_user.cpp: the owner's memory is the test's own
     unsigned stale = 0; // looks at the sequence that say "invalidated", from now on

@@ -5,6 +5,7 @@
 #include <cstring>
 #include "hardware.hpp"
 #include "host.hpp"
+#include "vmx_hardware.hpp"
 
 namespace hwv::fake {
 
@@ -59,6 +60,7 @@ int hwv_host_pages_alloc(__u32 order, struct hwv_host_page *out) {
 
 void hwv_host_pages_free(const struct hwv_host_page *page, __u32) {
     host().blocks--;
+    hwv::fake::vmx().memory_freed(page->pa);
     std::free(page->va);
 }
 

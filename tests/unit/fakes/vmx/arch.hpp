@@ -44,16 +44,19 @@ struct TablePointer {
     std::uint16_t limit;
     std::uint64_t base;
 };
-inline TablePointer sgdt() { return {0x7f, fake::vmx().here().gdt}; }
+inline TablePointer sgdt() {
+    const fake::VmxCpu &c = fake::vmx().here();
+    return {c.segments.gdt_limit, reinterpret_cast<std::uint64_t>(c.gdt)};
+}
 inline TablePointer sidt() { return {0xfff, fake::vmx().here().idt}; }
-inline std::uint16_t str() { return 0x40; }
+inline std::uint16_t str() { return fake::vmx().here().tr; }
 
 struct Selectors {
     std::uint16_t cs, ss, ds, es, fs, gs;
 };
 inline Selectors selectors() {
-    const fake::VmxCpu &c = fake::vmx().here();
-    return {0x10, 0x18, c.ds, c.es, c.fs, c.gs};
+    const fake::LoadedSegments &s = fake::vmx().here().segments;
+    return {0x10, 0x18, s.ds, s.es, s.fs, s.gs};
 }
 inline std::uint64_t read_cr0() { return fake::vmx().here().cr0; }
 inline std::uint64_t read_cr2() { return fake::vmx().here().cr2; }
