@@ -21,7 +21,7 @@ namespace {
 using namespace std::chrono_literals;
 using oracle::Kind;
 
-constexpr long wanted = 10'000, least = 1'000; // preemptions of each guest; least: on a slow bed
+constexpr long wanted = 4'000, least = 1'000; // preemptions of each guest; least: on a slow bed
 constexpr auto longest = 40s;
 
 // A user's thread that takes the CPU every tenth of a millisecond; from whom it took it, he comes
