@@ -88,7 +88,7 @@ class VmxHardware {
 
     // The guest of hwv_vmx_switch(): gets the general registers, leaves the exit in the VMCS.
     std::function<void(std::uint64_t *gprs, FakeVmcs &vmcs)> guest;
-    unsigned entries = 0;
+    std::uint32_t delivered = 0;         // the event of the last entry, 0: none
     std::uint32_t instruction_error = 0; // each entry ends with this VMfailValid
     bool refuse_entry = false;           // VMLAUNCH and VMRESUME fault
 };

@@ -107,7 +107,8 @@ void load_guest(fake::FakeVmcs &v, const EntryState &s) {
 
 // Delivery ends shadows, and that of an NMI blocks the next.
 void deliver(fake::FakeVmcs &v, std::uint32_t info) {
-    if (!(info & event::valid)) return;
+    fake::vmx().delivered = info & event::valid ? info : 0;
+    if (!fake::vmx().delivered) return;
     std::uint64_t &blocking = v[field::guest_interruptibility];
     blocking &= ~std::uint64_t{interruptibility::sti | interruptibility::mov_ss};
     if ((info & event::type) >> event::type_shift == event::nmi) blocking |= interruptibility::nmi;
@@ -154,7 +155,6 @@ void run(fake::FakeVmcs &v, const EntryState &s, std::uint64_t *gprs) {
     deliver(v, s.controls.entry_interruption);
     v[field::entry_interruption] &= ~std::uint64_t{event::valid};
     exit_with(v, number(ExitCode::external_interrupt));
-    ++fake::vmx().entries;
     if (fake::vmx().guest) fake::vmx().guest(gprs, v);
     v.launched = true;
     load_host(v, s.host);
@@ -177,9 +177,12 @@ int enter(fake::FakeVmcs &v, bool launched, std::uint64_t *gprs) {
     if (fake::vmx().instruction_error) return fail(v, fake::vmx().instruction_error);
     if (check_controls(s.controls, facts) != Rule::none) return fail(v, 7);
     if (check_host(s.host, s.controls, facts) != Rule::none) return fail(v, 8);
+    const Rule rule = check_guest(s.guest, s.controls, facts);
+    const bool event = rule >= Rule::entry_reserved && rule < Rule::host_cr0;
+    if (event) return fail(v, 7); // it is one of the controls
     check_host_state(v, s.host);
     check_counters(s.controls);
-    if (check_guest(s.guest, s.controls, facts) != Rule::none) {
+    if (rule != Rule::none) {
         exit_with(v, exit_reason::entry_failure | number(ExitCode::invalid_guest_state));
         load_host(v, s.host);
         return ran;

@@ -161,7 +161,8 @@ struct Guest {
         backend.put();
         fake::HostImage after = fake::vmx().host_image();
         if (fake::host().vmxe_calls) after.vmcs = before.vmcs;
-        EXPECT_EQ(after.msrs, before.msrs);
+        for (const auto &[index, value] : before.msrs)
+            EXPECT_EQ(after.msrs[index], value) << "MSR " << std::hex << index;
         EXPECT_EQ(after.vmcs, before.vmcs) << "another's VMCS was current";
         EXPECT_TRUE(after == before) << "the host's state is not what it was";
     }
