@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// Any instruction bytes, registers, page tables and modes for the emulator: it must end, stay
-// inside its memory, move a bounded number of bytes, and change nothing when it refuses.
+// Any instruction bytes, registers, page tables and modes for the emulator, any tasks for its task
+// switch: it must end, stay inside its memory, move a bounded number of bytes, and change nothing
+// when it refuses.
 #include <cstdlib>
 #include <cstring>
 #include <vector>
 
 #include "assist/string_io.hpp"
+#include "assist/task_switch.hpp"
 
 namespace {
 
@@ -66,6 +68,8 @@ class Input {
     std::span<const std::uint8_t> data_;
 };
 
+bool odd(Input &input) { return (input.take<std::uint8_t>() & 1) != 0; }
+
 // Small numbers and addresses near memory are likelier than chance would have them.
 std::uint64_t reg(Input &input) {
     const auto kind = input.take<std::uint8_t>();
@@ -93,6 +97,57 @@ hwv_regs make_registers(Input &input) {
     return regs;
 }
 
+assist::Outcome string_io(hwv_regs &regs, const assist::Environment &environment, Memory &memory,
+                          unsigned how) {
+    const assist::StringIo string{.port = 0x1f0,
+                                  .size = 1U << (how & 1),
+                                  .is_write = (how & 2) != 0,
+                                  .repeat = (how & 4) != 0,
+                                  .segment = HWV_FS,
+                                  .address_size = (how & 8) != 0 ? 8U : 2U,
+                                  .next_rip = regs.rip + 2};
+    return assist::complete_string_io(regs, environment, string, memory);
+}
+
+// Two tasks that would work, but for some bytes.
+void put_tasks(hwv_regs &regs, Memory &memory, Input &input) {
+    constexpr std::uint16_t gdt = 0x8000, tss = 0x8100;
+    constexpr std::uint64_t flat = 0x00cf'9200'0000'ffff;
+    const auto put = [&](unsigned at, auto value) {
+        std::memcpy(memory.bytes.data() + at, &value, sizeof value);
+    };
+    put(gdt + 0x08, flat | 8ULL << 40);
+    put(gdt + 0x10, flat);
+    put(gdt + 0x18, 0x0000'8900'0000'0067 | std::uint64_t{tss} << 16);
+    put(gdt + 0x20, 0x0000'8200'0000'00ff | std::uint64_t{gdt} << 16);
+    for (unsigned n = 0; n < 6; ++n)
+        put(tss + 0x48 + 4 * n, n == HWV_CS ? 8 : 0x10);
+    put(tss + 0x60, 0x20);
+    for (auto n = input.take<std::uint8_t>() % 8; n > 0; --n) {
+        const auto at = gdt + input.take<std::uint8_t>() % 0x68U;
+        put(odd(input) ? at : at + 0x100, input.take<std::uint8_t>());
+    }
+    regs.gdtr = {gdt, 0x27, 0};
+    regs.segment[HWV_TR] = {0x8200, 0x67, 0x18, 0x8b};
+    regs.cr0 |= 1;
+    regs.efer = 0;
+}
+
+// What the kernel says is what it may say; the rest is the guest's.
+assist::Outcome task_switch(hwv_regs &regs, const assist::Environment &environment, Input &input,
+                            unsigned how) {
+    hwv_exit_task_switch task{.selector = 0x18, .source = static_cast<__u8>(how & 3)};
+    if (odd(input)) task.selector = input.take<std::uint8_t>();
+    const auto next = how & 4 ? regs.rip + 2 : 0;
+    if (task.source == HWV_TASK_GATE) {
+        task.event_type = static_cast<__u8>(1 + input.take<std::uint8_t>() % 4);
+        task.event_vector = input.take<std::uint8_t>();
+        task.has_error_code = how >> 3 & 1;
+        task.error_code = input.take<std::uint32_t>();
+    }
+    return assist::switch_task(regs, environment, task, next);
+}
+
 } // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t *data, std::size_t size) {
@@ -100,27 +155,22 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t *data, std::size_t size
     Memory memory;
     Vectors vectors;
     auto regs = make_registers(input);
-    const auto before = regs;
     const assist::Environment environment{.memory = memory, .vectors = &vectors};
     const auto io = input.take<std::uint8_t>();
+    const auto how = static_cast<unsigned>(io >> 4);
+    const auto bytes = input.take<std::array<std::uint8_t, 15>>();
+    std::memcpy(memory.bytes.data(), input.rest().data(), std::min(input.rest().size(), ram_bytes));
+    const bool task = (io & 0xf) == 1;
+    if (task && odd(input)) put_tasks(regs, memory, input);
+    const auto before = regs;
     assist::Outcome outcome;
-    if ((io & 0xf) == 0) {
-        const assist::StringIo string{.port = 0x1f0,
-                                      .size = 1U << (io >> 4 & 1),
-                                      .is_write = (io & 0x20) != 0,
-                                      .repeat = (io & 0x40) != 0,
-                                      .segment = HWV_FS,
-                                      .address_size = (io & 0x80) != 0 ? 8U : 2U,
-                                      .next_rip = regs.rip + 2};
-        outcome = assist::complete_string_io(regs, environment, string, memory);
-    } else {
-        const auto bytes = input.take<std::array<std::uint8_t, 15>>();
-        const auto given = io >> 4;
-        std::memcpy(memory.bytes.data(), input.rest().data(),
-                    std::min(input.rest().size(), ram_bytes));
+    if ((io & 0xf) == 0)
+        outcome = string_io(regs, environment, memory, how);
+    else if (task)
+        outcome = task_switch(regs, environment, input, how);
+    else
         outcome = assist::emulate(regs, environment,
-                                  std::as_bytes(std::span{bytes}).first(std::min(given, 15)));
-    }
+                                  std::as_bytes(std::span{bytes}).first(std::min(how, 15U)));
     require(memory.touches <= 4 * 4096 + 64);
     if (outcome.status == assist::Status::unsupported)
         require(std::memcmp(&before, &regs, sizeof regs) == 0 && outcome.dirty == 0);
