@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// The run loop on Intel's backend, beside KVM: whenever a vCPU is not loaded nothing of it is in
+// the CPU, and the fake CPU notices who reaches for it all the same.
+#include <cstring>
+#include <deque>
+#include <memory>
+#include "core/defaults.hpp"
+#include "core/run_loop.hpp"
+#include "cpu/fake_machine.hpp"
+#include "vmx/machine.hpp"
+
+namespace hwv::vmx {
+namespace {
+
+using Vcpu = VcpuOf<Backend>;
+using Turn = std::function<void(fake::FakeVmcs &)>;
+
+void some_cpuid(std::uint32_t leaf, std::uint32_t, std::uint32_t (&out)[4]) {
+    if (leaf == 0) out[0] = 0xd;
+    if (leaf == 1 || leaf == 7) out[1] = out[2] = out[3] = ~0u;
+    if (leaf == 0x8000'0000) out[0] = 0x8000'0008;
+    if (leaf == 0x8000'0001) out[2] = out[3] = ~0u;
+}
+
+struct VmxRun : VmxMachine {
+    void SetUp() override {
+        VmxMachine::SetUp();
+        ::fake::reset();
+        ::fake::machine().cpuid = some_cpuid;
+        power(HWV_TENURE_RIDE);
+        ASSERT_TRUE(defaults::init());
+        ASSERT_TRUE(residency::init());
+        vm = std::make_unique<Vcpu::Machine>(nullptr, hwv_create_vm{}, Cpus::table());
+        ASSERT_TRUE(vm->memory.init());
+        vcpu = std::make_unique<Vcpu>(*vm, 0, nullptr, &page);
+        ASSERT_TRUE(vcpu->init());
+        ASSERT_TRUE(vm->add(*vcpu, 0));
+        vmx.guest = [this](std::uint64_t *, fake::FakeVmcs &v) {
+            ASSERT_FALSE(turns.empty()) << "an entry more than the test has";
+            turns.front()(v);
+            turns.pop_front();
+        };
+    }
+    void TearDown() override {
+        EXPECT_TRUE(turns.empty());
+        vmx.guest = nullptr;
+        vcpu.reset();
+        vm.reset();
+        defaults::exit();
+        residency::exit();
+        VmxMachine::TearDown();
+    }
+    // What the guest does next: exits.
+    void exits(
+        ExitCode code, Turn turn = [](fake::FakeVmcs &) {}) {
+        turns.push_back([code, turn](fake::FakeVmcs &v) {
+            v[field::exit_reason] = number(code);
+            turn(v);
+        });
+    }
+    void is_kicked() {
+        exits(ExitCode::external_interrupt, [this](fake::FakeVmcs &) { vcpu->ask(request::kick); });
+    }
+    int run(const hwv_reply &reply = {.wanted = HWV_REGS_ALL}) {
+        page.reply = reply;
+        const PreemptGuard guard;
+        const int error = vcpu->run_guest(hardware.cpu);
+        EXPECT_EQ(vmx.here().current, ~0ull) << "KVM had none";
+        return error;
+    }
+    // Another thread takes the CPU, and the vCPU goes on elsewhere.
+    void moves_to(std::uint32_t cpu) {
+        vcpu->put();
+        EXPECT_EQ(vmx.here().current, ~0ull);
+        hardware.cpu = cpu;
+        vcpu->load(cpu);
+    }
+
+    hwv_run page{};
+    std::unique_ptr<Vcpu::Machine> vm;
+    std::unique_ptr<Vcpu> vcpu;
+    std::deque<Turn> turns;
+};
+
+TEST_F(VmxRun, AnInstructionIsServedAndSteppedOver) {
+    vcpu->gprs[HWV_RAX] = 0x8000'0000;
+    exits(ExitCode::cpuid, [](fake::FakeVmcs &v) { v[field::exit_instruction_length] = 2; });
+    exits(ExitCode::external_interrupt, [this](fake::FakeVmcs &v) {
+        EXPECT_EQ(v[field::guest_rip], 0xfff2u);
+        vcpu->ask(request::kick);
+    });
+    ASSERT_EQ(run(), 0);
+    EXPECT_EQ(page.exit.reason, unsigned{HWV_EXIT_KICKED});
+    EXPECT_GE(vcpu->gprs[HWV_RAX], 0x8000'0000u);
+    EXPECT_EQ(page.regs.rip, 0xfff2u);
+}
+
+TEST_F(VmxRun, AHaltedVcpuMovesAndIsWokenByAnNmi) {
+    exits(ExitCode::hlt, [](fake::FakeVmcs &v) { v[field::exit_instruction_length] = 1; });
+    host.block = [this] {
+        host.block = nullptr;
+        moves_to(2);
+        EXPECT_TRUE(vcpu->interrupt({.kind = HWV_INTERRUPT_NMI, .vector = 0}));
+        return 0;
+    };
+    exits(ExitCode::external_interrupt, [this](fake::FakeVmcs &) {
+        EXPECT_EQ(vmx.delivered, event::valid | event::nmi << event::type_shift | 2);
+        vcpu->ask(request::kick);
+    });
+    ASSERT_EQ(run(), 0);
+    EXPECT_EQ(hardware.cpu, 2u);
+    EXPECT_EQ(page.regs.rip, 0xfff1u);
+    EXPECT_TRUE(page.regs.event.nmi_blocked);
+}
+
+TEST_F(VmxRun, AnInitInTheMiddleLeavesTheHostWhole) {
+    const fake::HostImage before = vmx.host_image();
+    exits(ExitCode::external_interrupt, [this](fake::FakeVmcs &) {
+        hardware.here().msrs[msr::kernel_gs_base] = 0x1234; // SWAPGS
+        EXPECT_TRUE(vcpu->interrupt({.kind = HWV_INTERRUPT_INIT, .vector = 0}));
+    });
+    is_kicked();
+    ASSERT_EQ(run(), 0);
+    EXPECT_EQ(page.regs.rip, 0xfff0u);
+    EXPECT_TRUE(vmx.host_image() == before);
+}
+
+// A valid state in 64-bit mode that differs from `r` in every register.
+hwv_regs another(hwv_regs r) {
+    for (unsigned i = 0; i < HWV_GPRS; ++i)
+        r.gpr[i] = 0x1111'2222'3333'0000 + i;
+    r.rip = 0xffff'8000'1234'5678;
+    r.rflags = rflags::fixed | rflags::if_;
+    for (unsigned i = 0; i < HWV_SEGMENTS; ++i)
+        r.segment[i] = {0x1000 + i, 0xffff, static_cast<__u16>(8 * i), 0x93};
+    r.segment[HWV_CS].attributes = 0x9b | segment::l;
+    r.segment[HWV_LDTR].attributes = 0x82;
+    r.segment[HWV_TR].attributes = 0x8b;
+    r.gdtr = {0xffff'8000'0000'1000, 0x7f, 0};
+    r.idtr = {0xffff'8000'0000'2000, 0xfff, 0};
+    r.cr0 = cr0::pe | cr0::pg | cr0::et | cr0::wp;
+    r.cr2 = 0xdead'beef;
+    r.cr3 = 0x12'3000;
+    r.cr4 = cr4::pae | cr4::pge;
+    r.cr8 = 9;
+    r.efer = efer::lme | efer::lma | efer::nxe;
+    for (unsigned i = 0; i < 4; ++i)
+        r.dr[i] = 0x4000 + i;
+    r.dr6 = 0xffff'0ff1;
+    r.dr7 = 0x401;
+    return r;
+}
+
+TEST_F(VmxRun, RegistersGoToTheCpuAndComeBack) {
+    vcpu->ask(request::kick);
+    ASSERT_EQ(run(), 0);
+    const hwv_regs there = another(page.regs);
+    page.regs = there;
+    is_kicked();
+    ASSERT_EQ(run({.dirty = HWV_REGS_ALL, .wanted = HWV_REGS_ALL}), 0);
+    const hwv_regs &back = page.regs;
+    for (unsigned i = 0; i < HWV_SEGMENTS; ++i)
+        EXPECT_EQ(std::memcmp(&back.segment[i], &there.segment[i], sizeof(hwv_segment)), 0) << i;
+    EXPECT_EQ(back.rip, there.rip);
+    EXPECT_EQ(back.rflags, there.rflags);
+    EXPECT_EQ(back.cr0, there.cr0);
+    EXPECT_EQ(back.cr3, there.cr3);
+    EXPECT_EQ(back.cr4, there.cr4);
+    EXPECT_EQ(back.efer, there.efer);
+    EXPECT_EQ(std::memcmp(&back, &there, sizeof(back)), 0) << "some other register";
+}
+
+TEST_F(VmxRun, AStateThatTheCpuRefusesIsTheUsers) {
+    vcpu->ask(request::kick);
+    ASSERT_EQ(run(), 0);
+    page.regs.segment[HWV_CS].attributes = 0x93; // data, not at level 0's right: no code
+    page.regs.segment[HWV_SS].attributes = 0x93 | 3u << segment::dpl_shift;
+    ASSERT_EQ(run({.dirty = HWV_REGS_SEGMENT, .wanted = HWV_REGS_ALL}), 0);
+    EXPECT_EQ(page.exit.reason, unsigned{HWV_EXIT_INVALID_STATE});
+    EXPECT_NE(page.exit.invalid_rule, 0u);
+    EXPECT_EQ(page.regs.rip, 0xfff0u);
+}
+
+TEST_F(VmxRun, WhereVmxWasSwitchedOffTheRunFails) {
+    vmx.refuse_entry = true;
+    ASSERT_EQ(run(), 0);
+    EXPECT_EQ(page.exit.reason, unsigned{HWV_EXIT_ERROR});
+    vmx.refuse_entry = false;
+}
+
+} // namespace
+} // namespace hwv::vmx
