@@ -58,7 +58,7 @@ enum hwv_mp_state {
 enum hwv_event_type { HWV_EVENT_NONE = 0, HWV_EVENT_INTERRUPT = 1, HWV_EVENT_NMI = 2, HWV_EVENT_EXCEPTION = 3, HWV_EVENT_SOFTWARE = 4 };
 
 struct hwv_event_state {
-	__u8 type;            /* enum hwv_event_type: to be delivered at the next entry */
+	__u8 type;            /* enum hwv_event_type: to be delivered at the next entry; INTERRUPT wants RFLAGS.IF set, as when it was taken */
 	__u8 vector;
 	__u8 has_error_code;
 	__u8 length;          /* SOFTWARE: instruction length */

@@ -104,6 +104,9 @@ concept Backend = requires(B b, const B c, Gprs &gprs, const typename B::RawExit
     {b.set_table_root(u64)};  // physical, without the encryption mask
     {b.flush_translations()}; // before the next entry
     {b.set_tsc_offset(u64)};
+    // A backend whose CPU does not read PAE's four page directory pointers from guest memory at
+    // every entry also has set_page_directory_pointers(const std::uint64_t (&)[4]): see
+    // VcpuOf::load_page_directories().
     // clang-format on
 };
 

@@ -6,6 +6,31 @@
 
 namespace hwv {
 
+// Intel SDM "PDPTE Registers": PAE paging keeps the four entries in registers, which a MOV to a
+// control register loads; reserved bits in a present one are #GP.
+template <Backend B>
+bool VcpuOf<B>::load_page_directories(const PagingRegisters &next) {
+    if constexpr (requires(const std::uint64_t(&entries)[4]) {
+                      backend.set_page_directory_pointers(entries);
+                  }) {
+        const bool pae = (next.cr0 & cr0::pg) && (next.cr4 & cr4::pae) && !long_mode(next.efer);
+        if (!pae) return true;
+        const std::uint64_t gpa = next.cr3 & 0xffff'ffe0;
+        std::uint64_t entries[4] = {};
+        Status got = memory.read(gpa, entries, sizeof entries, slot_cache, true);
+        if (!got) {
+            MaySleep scope;
+            got = memory.read(gpa, entries, sizeof entries, slot_cache, false);
+        }
+        if (!got) return false;
+        const std::uint64_t reserved = ~((1ull << limits.phys_bits) - 1) | 0x1e6;
+        for (const std::uint64_t entry : entries)
+            if ((entry & npt::pte::present) && (entry & reserved)) return false;
+        backend.set_page_directory_pointers(entries);
+    }
+    return true;
+}
+
 template <Backend B>
 Outcome write_cr0(VcpuOf<B> &v, std::uint64_t value) {
     if (value >> 32) return v.gp();
@@ -13,16 +38,32 @@ Outcome write_cr0(VcpuOf<B> &v, std::uint64_t value) {
     PagingRegisters now = v.paging();
     if (!cr0_change_allowed(now, to)) return v.gp();
     now.cr0 = to;
+    now.efer = efer_after(now);
+    if (!v.load_page_directories(now)) return v.gp();
     v.backend.set_cr0(to);
-    v.backend.set_efer(efer_after(now));
+    v.backend.set_efer(now.efer);
     v.backend.flush_translations();
     return Outcome::resume_next;
 }
 
 template <Backend B>
 Outcome write_cr4(VcpuOf<B> &v, std::uint64_t value) {
-    if (!cr4_change_allowed(v.paging(), value, v.limits)) return v.gp();
+    PagingRegisters now = v.paging();
+    if (!cr4_change_allowed(now, value, v.limits)) return v.gp();
+    now.cr4 = value;
+    if (!v.load_page_directories(now)) return v.gp();
     v.backend.set_cr4(value);
+    v.backend.flush_translations();
+    return Outcome::resume_next;
+}
+
+// Bit 63, with PCIDs: keep translations; dropping them is allowed too.
+template <Backend B>
+Outcome write_cr3(VcpuOf<B> &v, std::uint64_t value) {
+    PagingRegisters now = v.paging();
+    now.cr3 = value & ~(1ull << 63);
+    if (now.cr3 >> v.limits.phys_bits || !v.load_page_directories(now)) return v.gp();
+    v.backend.set_cr3(now.cr3);
     v.backend.flush_translations();
     return Outcome::resume_next;
 }
@@ -31,13 +72,7 @@ template <Backend B>
 Outcome write_control(VcpuOf<B> &v, unsigned number, std::uint64_t value) {
     switch (number) {
     case 0: return write_cr0(v, value);
-    case 3:
-        if (value & ~((1ull << v.limits.phys_bits) - 1) & ~(1ull << 63)) return v.gp();
-        v.backend.set_cr3(
-            value &
-            ~(1ull << 63)); // bit 63 with PCIDs: keep translations; dropping them is allowed too
-        v.backend.flush_translations();
-        return Outcome::resume_next;
+    case 3: return write_cr3(v, value);
     case 4: return write_cr4(v, value);
     case 8:
         if (value & ~0xfull) return v.gp();

@@ -2,7 +2,7 @@
 // registers.hpp - register groups between the backend and the run page: out as they are, in only
 // after every value has been found to be one that the CPU could hold.
 #pragma once
-#include "core/vcpu_of.hpp"
+#include "core/handlers_control.hpp"
 
 namespace hwv {
 
@@ -143,6 +143,8 @@ void VcpuOf<B>::apply_control(const hwv_regs &r) {
     backend.set_cr2(r.cr2);
     backend.set_cr3(r.cr3);
     backend.set_cr4(r.cr4);
+    // Where they are not valid the guest's first access finds out.
+    (void)load_page_directories({r.cr0, r.cr3, r.cr4, r.efer, false});
     backend.flush_translations();
     xcr0 = r.xcr0;
     backend.set_xcr0(xcr0);

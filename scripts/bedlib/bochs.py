@@ -186,7 +186,7 @@ class Machine:
 
     def error_text(self):
         """Panics, and why VM entries failed."""
-        told = [line for line in self.log_lines() if re.search(r">>PANIC<<|VMFAIL", line)]
+        told = [line for line in self.log_lines() if re.search(r">>PANIC<<|VMFAIL|VMENTER FAIL", line)]
         errors = (self.directory / "bochs.err").read_text(errors="replace").splitlines()
         return "\n".join(told[-20:] or [line for line in errors[-20:] if not re.match(r"\d{11}[a-z]\[", line)])
 

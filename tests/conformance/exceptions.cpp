@@ -144,7 +144,9 @@ const Topic combined{
                     spoil(memory, 11);
                 },
                 "contributory");
-            Expect np = fault(11, 6 << 3 | 2);
+            // EXT: for AMD an exception comes from inside the program, for Intel from outside. APM
+            // vol. 2 "Selector-Error-Code", SDM vol. 3 "Error Code".
+            Expect np = fault(11, 6 << 3 | 2 | on_intel());
             one(
                 "NP", ud2, m, np,
                 [spoil](hwv_regs &, std::span<std::uint8_t> memory) { spoil(memory, 6); }, "benign",

@@ -108,7 +108,7 @@ const Topic instructions{
         generate({.reason = "WBINVD", .text = &wbinvd});
         generate({.reason = "INVLPG", .text = &invlpg});
         generate({.reason = "HYPERCALL",
-                  .text = &vmmcall,
+                  .text = on_intel() ? &vmcall : &vmmcall,
                   .in = {{HWV_RAX, 0xfff}},
                   .expect = after_hypercall,
                   .privileged = false});
@@ -132,15 +132,21 @@ const Topic not_offered{
         undefined(
             "RDPRU", rdpru,
             "QEMU knows no RDPRU; its own #UD pushes no RF, the one that KVM gives back does");
-        undefined("VMCALL", vmcall, "KVM rewrites VMCALL into VMMCALL");
+        // The other vendor's hypercall.
+        if (on_intel())
+            undefined("VMMCALL", vmmcall, "KVM rewrites VMMCALL into VMCALL");
+        else
+            undefined("VMCALL", vmcall, "KVM rewrites VMCALL into VMMCALL");
     }};
 
-// With EFER.SVME, which a guest cannot be run without, user code gets #GP(0) from the CPU; else it
-// is #UD. AMD APM vol. 3, "VMRUN" and its kin. Not judged: V86 mode, and SKINIT in user code, where
-// QEMU has the checks in another order.
+// With EFER.SVME, which a guest cannot be run without on AMD, user code gets #GP(0) from the CPU;
+// else it is #UD, as always on Intel. AMD APM vol. 3, "VMRUN" and its kin. Not judged: V86 mode,
+// and SKINIT in user code, where QEMU has the checks in another order.
 const Topic svm{
     "exits/svm", [] {
-        const auto expect = [](Mode mode) { return in(user_modes, mode) ? gp0() : ud(); };
+        const auto expect = [](Mode mode) {
+            return in(user_modes, mode) && !on_intel() ? gp0() : ud();
+        };
         const std::pair<const char *, const Text *> list[] = {
             {"VMRUN", &vmrun}, {"VMLOAD", &vmload}, {"VMSAVE", &vmsave},  {"STGI", &stgi},
             {"CLGI", &clgi},   {"SKINIT", &skinit}, {"INVLPGA", &invlpga}};

@@ -92,7 +92,7 @@ const Topic nmi{"injection/nmi", [] {
                     });
                 }};
 
-// Events of the group HWV_REGS_EVENT: delivered at the next entry whatever RFLAGS says.
+// Events of the group HWV_REGS_EVENT: delivered at the next entry.
 const Topic queued{
     "injection/queued", [] {
         in_modes(all_modes, [](Mode m) {
@@ -101,7 +101,10 @@ const Topic queued{
                 if (m == Mode::real && has) return; // no error codes there
                 Case c = start("QUEUED", nops, m, outcome);
                 c.expect = std::move(e);
-                c.prepare = [=](hwv_regs &r, auto) { event(r, type, vector, has, error); };
+                c.prepare = [=](hwv_regs &r, auto) {
+                    if (type == HWV_EVENT_INTERRUPT) r.rflags |= if_;
+                    event(r, type, vector, has, error);
+                };
                 add(c);
             };
             queue("interrupt", at(0x99, 0), HWV_EVENT_INTERRUPT, 0x99, false, 0);

@@ -2,6 +2,7 @@
 #include "conformance/mode.hpp"
 #include <algorithm>
 #include <cstring>
+#include "conformance/framework.hpp"
 
 namespace conformance {
 namespace {
@@ -114,8 +115,9 @@ hwv_regs prepare(std::span<std::uint8_t> memory, Mode mode) {
     write_gates(memory, wide);
     write_tss(memory, wide);
     r.idtr = {at_idt, wide ? 0xfffu : 0x7ffu, 0};
-    // Not busy: QEMU keeps it so after LTR, and gives up at a privilege change by a busy one.
-    r.segment[HWV_TR] = {at_tss, 0x1fff, sel_tss, 0x0089};
+    // QEMU gives up at a privilege change by a busy one; VM entry wants it busy.
+    constexpr std::uint16_t available = 0x89, busy = 0x8b;
+    r.segment[HWV_TR] = {at_tss, 0x1fff, sel_tss, on_intel() ? busy : available};
     if (mode == Mode::prot16) r.segment[HWV_CS] = {0, 0xffffffff, sel_code16, 0x089b};
     if (mode == Mode::compat) r.segment[HWV_CS] = {0, 0xffffffff, sel_code32, oracle::code32};
     if (mode == Mode::user32 || mode == Mode::user_pae) make_user(r, sel_user_code, user_code);

@@ -47,14 +47,34 @@ class Vms {
     explicit Vms(oracle::Kind kind) : kind_{kind} {}
     TestVm &of(const Case &c) {
         own_.reset();
-        if (c.fresh) return *(own_ = oracle::make_vm(kind_, c.options));
+        if (c.fresh) return *(own_ = make(c));
         auto &vm = shared_[c.options.apic];
-        if (!vm) vm = oracle::make_vm(kind_, c.options);
+        if (!vm) vm = make(c);
         return *vm;
     }
     void forget(const Case &c) { shared_[c.options.apic].reset(); }
 
   private:
+    // Bochs 2.7 loses RIP, and 3.0 sets RF, where the delivery of an event meets a page that nested
+    // paging does not map yet: the first MiB is mapped before the first case.
+    std::unique_ptr<TestVm> make(const Case &c) {
+        static constexpr std::uint8_t touch[] = {
+            0x31, 0xff,                         // xor %edi,%edi
+            0xf0, 0x80, 0x0f, 0x00,             // 1: lock orb $0,(%rdi)
+            0x81, 0xc7, 0x00, 0x10, 0x00, 0x00, // add $4096,%edi
+            0x81, 0xff, 0x00, 0x00, 0x10, 0x00, // cmp $0x100000,%edi
+            0x72, 0xee,                         // jb 1b
+            0xe6, 0x80,                         // out %al,$0x80
+        };
+        auto vm = oracle::make_vm(kind_, c.options);
+        hwv_regs regs = oracle::long_mode(vm->memory(), at_code);
+        regs.apic_base = vm->regs().apic_base;
+        std::copy(std::begin(touch), std::end(touch), vm->memory().begin() + at_code);
+        vm->set_regs(regs, HWV_REGS_ALL);
+        if (vm->run().reason != HWV_EXIT_IO) throw std::runtime_error{"memory cannot be touched"};
+        return vm;
+    }
+
     oracle::Kind kind_;
     std::map<bool, std::unique_ptr<TestVm>> shared_;
     std::unique_ptr<TestVm> own_;
