@@ -19,6 +19,7 @@ def end(what):
 def images():
     for bits, at in [(16, 0x8000), (32, 0x200000), (64, 0x200000)]:
         assemble("say", bits=bits, at=at)
+    assemble("tasks", bits=32, at=0x200000)
     for kind in ["MULTIBOOT", "PVH"]:
         assemble("kernel", bits=32, defines=[kind]).rename(TMP / f"{kind.lower()}.elf")
     (TMP / "one").write_text("first module")
@@ -32,6 +33,7 @@ def kinds():
     yield Case("flat-real-is-the-default", f"{RUN} --kernel /share/say16.bin --flat 0x8000", 128 + 16, ["^guest of 16 bits$"])
     yield Case("flat-prot", f"{RUN} --kernel /share/say32.bin --flat 0x200000,prot", 128 + 32, ["^guest of 32 bits$"])
     yield Case("flat-long", f"{RUN} --kernel /share/say64.bin --flat 2097152,long", 128 + 64, ["^guest of 64 bits$"])
+    yield Case("tasks", f"{RUN} --kernel /share/tasks32.bin --flat 0x200000,prot", 128 + 3)
     yield Case("multiboot", f"{RUN} --kernel /share/multiboot.elf {modules}", 128 + 2, [r"^\[/share/multiboot.elf a line\]$", *said])
     yield Case("multiboot-bare", f"{RUN} --kernel /share/multiboot.elf", 128, [r"^\[/share/multiboot.elf\]$"])
     yield Case("pvh", f"{RUN} --kernel /share/pvh.elf {modules}", 128 + 2, [r"^\[a line\]$", *said])
