@@ -112,7 +112,10 @@ struct hwv_host_segments { /* selectors of the thread's that VM exits do not loa
 	__u16 ds, es, fs, gs, ldt;
 };
 void hwv_host_segments_restore(const struct hwv_host_segments *segments); /* preemption off; and the limits of GDT and TSS */
-int hwv_host_l1d_stale(void); /* irqs off: since the last call an interrupt brought data of others into the L1 cache, or every entry counts */
+int hwv_host_l1d_flush(int stale); /* irqs off, before an entry: whether to flush. stale: the thread or the core brought data into the cache since */
+
+/* ---- SVM only ---- */
+void hwv_host_virt_spec_ctrl(__u64 guest, int to_guest); /* irqs off, around an entry; only with HWV_SPEC_VIRT_SSBD */
 
 /* ---- facts that do not change after load ---- */
 struct hwv_host_facts {
@@ -124,6 +127,12 @@ struct hwv_host_facts {
 	__u32 speculation;  /* HWV_SPEC_* */
 	__u32 nx_split;     /* iTLB multihit: executable 2M/1G leaves must be split */
 	__u64 spec_ctrl;    /* host's SPEC_CTRL between kernel instructions */
+	__u64 arch_capabilities; /* IA32_ARCH_CAPABILITIES for guests */
+	/* CPUID bits that say what the CPU is not vulnerable to, and that the kernel knows although the CPU's own leaf may not */
+	__u32 cpuid_ext8_ebx;  /* 0x80000008 */
+	__u32 cpuid_ext21_eax; /* 0x80000021 */
+	__u32 cpuid_ext21_ecx;
+	__u32 reserved;
 	__u64 direct_map;   /* kernel virtual address of physical address 0 */
 	__u32 huge_1g;      /* the host maps 1 GiB pages */
 	__u32 paging_levels; /* of the host's own page tables, 4 or 5: NPT walks as many */
@@ -135,6 +144,7 @@ struct hwv_host_facts {
 #define HWV_SPEC_L1D_FLUSH (1U << 4)
 #define HWV_SPEC_IBPB_ON_EXIT (1U << 5) /* IBPB before return to user after a guest (VMSCAPE, SRSO) */
 #define HWV_SPEC_STIBP (1U << 6)
+#define HWV_SPEC_VIRT_SSBD (1U << 7) /* AMD without SSBD in SPEC_CTRL: the kernel switches it for a guest (VIRT_SPEC_CTRL) */
 const struct hwv_host_facts *hwv_host_facts(void);
 
 #ifdef __cplusplus

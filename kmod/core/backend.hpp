@@ -23,9 +23,9 @@ using Gprs = std::uint64_t[HWV_GPRS];
 // What a backend is told at every load.
 struct LoadContext {
     std::uint32_t cpu;
-    bool other_cpu; // the vCPU ran elsewhere (or nowhere) before
-    bool other_vm;  // another VM's vCPU, or none, was the last of hwv's on this CPU: barrier (IBPB)
-                    // needed
+    bool other_cpu;  // the vCPU ran elsewhere (or nowhere) before
+    bool other_vcpu; // another vCPU, or none, was the last of hwv's on this CPU: barrier (IBPB)
+                     // needed, for a guest keeps its processes' predictions apart by CPU
 };
 
 // clang-format off: the formatter does not know requirements yet

@@ -15,11 +15,15 @@ Offer *offer;
 
 Status work_out(Offer &o) {
     const struct hwv_host_facts &facts = *hwv_host_facts();
+    const std::uint32_t virt_ssbd = facts.speculation & HWV_SPEC_VIRT_SSBD ? 1u << 25 : 0;
     const cpu::CpuidFacts about{.read = cpu::native::cpuid,
                                 .xcr0_guest = facts.xcr0_guest,
                                 .phys_bits = facts.phys_bits,
                                 .tsc_khz = hwv_host_tsc_khz(),
-                                .spec_ctrl = (facts.speculation & HWV_SPEC_CTRL) != 0};
+                                .spec_ctrl = (facts.speculation & HWV_SPEC_CTRL) != 0,
+                                .ext8_ebx = facts.cpuid_ext8_ebx | virt_ssbd,
+                                .ext21_eax = facts.cpuid_ext21_eax,
+                                .ext21_ecx = facts.cpuid_ext21_ecx};
     o.count = HWV_MAX_CPUID;
     TRY(cpu::supported_cpuid(about, o.entries, o.count));
     return o.table.set(o.entries, o.count, 0);
@@ -53,7 +57,11 @@ Status give_cpuid(cpu::CpuidTable &table, std::uint32_t apic_id) {
     return table.set(offer->entries, offer->count, apic_id);
 }
 
-cpu::MsrFacts msr_facts() { return cpu::msr_facts(offer->table); }
+cpu::MsrFacts msr_facts() {
+    cpu::MsrFacts made = cpu::msr_facts(offer->table);
+    made.arch_capabilities = hwv_host_facts()->arch_capabilities;
+    return made;
+}
 
 std::uint64_t cr4() { return offer->table.cr4_allowed(); }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// residency.hpp - which VM was the last of hwv's on each CPU: another one must not find its branch
-// history there.
+// residency.hpp - which vCPU was the last of hwv's on each CPU: another one must not find its
+// branch predictions there.
 #pragma once
 #include "core/backend.hpp"
 #include "core/vcpu.hpp"
@@ -10,13 +10,14 @@ namespace hwv::residency {
 Status init(); // process context, at module load
 void exit();
 
-extern std::uint64_t *last_vm; // by CPU: Vm::serial
+extern std::uint64_t *last_vcpu; // by CPU: Vm::serial and the vCPU's id
 
 // Preemption off, on `cpu`.
 inline LoadContext arrive(Vcpu &vcpu, std::uint32_t cpu) {
+    const std::uint64_t self = vcpu.vm.serial * HWV_MAX_VCPUS + vcpu.id;
     const LoadContext context{
-        .cpu = cpu, .other_cpu = vcpu.last_cpu != cpu, .other_vm = last_vm[cpu] != vcpu.vm.serial};
-    last_vm[cpu] = vcpu.vm.serial;
+        .cpu = cpu, .other_cpu = vcpu.last_cpu != cpu, .other_vcpu = last_vcpu[cpu] != self};
+    last_vcpu[cpu] = self;
     vcpu.last_cpu = cpu;
     return context;
 }

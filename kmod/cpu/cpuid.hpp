@@ -31,12 +31,14 @@ inline constexpr Feature fsgsbase{7, 0, 1, 0}, tsc_adjust{7, 0, 1, 1}, smep{7, 0
     invpcid{7, 0, 1, 10}, smap{7, 0, 1, 20}, umip{7, 0, 2, 2}, rdpid{7, 0, 2, 22},
     spec_ctrl{7, 0, 3, 26}, stibp{7, 0, 3, 27}, flush_l1d{7, 0, 3, 28},
     arch_capabilities{7, 0, 3, 29}, ssbd{7, 0, 3, 31};
+inline constexpr Feature intel_psfd{7, 2, 3, 0}, ipred_ctrl{7, 2, 3, 1}, rrsba_ctrl{7, 2, 3, 2},
+    ddpd_u{7, 2, 3, 3}, bhi_ctrl{7, 2, 3, 4};
 inline constexpr Feature syscall{0x8000'0001, 0, 3, 11}, nx{0x8000'0001, 0, 3, 20},
     fxsr_opt{0x8000'0001, 0, 3, 25}, gib_pages{0x8000'0001, 0, 3, 26},
     rdtscp{0x8000'0001, 0, 3, 27}, lm{0x8000'0001, 0, 3, 29};
 inline constexpr Feature amd_ibpb{0x8000'0008, 0, 1, 12}, amd_ibrs{0x8000'0008, 0, 1, 14},
     amd_stibp{0x8000'0008, 0, 1, 15}, amd_ssbd{0x8000'0008, 0, 1, 24},
-    amd_psfd{0x8000'0008, 0, 1, 28}, sbpb{0x8000'0021, 0, 0, 27};
+    virt_ssbd{0x8000'0008, 0, 1, 25}, amd_psfd{0x8000'0008, 0, 1, 28}, sbpb{0x8000'0021, 0, 0, 27};
 } // namespace feature
 
 // What of the vCPU's state CPUID shows.
@@ -111,6 +113,8 @@ struct CpuidFacts {
     std::uint32_t phys_bits;
     std::uint32_t tsc_khz;
     bool spec_ctrl; // the guest's SPEC_CTRL is switched (HWV_SPEC_CTRL)
+    // Beyond the host's leaves: hwv_host_facts.cpuid_*, with VIRT_SSBD where it is served.
+    std::uint32_t ext8_ebx = 0, ext21_eax = 0, ext21_ecx = 0;
 };
 
 // The host's leaves less what hwv does not offer, KVM's paravirtual leaves, hwv's own. `count`:

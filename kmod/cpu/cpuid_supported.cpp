@@ -38,7 +38,10 @@ constexpr std::uint32_t leaf7_ebx_forced = bits(1); // TSC_ADJUST
 constexpr std::uint32_t leaf7_ecx = bits(0, 1, 2, 6, 8, 9, 10, 11, 12, 14, 22, 25, 27, 28);
 constexpr std::uint32_t leaf7_edx = bits(2, 3, 4, 8, 10, 14, 16, 23, 26, 27, 28, 29, 31);
 constexpr std::uint32_t leaf7_edx_spec = bits(26, 27, 31);
+constexpr std::uint32_t arch_capabilities_bit = bits(29);
 constexpr std::uint32_t leaf7_1_eax = bits(4, 5, 10, 11, 12, 23);
+constexpr std::uint32_t leaf7_2_edx = bits(0, 1, 2, 3, 4, 5); // PSFD to BHI_CTRL, MCDT_NO
+constexpr std::uint32_t leaf7_2_edx_spec = bits(0, 1, 2, 3, 4);
 // 0x80000001 ECX less: SVM, ExtApicSpace, OSVW, IBS, SKINIT, WDT, LWP, TCE, NodeId, performance
 // counters, breakpoints, MWAITX.
 constexpr std::uint32_t ext1_ecx = bits(0, 4, 5, 6, 7, 8, 11, 16, 21, 22);
@@ -48,17 +51,19 @@ constexpr std::uint32_t ext1_edx = bits(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13
 // IBPB_RET. Not RDPRU, INVLPGB.
 constexpr std::uint32_t ext8_ebx = bits(0, 2, 9, 12, 14, 15, 16, 17, 18, 24, 26, 28, 29, 30);
 constexpr std::uint32_t ext8_ebx_spec = bits(14, 15, 16, 17, 18, 24, 28);
-// 0x80000021 EAX: no nested data breakpoints, LFENCE serializes, null selector clears base, SBPB,
-// IBPB_BRTYPE, SRSO_NO
-constexpr std::uint32_t ext21_eax = bits(0, 2, 6, 27, 28, 29);
+// 0x80000021 EAX: no nested data breakpoints, LFENCE serializes, VERW clears buffers, null selector
+// clears base, SBPB, IBPB_BRTYPE, SRSO_NO. ECX: TSA_SQ_NO, TSA_L1_NO.
+constexpr std::uint32_t ext21_eax = bits(0, 2, 5, 6, 27, 28, 29);
+constexpr std::uint32_t ext21_ecx = bits(1, 2);
 
 constexpr Row rows[] = {
     {0x0, 0, {0, all, all, all}, {}},
     {0x1, 0, {all, 0xff00, leaf1_ecx, leaf1_edx}, {0, 1u << 16, leaf1_ecx_forced, bits(9)}},
     {0x2, 0, {all, all, all, all}, {}},
     {0x6, 0, {}, {bits(2), 0, 0, 0}}, // ARAT: the APIC timer never stops
-    {0x7, 0, {0, leaf7_ebx, leaf7_ecx, leaf7_edx}, {1, leaf7_ebx_forced, 0, 0}, true},
+    {0x7, 0, {all, leaf7_ebx, leaf7_ecx, leaf7_edx}, {0, leaf7_ebx_forced, 0, 0}, true},
     {0x7, 1, {leaf7_1_eax, 0, 0, 0}, {}, true},
+    {0x7, 2, {0, 0, 0, leaf7_2_edx}, {}, true},
     {0x8000'0000, 0, {0, all, all, all}, {}},
     {0x8000'0001, 0, {all, all, ext1_ecx, ext1_edx}, {}},
     {0x8000'0002, 0, {all, all, all, all}, {}},
@@ -70,7 +75,7 @@ constexpr Row rows[] = {
     {0x8000'0008, 0, {0, ext8_ebx, 0, 0}, {}},
     {0x8000'0019, 0, {all, all, 0, 0}, {}},
     {0x8000'001a, 0, {all, 0, 0, 0}, {}},
-    {0x8000'0021, 0, {ext21_eax, 0, 0, 0}, {}},
+    {0x8000'0021, 0, {ext21_eax, 0, ext21_ecx, 0}, {}},
 };
 
 // Bits that need state which the guest cannot enable.
@@ -99,6 +104,7 @@ class Builder {
         std::uint32_t r[4];
         facts_.read(0, 0, r);
         host_basic_ = r[0];
+        intel_ = r[1] == 0x756e'6547; // "Genu"
         facts_.read(0x8000'0000, 0, r);
         host_extended_ = r[0] >> 31 ? r[0] : 0;
     }
@@ -130,7 +136,8 @@ class Builder {
 
     void masked(const Row &row) {
         const bool made_up = row.force[0] | row.force[1] | row.force[2] | row.force[3];
-        if (!host_has(row.leaf) && !made_up) return;
+        const bool known = row.leaf >> 31 ? row.leaf <= extended_limit() : host_has(row.leaf);
+        if (!known && !made_up) return;
         std::uint32_t r[4] = {};
         if (host_has(row.leaf)) facts_.read(row.leaf, row.subleaf, r);
         for (unsigned i = 0; i < 4; ++i)
@@ -147,11 +154,30 @@ class Builder {
     // What depends on more than the host's leaf.
     void finish(std::uint32_t leaf, std::uint32_t subleaf, std::uint32_t (&r)[4]) const {
         if (leaf == 0) r[0] = basic_limit();
-        if (leaf == 0x8000'0000) r[0] = host_extended_ < 0x8000'0021 ? host_extended_ : 0x8000'0021;
+        if (leaf == 0x8000'0000) r[0] = extended_limit();
         if (leaf == 0x8000'0008) r[0] = facts_.phys_bits | 48 << 8;
-        if (facts_.spec_ctrl) return;
-        if (leaf == 7 && subleaf == 0) r[3] &= ~leaf7_edx_spec;
-        if (leaf == 0x8000'0008) r[1] &= ~ext8_ebx_spec;
+        if (leaf == 7 && subleaf == 0) r[0] = r[0] < 1 ? 1 : r[0] > 2 ? 2 : r[0];
+        speculation(leaf, subleaf, r);
+    }
+
+    // IA32_ARCH_CAPABILITIES is hwv's own. AMD's CPUs have none, and there are guests that refuse
+    // one of theirs which does.
+    void speculation(std::uint32_t leaf, std::uint32_t subleaf, std::uint32_t (&r)[4]) const {
+        if (!facts_.spec_ctrl && leaf == 7)
+            r[3] &= subleaf == 0 ? ~leaf7_edx_spec : subleaf == 2 ? ~leaf7_2_edx_spec : all;
+        if (!facts_.spec_ctrl && leaf == 0x8000'0008) r[1] &= ~ext8_ebx_spec;
+        if (leaf == 7 && subleaf == 0 && intel_) r[3] |= arch_capabilities_bit;
+        if (leaf == 0x8000'0008) r[1] |= facts_.ext8_ebx;
+        if (leaf == 0x8000'0021) {
+            r[0] |= facts_.ext21_eax;
+            r[2] |= facts_.ext21_ecx;
+        }
+    }
+
+    std::uint32_t extended_limit() const {
+        constexpr std::uint32_t highest = 0x8000'0021;
+        if (facts_.ext21_eax | facts_.ext21_ecx) return highest;
+        return host_extended_ < highest ? host_extended_ : highest;
     }
 
     std::uint32_t basic_limit() const {
@@ -229,6 +255,7 @@ class Builder {
     std::uint32_t room_;
     std::uint32_t count_ = 0;
     std::uint32_t host_basic_ = 0, host_extended_ = 0;
+    bool intel_ = false;
 };
 
 } // namespace

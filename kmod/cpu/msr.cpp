@@ -94,6 +94,7 @@ bool MsrFile::readable(std::uint32_t index) const {
     case msr::pred_cmd:
     case msr::flush_cmd: return false;
     case msr::spec_ctrl: return spec_ctrl_allowed();
+    case msr::virt_spec_ctrl: return cpuid_.has(feature::virt_ssbd);
     case msr::tsc_aux: return cpuid_.has(feature::rdtscp) || cpuid_.has(feature::rdpid);
     default: return true;
     }

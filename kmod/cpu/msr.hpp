@@ -22,7 +22,8 @@ inline constexpr std::uint32_t tsc = 0x10, apic_base = 0x1b, tsc_adjust = 0x3b, 
 inline constexpr std::uint32_t efer = 0xc000'0080, star = 0xc000'0081, lstar = 0xc000'0082,
                                cstar = 0xc000'0083, sfmask = 0xc000'0084, fs_base = 0xc000'0100,
                                gs_base = 0xc000'0101, kernel_gs_base = 0xc000'0102,
-                               tsc_aux = 0xc000'0103, hwcr = 0xc001'0015;
+                               tsc_aux = 0xc000'0103, hwcr = 0xc001'0015,
+                               virt_spec_ctrl = 0xc001'011f;
 inline constexpr std::uint32_t kvm_wall_clock_old = 0x11, kvm_system_time_old = 0x12,
                                kvm_wall_clock = 0x4b56'4d00, kvm_system_time = 0x4b56'4d01,
                                kvm_steal_time = 0x4b56'4d03, kvm_pv_eoi = 0x4b56'4d04;

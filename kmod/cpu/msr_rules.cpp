@@ -29,11 +29,16 @@ struct BitRule {
     std::uint64_t bits;
     Feature any[3];
 };
+// "IA32_SPEC_CTRL": where each enumeration of leaf 7, subleaf 2 leads.
 constexpr BitRule spec_ctrl_rules[] = {
     {1u << 0, {feature::spec_ctrl, feature::amd_ibrs, feature::amd_ibrs}},
     {1u << 1, {feature::stibp, feature::amd_stibp, feature::spec_ctrl}},
     {1u << 2, {feature::ssbd, feature::amd_ssbd, feature::amd_ssbd}},
-    {1u << 7, {feature::amd_psfd, feature::amd_psfd, feature::amd_psfd}},
+    {3u << 3, {feature::ipred_ctrl, feature::ipred_ctrl, feature::ipred_ctrl}},
+    {3u << 5, {feature::rrsba_ctrl, feature::rrsba_ctrl, feature::rrsba_ctrl}},
+    {1u << 7, {feature::amd_psfd, feature::intel_psfd, feature::intel_psfd}},
+    {1u << 8, {feature::ddpd_u, feature::ddpd_u, feature::ddpd_u}},
+    {1u << 10, {feature::bhi_ctrl, feature::bhi_ctrl, feature::bhi_ctrl}},
 };
 constexpr BitRule pred_cmd_rules[] = {
     {1u << 0, {feature::spec_ctrl, feature::amd_ibpb, feature::amd_ibpb}},
@@ -97,6 +102,7 @@ bool MsrFile::check_backend(std::uint32_t index, std::uint64_t &value,
     case msr::tsc_aux: return !(value >> 32) && (context.host || readable(index));
     case msr::spec_ctrl: return spec_ctrl_allowed() && !(value & ~spec_ctrl_allowed());
     case msr::pred_cmd: return pred_cmd_allowed() && !(value & ~pred_cmd_allowed());
+    case msr::virt_spec_ctrl: return readable(index) && !(value & ~(1ull << 2)); // SSBD
     case msr::flush_cmd: return cpuid_.has(feature::flush_l1d) && !(value & ~1ull);
     default: return true;
     }

@@ -7,6 +7,7 @@
 #ifndef HWV_COMPAT_H
 #define HWV_COMPAT_H
 
+#include <linux/cpu.h>
 #include <linux/eventfd.h>
 #include <linux/hrtimer.h>
 #include <linux/kvm_host.h>
@@ -114,27 +115,47 @@ static inline bool hwv_wants_ibpb_on_exit(void)
 }
 
 /*
- * L1TF: kvm_intel.vmentry_l1d_flush decides for KVM, once it is loaded; until then it is AUTO and
- * hwv flushes conditionally, which is what KVM makes of it. EPT_DISABLED is only ever set by it.
+ * L1TF: when to flush, on a CPU that has it. kvm_intel.vmentry_l1d_flush
+ * decides that for KVM, and may be written at any time. Until it is loaded, or where it does
+ * without EPT, l1tf= decides, as KVM would. Where neither is told, each entry counts.
  */
-static inline bool hwv_wants_l1d_flush(void)
-{
-#ifdef HWV_HAVE_L1TF_VMX_MITIGATION
-	return boot_cpu_has_bug(X86_BUG_L1TF) && l1tf_vmx_mitigation != VMENTER_L1D_FLUSH_NEVER &&
-	       l1tf_vmx_mitigation != VMENTER_L1D_FLUSH_NOT_REQUIRED;
-#else
-	return boot_cpu_has_bug(X86_BUG_L1TF);
-#endif
-}
+enum hwv_l1d_mode { HWV_L1D_NEVER, HWV_L1D_STALE, HWV_L1D_ALWAYS };
 
-static __always_inline bool hwv_l1d_flush_always(void)
+#if defined(HWV_HAVE_L1TF_VMX_MITIGATION) && defined(HWV_HAVE_L1TF_MITIGATION)
+static inline enum hwv_l1d_mode hwv_l1d_mode(void)
 {
-#ifdef HWV_HAVE_L1TF_VMX_MITIGATION
-	return l1tf_vmx_mitigation == VMENTER_L1D_FLUSH_ALWAYS;
-#else
-	return true;
-#endif
+	switch (l1tf_vmx_mitigation) {
+	case VMENTER_L1D_FLUSH_NEVER:
+	case VMENTER_L1D_FLUSH_NOT_REQUIRED:
+		return HWV_L1D_NEVER;
+	case VMENTER_L1D_FLUSH_COND:
+		return HWV_L1D_STALE;
+	case VMENTER_L1D_FLUSH_ALWAYS:
+		return HWV_L1D_ALWAYS;
+	default:
+		break;
+	}
+	if (l1tf_mitigation == L1TF_MITIGATION_OFF)
+		return HWV_L1D_NEVER;
+	return l1tf_mitigation >= L1TF_MITIGATION_FULL ? HWV_L1D_ALWAYS : HWV_L1D_STALE;
 }
+#else
+static inline enum hwv_l1d_mode hwv_l1d_mode(void)
+{
+	return cpu_mitigations_off() ? HWV_L1D_NEVER : HWV_L1D_ALWAYS;
+}
+#endif
+
+#ifndef HWV_HAVE_GDS_UCODE_MITIGATED /* not told: neither are guests, which lock AVX then */
+#define gds_ucode_mitigated() false
+#endif
+
+/* SSBD for a guest, where the kernel switches it for more than KVM's modules. */
+#ifdef HWV_HAVE_X86_VIRT_SPEC_CTRL
+#define hwv_virt_spec_ctrl(guest, to_guest) x86_virt_spec_ctrl(guest, to_guest)
+#else
+#define hwv_virt_spec_ctrl(guest, to_guest) ((void)(guest), (void)(to_guest))
+#endif
 
 /* The host's SPEC_CTRL, less what it sets for single threads; or where that is not told, with it. */
 static inline u64 hwv_spec_ctrl_base(void)

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Door 1, what does not change after load: the host's CPU as the kernel sees it, and the
- * mitigations that it chose.
+ * Door 1, what does not change after load: the host's CPU as the kernel sees it.
  */
+#include <linux/cpu.h>
 #include <linux/mem_encrypt.h>
 #include <linux/mm.h>
 #include <asm/fpu/xcr.h>
-#include <asm/nospec-branch.h>
 #include <asm/processor.h>
 #include "compat.h"
 #include "glue.h"
@@ -44,27 +43,6 @@ static u32 xsave_bytes(u64 xcr0)
 	return bytes;
 }
 
-static u32 speculation(void)
-{
-	u32 flags = 0;
-
-	if (hwv_wants_ibpb())
-		flags |= HWV_SPEC_IBPB;
-	if (boot_cpu_has(X86_FEATURE_MSR_SPEC_CTRL))
-		flags |= HWV_SPEC_CTRL;
-	if (boot_cpu_has(X86_FEATURE_V_SPEC_CTRL))
-		flags |= HWV_SPEC_VIRT_SPEC_CTRL;
-	if (boot_cpu_has(X86_FEATURE_SSBD))
-		flags |= HWV_SPEC_SSBD;
-	if (boot_cpu_has(X86_FEATURE_STIBP))
-		flags |= HWV_SPEC_STIBP;
-	if (hwv_wants_l1d_flush())
-		flags |= HWV_SPEC_L1D_FLUSH;
-	if (hwv_wants_ibpb_on_exit())
-		flags |= HWV_SPEC_IBPB_ON_EXIT;
-	return flags;
-}
-
 void hwv_facts_init(void)
 {
 	facts.sme_mask = sme_me_mask;
@@ -72,10 +50,8 @@ void hwv_facts_init(void)
 	facts.direct_map = PAGE_OFFSET;
 	facts.paging_levels = pgtable_l5_enabled() ? 5 : 4;
 	facts.huge_1g = boot_cpu_has(X86_FEATURE_GBPAGES);
-	facts.nx_split = boot_cpu_has_bug(X86_BUG_ITLB_MULTIHIT);
-	facts.speculation = speculation();
-	if (boot_cpu_has(X86_FEATURE_MSR_SPEC_CTRL))
-		facts.spec_ctrl = hwv_spec_ctrl_base();
+	facts.nx_split = boot_cpu_has_bug(X86_BUG_ITLB_MULTIHIT) && !cpu_mitigations_off();
+	hwv_speculation_facts(&facts);
 	if (boot_cpu_has(X86_FEATURE_OSXSAVE)) {
 		facts.xcr0 = xgetbv(XCR_XFEATURE_ENABLED_MASK);
 		facts.xcr0_guest = facts.xcr0 & HWV_XCR0_OFFERED;

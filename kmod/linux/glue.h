@@ -101,8 +101,9 @@ enum hwv_tenure hwv_cpus_tenure(void);
 /* kvm.c */
 struct file *hwv_kvm_vm(int fd);
 
-/* facts.c */
+/* facts.c, speculation.c */
 void hwv_facts_init(void);
+void hwv_speculation_facts(struct hwv_host_facts *facts);
 
 /* vm.c, vcpu.c */
 long hwv_vm_create(void *unused, void *argument);

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Door 1, what only VMX needs of Linux: CR4.VMXE, which the kernel shadows; what VM exits leave
- * behind of the host's segments; whether the L1 data cache is to be flushed.
+ * behind of the host's segments.
  */
-#include <linux/hardirq.h>
 #include <linux/percpu.h>
 #include <asm/desc.h>
 #include <asm/intel_pt.h>
@@ -53,12 +52,4 @@ void hwv_host_segments_restore(const struct hwv_host_segments *s)
 	}
 	invalidate_tss_limit();
 	load_fixmap_gdt(raw_smp_processor_id());
-}
-
-int hwv_host_l1d_stale(void)
-{
-	bool stale = hwv_l1d_flush_always() || kvm_get_cpu_l1tf_flush_l1d();
-
-	kvm_clear_cpu_l1tf_flush_l1d();
-	return stale;
 }

@@ -38,8 +38,9 @@ void Backend::reset() {
     xcr0_ = 1;
     set_msr(msr::tsc_aux, 0);
     spec_ctrl_ = 0;
+    virt_spec_ctrl_ = 0;
     debug_granted_ = nmi_blocked_ = nmi_wanted_ = iret_seen_ = false;
-    set_work(work_debug | work_nmi | work_inject, false);
+    set_work(work_debug | work_nmi | work_inject | work_ssbd, false);
     set_cr0(0x6000'0010);
     set_cr4(0);
     intercept_debug();
@@ -120,7 +121,7 @@ void Backend::load(const LoadContext &context) {
     }
     beside_kvm_ = cpu_->shared();
     if (!cpu_->owns(asid_) || beside_kvm_) assign_asid();
-    if (context.other_vm || beside_kvm_) barrier();
+    if (context.other_vcpu || beside_kvm_) barrier();
     load_msrs();
 }
 
@@ -288,6 +289,7 @@ std::optional<std::uint64_t> Backend::msr(std::uint32_t index) const {
     const std::uint32_t speculation = hwv_host_facts()->speculation;
     if (index == msr::spec_ctrl && Cpus::capabilities().v_spec_ctrl) return vmcb_->save.spec_ctrl;
     if (index == msr::spec_ctrl && (speculation & HWV_SPEC_CTRL)) return spec_ctrl_;
+    if (index == msr::virt_spec_ctrl && (speculation & HWV_SPEC_VIRT_SSBD)) return virt_spec_ctrl_;
     if (index == msr::tsc_aux && Cpus::capabilities().tsc_aux) return tsc_aux_;
     return std::nullopt;
 }
@@ -304,6 +306,9 @@ bool Backend::set_msr(std::uint32_t index, std::uint64_t v) {
     if (index == msr::tsc_aux) {
         tsc_aux_ = v;
         if (!(work_ & work_no_cpu)) arch::wrmsr(msr::tsc_aux, v);
+    } else if (index == msr::virt_spec_ctrl) {
+        virt_spec_ctrl_ = v;
+        set_work(work_ssbd, v);
     } else if (Cpus::capabilities().v_spec_ctrl) {
         vmcb_->save.spec_ctrl = v;
     } else {

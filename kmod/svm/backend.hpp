@@ -109,6 +109,7 @@ class Backend {
         work_nmi = 1u << 2,    // NMIs are blocked, or a window is wanted
         work_inject = 1u << 3, // an NMI or a software interrupt is injected
         work_no_cpu = 1u << 4, // not loaded on a CPU in service
+        work_ssbd = 1u << 5,   // SSBD is on in the guest, by VIRT_SPEC_CTRL
     };
 
     void touch(std::uint32_t groups) { vmcb_->control.clean &= ~groups; }
@@ -158,6 +159,7 @@ class Backend {
     std::uint32_t host_ldt_ = 0; // selector when the host's half was stored
     std::uint32_t work_ = work_no_cpu;
     std::uint32_t spec_ctrl_ = 0;
+    std::uint64_t virt_spec_ctrl_ = 0;
 
     // facts, copied so that an entry reads nothing else
     std::uint64_t next_rip_mask_ = 0; // ~0 with NRIPS

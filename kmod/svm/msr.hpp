@@ -12,7 +12,8 @@ inline constexpr std::uint32_t spec_ctrl = 0x48, pred_cmd = 0x49, sysenter_cs = 
                                cstar = 0xc000'0083, sfmask = 0xc000'0084, fs_base = 0xc000'0100,
                                gs_base = 0xc000'0101, kernel_gs_base = 0xc000'0102,
                                tsc_aux = 0xc000'0103, tsc_ratio = 0xc000'0104, syscfg = 0xc001'0010,
-                               vm_cr = 0xc001'0114, vm_hsave_pa = 0xc001'0117;
+                               vm_cr = 0xc001'0114, vm_hsave_pa = 0xc001'0117,
+                               virt_spec_ctrl = 0xc001'011f;
 }
 namespace vm_cr {
 inline constexpr std::uint64_t svmdis = 1u << 4;

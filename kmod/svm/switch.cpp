@@ -110,11 +110,13 @@ bool Backend::before_entry() {
     if (work_ & work_inject) begin_injection();
     if (work_ & work_nmi) arm_step();
     if (work_ & work_xcr0) arch::xsetbv(0, xcr0_);
+    if (work_ & work_ssbd) hwv_host_virt_spec_ctrl(virt_spec_ctrl_, 1);
     return true;
 }
 
 void Backend::after_exit(RawExit &raw, bool faulted) {
     if (work_ & work_xcr0) arch::xsetbv(0, host_xcr0_);
+    if (work_ & work_ssbd) hwv_host_virt_spec_ctrl(virt_spec_ctrl_, 0);
     if (faulted || is_invalid(raw)) {
         if (step_armed_) disarm_step();
         vmcb_->control.clean = 0;

@@ -68,7 +68,7 @@ void Backend::load(const LoadContext &context) {
     if (fs_base != host_fs_base_) write(field::host_fs_base, host_fs_base_ = fs_base);
     const Selectors s = selectors();
     host_segments_ = {s.ds, s.es, s.fs, s.gs, static_cast<std::uint16_t>(arch::sldt())};
-    if (context.other_vm || cpu_->shared()) barrier();
+    if (context.other_vcpu || cpu_->shared()) barrier();
 }
 
 // For branch predictions. KVM issues one only where it changes the guest itself: beside it, hwv's

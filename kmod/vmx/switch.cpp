@@ -140,9 +140,9 @@ void Backend::rest_counters() {
 // L1TF: only where the kernel says so, and as often. What a guest may not read comes into the cache
 // while the thread is in user space or serves a fault, and by interrupts of the host.
 void Backend::flush_l1d() {
-    const bool stale = hwv_host_l1d_stale();
-    if (!(stale || l1d_stale_)) return;
+    const bool wanted = hwv_host_l1d_flush(l1d_stale_);
     l1d_stale_ = false;
+    if (!wanted) return;
     if (Cpus::capabilities().l1d_flush)
         arch::wrmsr(msr::flush_cmd, flush_cmd::l1d);
     else

@@ -159,6 +159,44 @@ TEST_F(CpuidTest, avx_goes_with_its_state) {
     EXPECT_TRUE(table.has({7, 0, 1, 16}));
 }
 
+TEST_F(CpuidTest, arch_capabilities_are_hwvs_own_on_intel) {
+    for (const char *maker : {"AuthenticAMD", "GenuineIntel"}) {
+        generous_host(maker);
+        host[{7, 0}].edx = 0;
+        build();
+        EXPECT_EQ(table.has(feature::arch_capabilities), std::string{maker} == "GenuineIntel");
+    }
+}
+
+TEST_F(CpuidTest, the_kernel_knows_more_of_the_cpu_than_its_leaves_say) {
+    host[{0x8000'0000, 0}] = name(0x8000'0008, "AuthenticAMD");
+    host[{0x8000'0008, 0}].ebx = 0;
+    host.erase({0x8000'0021, 0});
+    build();
+    EXPECT_EQ(at(0x8000'0000).eax, 0x8000'0008u);
+    facts.ext8_ebx = 3u << 25;
+    facts.ext21_eax = 1u << 5;
+    facts.ext21_ecx = 3u << 1;
+    build();
+    EXPECT_EQ(at(0x8000'0000).eax, 0x8000'0021u);
+    EXPECT_EQ(at(0x8000'0008).ebx, 3u << 25);
+    EXPECT_EQ(at(0x8000'0021).eax, 1u << 5);
+    EXPECT_EQ(at(0x8000'0021).ecx, 3u << 1);
+}
+
+TEST_F(CpuidTest, leaf_7_ends_where_hwv_knows_it) {
+    for (const std::uint32_t last : {0u, 1u, 2u, 3u}) {
+        host[{7, 0}].eax = last;
+        host[{7, 2}] = {~0u, ~0u, ~0u, last < 2 ? 0 : ~0u};
+        build();
+        EXPECT_EQ(at(7, 0).eax, last < 1 ? 1 : last > 2 ? 2 : last);
+        EXPECT_EQ(at(7, 2), (CpuidResult{0, 0, 0, last < 2 ? 0u : 0x3fu}));
+    }
+    facts.spec_ctrl = false;
+    build();
+    EXPECT_EQ(at(7, 2).edx, 0x20u) << "MCDT_NO controls nothing";
+}
+
 TEST_F(CpuidTest, speculation_controls_go_with_spec_ctrl) {
     facts.spec_ctrl = false;
     build();

@@ -197,6 +197,33 @@ TEST_F(MsrTest, speculation_controls_follow_cpuid) {
     EXPECT_EQ(wr(msr::pred_cmd, 1), fault);
 }
 
+TEST_F(MsrTest, later_speculation_controls_follow_leaf_7_2) {
+    static constexpr struct {
+        unsigned bit;
+        std::uint64_t value;
+    } rules[] = {{0, 1u << 7}, {1, 3u << 3}, {2, 3u << 5}, {3, 1u << 8}, {4, 1u << 10}};
+    for (const auto &rule : rules) {
+        const hwv_cpuid_entry entries[] = {
+            {.leaf = 0, .eax = 7},
+            {.leaf = 7, .flags = HWV_CPUID_SUBLEAF, .eax = 2, .edx = 1u << 26},
+            {.leaf = 7, .subleaf = 2, .flags = HWV_CPUID_SUBLEAF, .edx = 1u << rule.bit}};
+        set_cpuid(entries);
+        EXPECT_EQ(wr(msr::spec_ctrl, rule.value), backend) << rule.bit;
+        EXPECT_EQ(wr(msr::spec_ctrl, 0x5f8 & ~rule.value), fault) << rule.bit;
+    }
+}
+
+TEST_F(MsrTest, virt_spec_ctrl_is_ssbd_alone) {
+    EXPECT_EQ(rd(msr::virt_spec_ctrl), fault);
+    EXPECT_EQ(wr(msr::virt_spec_ctrl, 0), fault);
+    static constexpr hwv_cpuid_entry entries[] = {{.leaf = 0x8000'0000, .eax = 0x8000'0008},
+                                                  {.leaf = 0x8000'0008, .ebx = 1u << 25}};
+    set_cpuid(entries);
+    EXPECT_EQ(rd(msr::virt_spec_ctrl), backend);
+    EXPECT_EQ(wr(msr::virt_spec_ctrl, 4), backend);
+    EXPECT_EQ(wr(msr::virt_spec_ctrl, 6), fault);
+}
+
 TEST_F(MsrTest, the_hosts_limits_bind_whatever_cpuid_says) {
     CpuidTable offered;
     static constexpr hwv_cpuid_entry poor[] = {{.leaf = 0, .eax = 7},

@@ -16,6 +16,7 @@ struct Host {
     int guest_depth = 0;          // guest_enter() less guest_exit()
     unsigned entries = 0;
     unsigned kicks = 0;
+    bool ssbd = false; // the CPU's, by hwv_host_virt_spec_ctrl()
     std::uint32_t cpu_count = 4;
 
     // host_run.cpp: a vCPU's thread. `block` is the sleep of a halted vCPU (without it: a signal).

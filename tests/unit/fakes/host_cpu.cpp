@@ -13,6 +13,10 @@ void hwv_host_guest_enter(void) {
 }
 void hwv_host_guest_exit(void) { hwv::fake::host().guest_depth--; }
 
+void hwv_host_virt_spec_ctrl(__u64 guest, int to_guest) {
+    hwv::fake::host().ssbd = to_guest && (guest & 4);
+}
+
 void hwv_host_cpu_kick(__u32) { hwv::fake::host().kicks++; }
 
 } // extern "C"

@@ -48,8 +48,8 @@ void hwv_host_segments_restore(const struct hwv_host_segments *s) {
     hardware().here().ldt = s->ldt;
 }
 
-int hwv_host_l1d_stale(void) {
-    const bool stale = host().l1d_stale;
+int hwv_host_l1d_flush(int brought) {
+    const bool stale = host().l1d_stale || brought;
     host().l1d_stale = false;
     return stale;
 }

@@ -81,9 +81,9 @@ struct Guest {
     Guest() { EXPECT_TRUE(backend.init(0)); }
     ~Guest() { backend.destroy(); }
 
-    void load(std::uint32_t cpu, bool other_vm = false) {
+    void load(std::uint32_t cpu, bool other_vcpu = false) {
         fake::hardware().cpu = cpu;
-        backend.load({cpu, cpu != last_cpu, other_vm});
+        backend.load({cpu, cpu != last_cpu, other_vcpu});
         last_cpu = cpu;
     }
     RawExit enter() { return backend.enter(gprs); }

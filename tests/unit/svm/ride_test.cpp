@@ -50,8 +50,8 @@ class Kvm {
 
 struct SvmRide : SvmMachine {
     // Loads, runs `entries` times, puts.
-    void visit(Guest &guest, std::uint32_t cpu, unsigned entries = 1, bool other_vm = false) {
-        guest.load(cpu, other_vm);
+    void visit(Guest &guest, std::uint32_t cpu, unsigned entries = 1, bool other_vcpu = false) {
+        guest.load(cpu, other_vcpu);
         for (unsigned i = 0; i < entries; i++)
             guest.run(ExitCode::intr);
         guest.backend.put();

@@ -140,7 +140,7 @@ TEST_F(SvmSwitch, AFailedEntryKeepsTheFlush) {
 
 // ---- what belongs to the host ----
 
-TEST_F(SvmSwitch, IbpbWhenAnotherVmComesToTheCpu) {
+TEST_F(SvmSwitch, IbpbWhenAnotherVcpuComesToTheCpu) {
     power();
     Guest guest;
     guest.load(0, true);
@@ -246,6 +246,24 @@ TEST_F(SvmSwitch, SpecCtrlIsHandedToTheWorldSwitch) {
     guest.run(ExitCode::intr);
     EXPECT_EQ(hardware.spec_ctrl, 4u);
     EXPECT_EQ(guest.backend.msr(msr::spec_ctrl), 4u);
+}
+
+TEST_F(SvmSwitch, VirtSpecCtrlIsTheGuestsOnlyWhileItRuns) {
+    power();
+    Guest guest;
+    EXPECT_FALSE(guest.backend.set_msr(msr::virt_spec_ctrl, 4)); // the host cannot switch it
+    host.facts.speculation = HWV_SPEC_VIRT_SSBD;
+    guest.load(0);
+    ASSERT_TRUE(guest.backend.set_msr(msr::virt_spec_ctrl, 4));
+    EXPECT_EQ(guest.backend.msr(msr::virt_spec_ctrl), 4u);
+    guest.run(ExitCode::intr, [&](Vmcb &) { EXPECT_TRUE(host.ssbd); });
+    EXPECT_FALSE(host.ssbd);
+    ASSERT_TRUE(guest.backend.set_msr(msr::virt_spec_ctrl, 0));
+    guest.run(ExitCode::intr, [&](Vmcb &) { EXPECT_FALSE(host.ssbd); });
+    ASSERT_TRUE(guest.backend.set_msr(msr::virt_spec_ctrl, 4));
+    guest.backend.reset();
+    EXPECT_EQ(guest.backend.msr(msr::virt_spec_ctrl), 0u);
+    guest.run(ExitCode::intr, [&](Vmcb &) { EXPECT_FALSE(host.ssbd); });
 }
 
 TEST_F(SvmSwitch, TimeAndRcuAccountingBracketsTheEntry) {

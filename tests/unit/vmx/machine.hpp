@@ -150,10 +150,10 @@ struct Guest {
         return last += 0x1000;
     }
 
-    void load(std::uint32_t cpu, bool other_vm = false) {
+    void load(std::uint32_t cpu, bool other_vcpu = false) {
         fake::hardware().cpu = cpu;
         before = fake::vmx().host_image();
-        backend.load({cpu, cpu != last_cpu, other_vm});
+        backend.load({cpu, cpu != last_cpu, other_vcpu});
         last_cpu = cpu;
     }
     // And the CPU is as it was, but what hwv owns.

@@ -138,7 +138,7 @@ TEST_F(VmxSwitch, ALoadedVcpuIsResetAndLeavesNothing) { // INIT
     guest->put();
 }
 
-TEST_F(VmxSwitch, IbpbWhenAnotherVmComesToTheCpu) {
+TEST_F(VmxSwitch, IbpbWhenAnotherVcpuComesToTheCpu) {
     guest->load(0, true);
     EXPECT_EQ(hardware.writes_of(msr::pred_cmd), 0u); // not wanted by the host
     guest->put();
