@@ -222,9 +222,8 @@ void Switch::load_registers(const Image &tss) {
     expect_segments(tss);
 }
 
-// Selectors are loaded first, all of them. A segment whose descriptor was not reached when a fault
-// ends the loading is unusable; CS, which cannot be, has the privilege of its selector and is empty
-// but for the handler's way back.
+// All selectors are loaded first. A segment whose descriptor was not reached when a fault ends the
+// loading is unusable; CS cannot be: it is an empty one with the privilege of its selector.
 void Switch::expect_segments(const Image &tss) {
     const bool v86 = (regs.rflags & flag_virtual_8086) != 0;
     for (unsigned n = HWV_ES; n <= HWV_GS; ++n) {
