@@ -143,17 +143,26 @@ void check_device(Findings &out) {
 }
 
 // What the kernel says of speculative execution: hwv takes the same measures at its entries and
-// exits.
+// exits. Those against RSB, PBRSB and BHI are in the line of spectre_v2, as is IBPB.
 void check_vulnerabilities(Findings &out) {
-    for (const char *name : {"spectre_v2", "retbleed", "spec_rstack_overflow", "mds", "l1tf", "tsa",
-                             "vmscape", "itlb_multihit", "mmio_stale_data", "spec_store_bypass"}) {
+    std::string unaffected;
+    for (const char *name :
+         {"spectre_v2", "retbleed", "spec_rstack_overflow", "indirect_target_selection", "mds",
+          "tsx_async_abort", "mmio_stale_data", "reg_file_data_sampling", "tsa", "l1tf", "vmscape",
+          "itlb_multihit", "spec_store_bypass"}) {
         std::ifstream file{std::string{"/sys/devices/system/cpu/vulnerabilities/"} + name};
         std::string line;
-        if (!std::getline(file, line) || line == "Not affected") continue;
+        if (!std::getline(file, line)) line = "this kernel does not know of it";
+        if (line == "Not affected") {
+            unaffected += std::string{unaffected.empty() ? "" : ", "} + name;
+            continue;
+        }
         const bool open = line.rfind("Vulnerable", 0) == 0;
         out.push_back({open ? Verdict::warning : Verdict::ok, std::string{name} + ": " + line,
                        open ? "boot the host without mitigations=off" : ""});
     }
+    if (!unaffected.empty())
+        out.push_back({Verdict::ok, "the CPU is not affected by " + unaffected, {}});
 }
 
 Findings examine() {
