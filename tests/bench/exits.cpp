@@ -33,7 +33,8 @@ constexpr std::span<const std::uint8_t> bytes(const std::uint8_t (&b)[N]) {
 constexpr std::uint8_t nothing[] = {0x90};
 constexpr std::uint8_t cpuid[] = {0x31, 0xc0, 0x0f, 0xa2}; // xor eax,eax; cpuid
 constexpr std::uint8_t vmmcall[] = {0xb8, 0xe8, 0x03, 0,
-                                    0,    0x0f, 0x01, 0xd9};        // mov eax,1000; vmmcall
+                                    0,    0x0f, 0x01, 0xd9}; // mov eax,1000; vmmcall
+constexpr std::uint8_t vmcall[] = {0xb8, 0xe8, 0x03, 0, 0, 0x0f, 0x01, 0xc1};
 constexpr std::uint8_t rdmsr[] = {0xb9, 0x1b, 0, 0, 0, 0x0f, 0x32}; // mov ecx,APIC_BASE; rdmsr
 constexpr std::uint8_t wrmsr[] = {0xb9, 0x77, 0x02, 0,    0,    0xb8, 0x06, 0x04, 0x07,
                                   0,    0xba, 0x06, 0x04, 0x07, 0,    0x0f, 0x30}; // PAT
@@ -96,7 +97,7 @@ int main(int argc, char **argv) {
         absent{.memory = large, .populate = false};
     const Row empty{"loop", bytes(nothing), plain};
     const Row rows[] = {{"cpuid", bytes(cpuid), plain},
-                        {"vmmcall", bytes(vmmcall), plain},
+                        {"hypercall", oracle::on_intel() ? bytes(vmcall) : bytes(vmmcall), plain},
                         {"rdmsr", bytes(rdmsr), plain},
                         {"wrmsr", bytes(wrmsr), plain},
                         {"out_user", bytes(out_user), plain},

@@ -99,6 +99,7 @@ const Topic debug{
                 "DB", page, m, data,
                 [](hwv_regs &r, auto) {
                     r.segment[HWV_FS].base = at_data;
+                    r.segment[HWV_FS].selector = at_data >> 4; // as V86 mode wants it
                     r.dr[1] = at_data + 0x10;
                     r.dr7 = 0x400 | 4 | 1u << 20;
                 },

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
-#include <cpuid.h>
 #include <fstream>
 #include <unistd.h>
 
@@ -66,11 +65,6 @@ bool on_qemu72() {
         return std::getline(file, text) && text.ends_with("-7.2");
     }();
     return yes;
-}
-
-bool on_intel() {
-    unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
-    return __get_cpuid(0, &eax, &ebx, &ecx, &edx) && ebx == signature_INTEL_ebx;
 }
 
 Result run_once(TestVm &vm, const Case &c) {

@@ -94,7 +94,7 @@ struct Topic {
 int run_topics(const char *only); // regular expression or null; the exit status
 
 bool on_qemu72();
-bool on_intel(); // where the two vendors' manuals differ
+using oracle::on_intel;
 std::string hex(std::uint64_t value);
 Result run_once(TestVm &vm, const Case &c); // no judgement
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "oracle/test_vm.hpp"
+#include <cpuid.h>
 #include <cerrno>
 #include <cstring>
 #include <sys/mman.h>
@@ -58,6 +59,11 @@ void write_directories(std::span<std::uint8_t> memory) {
 } // namespace
 
 const char *name(Kind kind) { return kind == Kind::hwv ? "hwv" : "kvm"; }
+
+bool on_intel() {
+    unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+    return __get_cpuid(0, &eax, &ebx, &ecx, &edx) && ebx == signature_INTEL_ebx;
+}
 
 bool available(Kind kind) {
     return ::access(kind == Kind::hwv ? "/dev/hwv" : "/dev/kvm", R_OK | W_OK) == 0;
