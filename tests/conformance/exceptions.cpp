@@ -32,7 +32,8 @@ Expect trap(int vector, std::uint64_t length) {
 
 void one(const char *reason, const Text &text, Mode mode, Expect expect,
          std::function<void(hwv_regs &, std::span<std::uint8_t>)> prepare = {},
-         const char *outcome = "done", std::string kvm_differs = {}, std::string unjudged = {}) {
+         const char *outcome = "done", std::string kvm_differs = {}, std::string unjudged = {},
+         std::string unjudged_bochs = {}) {
     Case c{.name = std::string{reason} + "/" + name(mode) + "/" + outcome, .mode = mode};
     c.code = text.bytes(bits(mode));
     c.code.push_back(0xf4);
@@ -40,6 +41,7 @@ void one(const char *reason, const Text &text, Mode mode, Expect expect,
     c.prepare = std::move(prepare);
     c.kvm_differs = std::move(kvm_differs);
     c.unjudged = std::move(unjudged);
+    c.unjudged_bochs = std::move(unjudged_bochs);
     add(std::move(c));
 }
 
@@ -76,36 +78,38 @@ const Topic plain{"exceptions/plain", [] {
                   }};
 
 // #DB is intercepted and given back as it was.
-const Topic debug{
-    "exceptions/debug", [] {
-        in_modes(all_modes, [](Mode m) {
-            Expect step = trap(1, 1);
-            step.more = [](const Result &r) { return dr6_is(r, 0xffff4ff0); };
-            one(
-                "DB", nop, m, step, [](hwv_regs &r, auto) { r.rflags |= tf; }, "step");
-            Expect hit = trap(1, 0);
-            hit.more = [](const Result &r) { return dr6_is(r, 0xffff0ff1); };
-            one(
-                "DB", nop, m, hit,
-                [](hwv_regs &r, auto) {
-                    r.dr[0] = at_code;
-                    r.dr7 = 0x401;
-                },
-                "breakpoint", "QEMU's own #DB of a breakpoint pushes no RF",
-                "QEMU 7.2 does not arm the breakpoints that VMRUN loads");
-            Expect data = trap(1, page.bytes(bits(m)).size());
-            data.more = [](const Result &r) { return dr6_is(r, 0xffff0ff2); };
-            one(
-                "DB", page, m, data,
-                [](hwv_regs &r, auto) {
-                    r.segment[HWV_FS].base = at_data;
-                    r.segment[HWV_FS].selector = at_data >> 4; // as V86 mode wants it
-                    r.dr[1] = at_data + 0x10;
-                    r.dr7 = 0x400 | 4 | 1u << 20;
-                },
-                "write", "", "QEMU 7.2 does not arm the breakpoints that VMRUN loads");
-        });
-    }};
+const Topic debug{"exceptions/debug", [] {
+                      in_modes(all_modes, [](Mode m) {
+                          Expect step = trap(1, 1);
+                          step.more = [](const Result &r) { return dr6_is(r, 0xffff4ff0); };
+                          one(
+                              "DB", nop, m, step, [](hwv_regs &r, auto) { r.rflags |= tf; }, "step",
+                              "", "", bochs::no_dr6);
+                          Expect hit = trap(1, 0);
+                          hit.more = [](const Result &r) { return dr6_is(r, 0xffff0ff1); };
+                          one(
+                              "DB", nop, m, hit,
+                              [](hwv_regs &r, auto) {
+                                  r.dr[0] = at_code;
+                                  r.dr7 = 0x401;
+                              },
+                              "breakpoint", "QEMU's own #DB of a breakpoint pushes no RF",
+                              "QEMU 7.2 does not arm the breakpoints that VMRUN loads",
+                              bochs::no_dr6);
+                          Expect data = trap(1, page.bytes(bits(m)).size());
+                          data.more = [](const Result &r) { return dr6_is(r, 0xffff0ff2); };
+                          one(
+                              "DB", page, m, data,
+                              [](hwv_regs &r, auto) {
+                                  r.segment[HWV_FS].base = at_data;
+                                  r.segment[HWV_FS].selector = at_data >> 4; // as V86 mode wants it
+                                  r.dr[1] = at_data + 0x10;
+                                  r.dr7 = 0x400 | 4 | 1u << 20;
+                              },
+                              "write", "", "QEMU 7.2 does not arm the breakpoints that VMRUN loads",
+                              bochs::no_dr6);
+                      });
+                  }};
 
 // #PF with its address. AMD APM vol. 2 "#PF". #AC is not judged: QEMU has no alignment checks.
 const Topic memory{"exceptions/memory", [] {
@@ -152,7 +156,8 @@ const Topic combined{
                 "NP", ud2, m, np,
                 [spoil](hwv_regs &, std::span<std::uint8_t> memory) { spoil(memory, 6); }, "benign",
                 "QEMU pushes no RF, what KVM gives back has it",
-                in(long_modes, m) ? "QEMU 7.2 pushes the vector times 16" : "");
+                in(long_modes, m) ? "QEMU 7.2 pushes the vector times 16" : "",
+                "Bochs sets EXT as Intel does");
             one(
                 "SHUTDOWN", divide, m, fault(shut_down),
                 [spoil](hwv_regs &r, std::span<std::uint8_t> memory) {

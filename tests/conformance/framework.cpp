@@ -50,6 +50,13 @@ int handler_of(std::uint64_t rip) {
     return static_cast<int>((rip - 1 - at_handlers) / handler_size);
 }
 
+std::string firmware_says(const char *what) {
+    std::ifstream file{std::string{"/sys/class/dmi/id/"} + what};
+    std::string text;
+    std::getline(file, text);
+    return text;
+}
+
 } // namespace
 
 std::string hex(std::uint64_t value) {
@@ -59,11 +66,12 @@ std::string hex(std::uint64_t value) {
 }
 
 bool on_qemu72() {
-    static const bool yes = [] {
-        std::ifstream file{"/sys/class/dmi/id/product_version"};
-        std::string text;
-        return std::getline(file, text) && text.ends_with("-7.2");
-    }();
+    static const bool yes = firmware_says("product_version").ends_with("-7.2");
+    return yes;
+}
+
+bool on_bochs_svm() {
+    static const bool yes = !on_intel() && firmware_says("bios_vendor") == "The Bochs Project";
     return yes;
 }
 

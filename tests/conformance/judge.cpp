@@ -109,7 +109,7 @@ Fields fields(const hwv_regs &r, std::uint32_t unequal) {
     f.insert(f.end(), {{"rip", r.rip},
                        {"rflags", r.rflags},
                        {"cr0", r.cr0},
-                       {"cr2", r.cr2},
+                       {"cr2", on_bochs_svm() ? 0 : r.cr2}, // its VMRUN loads none
                        {"cr3", r.cr3},
                        {"cr4", r.cr4},
                        {"cr8", r.cr8},

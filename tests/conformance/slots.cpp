@@ -156,8 +156,12 @@ const Topic slots{"memory/slots", [] {
                       add("SLOT/none", no_slot);
                       add("SLOT/deleted", deleted);
                       add("SLOT/moved", moved);
-                      add("SLOT/deleted_under_way", [] { return under_way(false); });
-                      add("SLOT/moved_under_way", [] { return under_way(true); });
+                      add(
+                          "SLOT/deleted_under_way", [] { return under_way(false); }, {},
+                          bochs::no_host_interrupt);
+                      add(
+                          "SLOT/moved_under_way", [] { return under_way(true); }, {},
+                          bochs::no_host_interrupt);
                   }};
 
 } // namespace

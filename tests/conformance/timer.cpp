@@ -24,15 +24,15 @@ GUEST64(periodic, ENABLE DIVIDE_BY_1
         "movl $0x20041, 0x320(%rbx)\n movl $3000000, 0x380(%rbx)\n lea 5(%rdi), %rcx\n"
         "1: sti\nhlt\ncli\n cmp %rcx, %rdi\n jb 1b\n movl $0x10041, 0x320(%rbx)\n"
         "mov 0x380(%rbx), %eax\n mov %eax, (%rsi)")
-// The divide configuration has three bits. 20000 counts of 128 ns last longer than a million
-// cycles, unless the CPU is slower than 400 MHz.
+// The divide configuration has three bits. 50000 counts of 128 ns last longer than half a
+// million cycles, unless the CPU is slower than 80 MHz.
 GUEST64(divide,
         ENABLE "movl $0xffffffff, 0x3e0(%rbx)\n mov 0x3e0(%rbx), %eax\n mov %eax, (%rsi)\n"
                "movl $0xa, 0x3e0(%rbx)\n mov 0x3e0(%rbx), %eax\n mov %eax, 4(%rsi)\n"
                "movl $0x41, 0x320(%rbx)\n rdtsc\n shl $32, %rdx\n or %rax, %rdx\n"
-               "mov %rdx, %r8\n movl $20000, 0x380(%rbx)\n xor %eax, %eax\n sti\nhlt\ncli\n rdtsc\n"
+               "mov %rdx, %r8\n movl $50000, 0x380(%rbx)\n xor %eax, %eax\n sti\nhlt\ncli\n rdtsc\n"
                "shl $32, %rdx\n or %rax, %rdx\n sub %r8, %rdx\n xor %eax, %eax\n"
-               "cmp $1000000, %rdx\n seta %al\n mov %eax, 8(%rsi)\n"
+               "cmp $500000, %rdx\n seta %al\n mov %eax, 8(%rsi)\n"
                "xor %edx, %edx\n xor %r8d, %r8d")
 GUEST64(deadline, ENABLE "movl $0x40041, 0x320(%rbx)\n mfence\n rdtsc\n shl $32, %rdx\n"
                          "or %rdx, %rax\n add $3000000, %rax\n mov %rax, %rdx\n shr $32, %rdx\n"
