@@ -18,7 +18,10 @@ class Qmp:
         self.execute("qmp_capabilities")
 
     def execute(self, command, **arguments):
-        self.sock.sendall(json.dumps({"execute": command, "arguments": arguments}).encode())
+        try:
+            self.sock.sendall(json.dumps({"execute": command, "arguments": arguments}).encode())
+        except ConnectionError:
+            raise BedError("QEMU ended unexpectedly") from None
         while True:
             message = self._next()
             if "error" in message:

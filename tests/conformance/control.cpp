@@ -88,6 +88,7 @@ constexpr Range allowed[] = {
     {0xc001001a, 0xc001001f},
     {0xc0010055, 0xc0010058},
     {0xc0010111, 0xc0010117},
+    {0xc001011f, 0xc001011f}, // VIRT_SPEC_CTRL: the guest's own
     {0xc0010140, 0xc0010141},
     {0xc0010299, 0xc001029b},
     {0xc0011022, 0xc0011023},
