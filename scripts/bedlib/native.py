@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What is compiled for L1 under Bochs: the loader's option ROM, the program that speaks with the bed; and what is
-preloaded into Bochs."""
+preloaded into Bochs or plugged into QEMU."""
 
 import hashlib
 import subprocess
@@ -15,7 +15,7 @@ FREESTANDING = ("-O2 -m64 -ffreestanding -fno-pic -mno-red-zone -mno-sse -fno-st
 
 
 def built():
-    """The directory with loader.rom and port, made when the sources are new."""
+    """The directory with loader.rom, port and the rest, made when the sources are new."""
     key = hashlib.sha256(Path(__file__).read_bytes())
     for path in sorted(SOURCES.iterdir()):
         key.update(path.read_bytes())
@@ -30,6 +30,7 @@ def build(directory):
     run("objcopy", "-O", "binary", "-j", ".rom", directory / "loader.elf", directory / "loader.rom")
     (directory / "loader.rom").write_bytes(rom((directory / "loader.rom").read_bytes()))
     run("gcc", "-O2", "-Wall", "-shared", "-fPIC", SOURCES / "state.c", "-o", directory / "state.so", "-ldl")
+    run("gcc", "-O2", "-Wall", "-shared", "-fPIC", SOURCES / "profile.c", "-o", directory / "profile.so")
     run("gcc", "-O2", "-static", "-Wall", SOURCES / "port.c", "-o", directory / "port")
     run("strip", directory / "port")
 

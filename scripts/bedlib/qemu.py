@@ -11,7 +11,7 @@ import signal
 import socket
 import subprocess
 
-from bedlib import packages, session
+from bedlib import native, packages, session
 from bedlib.paths import BedError, cached, forget_old, mark_used
 from bedlib.qmp import Qmp
 
@@ -143,6 +143,9 @@ def run_arguments(options, log):
     out = console_arguments(log)
     if options.trace:
         out += ["-d", options.trace, "-D", str(log.with_suffix(".trace"))]
+    if options.profile:
+        span = f",from={options.span[0]},to={options.span[1]}" if options.span else ""
+        out += ["-plugin", f"{native.built() / 'profile.so'},out={options.profile}{span}"]
     if options.gdb:
         out += ["-gdb", f"tcp:127.0.0.1:{options.gdb}", "-S"]
     return out

@@ -2,7 +2,7 @@
 // exits.cpp - what one exit costs, guest to guest, under hwv and under KVM. The guest reads its TSC
 // around a loop; in the counting bed a TSC tick is an instruction. Prints one line a row: "ROW
 // hwv|kvm COST", the cost of the empty loop taken off. exits [hwv|kvm [ROW [ITERATIONS]]] runs a
-// part, for profiling.
+// part. scripts/bench --profile knows where the guest begins to measure, and where it ends.
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -14,7 +14,7 @@ namespace {
 using oracle::Kind;
 using oracle::TestVm;
 
-constexpr std::uint64_t code = 0x100000, warm_up = 200, hole = 0xd0000000;
+constexpr std::uint64_t code = 0x100000, finish = 0x100080, warm_up = 200, hole = 0xd0000000;
 std::uint64_t iterations = 2000;
 
 struct Row {
@@ -46,8 +46,8 @@ constexpr std::uint8_t hlt[] = {0xf4};
 constexpr std::uint8_t touch[] = {0x48, 0x89, 0x3b, 0x48, 0x81,
                                   0xc3, 0,    0x10, 0,    0}; // mov [rbx],rdi; add rbx,4096
 
-// rdtsc; r8 = it; the loop; rdtsc; r9 = it; hlt
-std::size_t assemble(std::span<std::uint8_t> memory, std::span<const std::uint8_t> body) {
+// code: rdtsc; r8 = it; the loop; jmp finish. finish: rdtsc; r9 = it; hlt
+void assemble(std::span<std::uint8_t> memory, std::span<const std::uint8_t> body) {
     std::uint8_t *at = memory.data() + code;
     const auto put = [&at](std::initializer_list<std::uint8_t> b) {
         at = std::copy(b.begin(), b.end(), at);
@@ -60,9 +60,12 @@ std::size_t assemble(std::span<std::uint8_t> memory, std::span<const std::uint8_
     const auto back = static_cast<std::int32_t>(top - (at + 4));
     std::memcpy(at, &back, 4);
     at += 4;
+    put({0xe9}); // jmp finish
+    const auto on = static_cast<std::int32_t>(memory.data() + finish - (at + 4));
+    std::memcpy(at, &on, 4);
+    at = memory.data() + finish;
     put({0x0f, 0x31, 0x48, 0xc1, 0xe2, 32, 0x48, 0x09, 0xd0, 0x49, 0x89, 0xc1,
          0xf4}); // ... mov r9,rax; hlt
-    return static_cast<std::size_t>(at - memory.data()) - code;
 }
 
 std::uint64_t cycles(TestVm &vm, const Row &row, std::uint64_t count) {
