@@ -25,7 +25,7 @@ class Symbols:
         self.found = {}
         self.tree = ModuleTree(kernel.modules)
         self.ours = ours
-        sections = defaultdict(dict)
+        self.sections = sections = defaultdict(dict)
         for line in told.splitlines():
             words = line.split()
             if words[:1] == ["section"] and len(words) == 3:
@@ -91,6 +91,29 @@ def by_function(counts, symbols):
         if address == start:
             calls[name] = count
     return sorted(((name, count, calls.get(name)) for name, count in cost.items()), key=lambda row: -row[1])
+
+
+def by_line(counts, symbols):
+    """[(inlined function, file:line, instructions for an exit)] of hwv's own, in the order of the source."""
+    cost = defaultdict(float)
+    places = symbols.sections["hwv"]
+    for section, start in places.items():
+        following = min([place for place in places.values() if place > start], default=start + (1 << 20))
+        here = sorted(address for address in counts if start <= address < following)
+        for address, frame in zip(here, frames(symbols.ours, section, [address - start for address in here])):
+            cost[frame] += counts[address][0]
+    in_order = sorted(cost, key=lambda frame: (frame[0], frame[1].split(":")[0], int("0" + re.sub(r"\D", "", frame[1].split(":")[-1]))))
+    return [(function, line, cost[function, line]) for function, line in in_order]
+
+
+def frames(path, section, offsets):
+    """For each offset (function, file:line): the innermost of our functions, be it inlined."""
+    asked = "".join(f"{offset:x}\n" for offset in offsets)
+    told = subprocess.run(["addr2line", "-e", path, "-j", section, "-aifCs"], input=asked, text=True, check=True, stdout=subprocess.PIPE)
+    for one in re.split(r"^0x[0-9a-f]{16}\n", told.stdout, flags=re.M)[1:]:
+        lines = one.splitlines()
+        pairs = [(function, line.split(" ")[0]) for function, line in zip(lines[::2], lines[1::2])]
+        yield next((pair for pair in pairs if not pair[0].startswith("std::")), pairs[-1])
 
 
 def instructions(counts, symbols, pattern):
