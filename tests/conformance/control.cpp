@@ -161,18 +161,23 @@ void ac_again(hwv_regs &r, std::span<std::uint8_t> memory) {
 }
 
 void no_interrupts(hwv_regs &, std::span<std::uint8_t>) {}
+void interrupts(hwv_regs &r, std::span<std::uint8_t>) { r.rflags |= 1u << 9; }
 
 struct Endless {
     const char *name;
     Mode mode;
     const Text *text;
     Start start;
-    const char *unjudged = nullptr;       // why QEMU 7.2 cannot judge it
-    const char *unjudged_bochs = nullptr; // the same for Bochs's SVM
+    const char *unjudged = nullptr;           // why QEMU 7.2 cannot judge it
+    const char *unjudged_bochs_svm = nullptr; // the same for Bochs's SVM
+    const char *unjudged_bochs_vmx = nullptr; // and for its VMX
 };
 const Endless endless[] = {
-    {"spin", Mode::long64, &spin, no_interrupts, nullptr, bochs::no_host_interrupt},
-    {"spin_real", Mode::real, &spin, no_interrupts, nullptr, bochs::no_host_interrupt},
+    {"spin_interruptible", Mode::long64, &spin, interrupts},
+    {"spin", Mode::long64, &spin, no_interrupts, nullptr, bochs::no_host_interrupt,
+     bochs::no_host_interrupt},
+    {"spin_real", Mode::real, &spin, no_interrupts, nullptr, bochs::no_host_interrupt,
+     bochs::no_host_interrupt},
     {"db_on_delivery", Mode::long64, &steps, db_on_delivery, nullptr, bochs::step},
     {"db_in_handler", Mode::long64, &steps, db_in_handler, "QEMU sets no breakpoints at VMRUN",
      bochs::step},
@@ -311,7 +316,10 @@ int main() {
     report("msrs_amd64", sweep_range({0xc0000000, 0xc0002000}));
     report("msrs_amd", sweep_range({0xc0010000, 0xc0012000}));
     for (const Endless &e : endless) {
-        const char *why = on_qemu72() ? e.unjudged : on_bochs_svm() ? e.unjudged_bochs : nullptr;
+        const char *why = on_qemu72()      ? e.unjudged
+                          : on_bochs_svm() ? e.unjudged_bochs_svm
+                          : on_bochs_vmx() ? e.unjudged_bochs_vmx
+                                           : nullptr;
         if (why) {
             std::printf("skip endless/%s - %s\n", e.name, why);
             continue;

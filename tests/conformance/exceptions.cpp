@@ -33,7 +33,7 @@ Expect trap(int vector, std::uint64_t length) {
 void one(const char *reason, const Text &text, Mode mode, Expect expect,
          std::function<void(hwv_regs &, std::span<std::uint8_t>)> prepare = {},
          const char *outcome = "done", std::string kvm_differs = {}, std::string unjudged = {},
-         std::string unjudged_bochs = {}) {
+         std::string unjudged_bochs_svm = {}) {
     Case c{.name = std::string{reason} + "/" + name(mode) + "/" + outcome, .mode = mode};
     c.code = text.bytes(bits(mode));
     c.code.push_back(0xf4);
@@ -41,7 +41,7 @@ void one(const char *reason, const Text &text, Mode mode, Expect expect,
     c.prepare = std::move(prepare);
     c.kvm_differs = std::move(kvm_differs);
     c.unjudged = std::move(unjudged);
-    c.unjudged_bochs = std::move(unjudged_bochs);
+    c.unjudged_bochs_svm = std::move(unjudged_bochs_svm);
     add(std::move(c));
 }
 

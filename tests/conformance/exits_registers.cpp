@@ -55,7 +55,7 @@ const Topic reads{
         cr0.prepare = [](hwv_regs &r, Mode) { r.cr0 |= cd | nw; };
         generate(cr0);
         Row cr2 = reading("CR2-READ", from_cr2, [](const hwv_regs &r) { return r.cr2; });
-        cr2.unjudged_bochs = "Bochs's VMRUN loads no CR2";
+        cr2.unjudged_bochs_svm = "Bochs's VMRUN loads no CR2";
         cr2.prepare = [](hwv_regs &r, Mode) { r.cr2 = 0x12345678; };
         generate(cr2);
         generate(reading("CR3-READ", from_cr3, [](const hwv_regs &r) { return r.cr3; }));

@@ -57,6 +57,8 @@ std::string firmware_says(const char *what) {
     return text;
 }
 
+bool on_bochs() { return firmware_says("bios_vendor") == "The Bochs Project"; }
+
 } // namespace
 
 std::string hex(std::uint64_t value) {
@@ -71,7 +73,12 @@ bool on_qemu72() {
 }
 
 bool on_bochs_svm() {
-    static const bool yes = !on_intel() && firmware_says("bios_vendor") == "The Bochs Project";
+    static const bool yes = !on_intel() && on_bochs();
+    return yes;
+}
+
+bool on_bochs_vmx() {
+    static const bool yes = on_intel() && on_bochs();
     return yes;
 }
 

@@ -64,7 +64,7 @@ const Topic external{"injection/external", [] {
                              };
                              c.before = [](TestVm &vm) { (void)vm.inject(0x55); };
                              c.unjudged = "QEMU 7.2 ignores the interrupt shadow at VMRUN";
-                             c.unjudged_bochs = bochs::no_window;
+                             c.unjudged_bochs_svm = bochs::no_window;
                              add(c);
                          });
                      }};

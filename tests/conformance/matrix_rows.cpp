@@ -27,7 +27,7 @@ Case base_case(const Row &row, Mode mode, const char *outcome) {
     c.unequal_gprs = row.unequal_gprs;
     if (in(row.kvm_differs_in, mode)) c.kvm_differs = row.kvm_differs;
     if (in(row.unjudged_in, mode)) c.unjudged = row.unjudged;
-    c.unjudged_bochs = row.unjudged_bochs;
+    c.unjudged_bochs_svm = row.unjudged_bochs_svm;
     return c;
 }
 
@@ -45,7 +45,7 @@ void step(const Row &row, Mode mode) {
         prepare(r, memory);
         r.rflags |= tf | rf;
     };
-    c.unjudged_bochs = bochs::step;
+    c.unjudged_bochs_svm = bochs::step;
     if (!row.kvm_differs_step.empty()) c.kvm_differs = row.kvm_differs_step;
     const auto more = c.expect.more;
     c.expect.more = [traps, more](const Result &r) -> std::string {

@@ -18,7 +18,7 @@ struct Row {
     bool sti = true;
     bool fresh = false;
     std::uint32_t unequal_gprs = 0;
-    std::string kvm_differs, unjudged, unjudged_bochs;
+    std::string kvm_differs, unjudged, unjudged_bochs_svm;
     std::string kvm_differs_step; // with TF alone
     Modes kvm_differs_in = all_modes, unjudged_in = all_modes;
     std::function<void(hwv_regs &, Mode)> prepare;

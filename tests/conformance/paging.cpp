@@ -145,7 +145,7 @@ const Topic faults{"paging/faults", [] {
 // ---- CR0.WP, CR4.SMEP and CR4.SMAP ----
 
 void kernel_access(Mode mode, Kind kind, const char *name, std::uint64_t entry, std::uint32_t error,
-                   void (*change)(hwv_regs &)) {
+                   void (*change)(hwv_regs &), const char *unjudged_bochs_vmx = "") {
     Case c{.name = std::string{"PF/"} + conformance::name(mode) + "/" + name, .mode = mode};
     c.code = text_of(kind).bytes(bits(mode));
     c.expect = expected(mode, kind, error);
@@ -157,14 +157,16 @@ void kernel_access(Mode mode, Kind kind, const char *name, std::uint64_t entry, 
             store(memory, at, load(memory, at, 8) & ~us, 8);
         change(r);
     };
+    c.unjudged_bochs_vmx = unjudged_bochs_vmx;
     add(std::move(c));
 }
 
 const Topic controls{
     "paging/controls", [] {
         for (Mode mode : {Mode::prot32, Mode::pae, Mode::long64}) {
-            kernel_access(mode, Kind::write, "no_wp_write", p | us, none,
-                          [](hwv_regs &r) { r.cr0 &= ~wp; });
+            kernel_access(
+                mode, Kind::write, "no_wp_write", p | us, none, [](hwv_regs &r) { r.cr0 &= ~wp; },
+                bochs::no_dirty_bit);
             kernel_access(mode, Kind::write, "no_wp_absent", us, 2,
                           [](hwv_regs &r) { r.cr0 &= ~wp; });
         }

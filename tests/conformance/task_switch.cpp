@@ -263,7 +263,7 @@ const Topic modes{"task/modes", [] {
                           c.expect.vector = 0x80;
                           c.expect.any_gprs = 0xff;
                           c.expect.more = in_virtual_mode;
-                          c.unjudged_bochs = bochs::v86;
+                          c.unjudged_bochs_svm = bochs::v86;
                           add(c);
                       });
                   }};
@@ -290,7 +290,7 @@ const Topic debug{
             return r.end.dr6 == 0xffff8ff0 ? "" : "DR6 is " + hex(r.end.dr6);
         };
         c.unjudged = "QEMU has no T bit";
-        c.unjudged_bochs = "DR6.BT is not found again there, it is not known why";
+        c.unjudged_bochs_svm = "DR6.BT is not found again there, it is not known why";
         c.kvm_differs = "KVM has no T bit";
         add(c);
     }};

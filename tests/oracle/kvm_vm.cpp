@@ -24,6 +24,7 @@ constexpr unsigned long get_supported_cpuid = _IOWR(KVMIO, 0x05, ListHead),
                         get_msrs = _IOWR(KVMIO, 0x88, ListHead),
                         set_msrs = _IOW(KVMIO, 0x89, ListHead),
                         set_cpuid2 = _IOW(KVMIO, 0x90, ListHead);
+constexpr std::uint32_t cpuid_vmx = 1u << 5, cpuid_svm = 1u << 2; // in ECX
 
 int call(int fd, unsigned long request, const void *argument, const char *what) {
     const int result = ::ioctl(fd, request, argument);
@@ -110,12 +111,18 @@ KvmVm::KvmVm(const Options &o) : system_{::open("/dev/kvm", O_RDWR | O_CLOEXEC)}
     give_cpuid();
 }
 
+// All that KVM has but nested virtualization, which hwv does not offer: with it CR4.VMXE can be
+// set.
 void KvmVm::give_cpuid() {
     struct {
         ListHead head{200, 0};
         kvm_cpuid_entry2 entries[200]{};
     } table;
     call(system_.get(), get_supported_cpuid, &table, "KVM_GET_SUPPORTED_CPUID");
+    for (kvm_cpuid_entry2 &e : std::span{table.entries, table.head.count}) {
+        if (e.function == 1) e.ecx &= ~cpuid_vmx;
+        if (e.function == 0x80000001) e.ecx &= ~cpuid_svm;
+    }
     call(vcpu_.get(), set_cpuid2, &table, "KVM_SET_CPUID2");
 }
 
