@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-# make [KDIR=dir OUT=dir | KERNEL=version] | demo | check [ONLY=pattern BED="svm vmx"] | bench | install | dkms | sloc | lint | check-mutants | clean
+# make [KDIR=dir OUT=dir | KERNEL=version] | demo | check [ONLY=pattern BED="svm vmx"] | bench [BED=vmx] | install | dkms | sloc | lint | check-mutants | clean
 
 # Kernel to build for: the argument, else the running kernel's build tree, else the newest installed headers, 6.1 first.
 hdrs := $(shell ls -d /usr/src/linux-headers-*-amd64 2>/dev/null | grep -v -e -cloud- -e -rt- | sort -V)
@@ -32,7 +32,7 @@ unit:
 
 demo bench: setup
 	+@$(MAKE) --no-print-directory all
-	scripts/$@
+	scripts/$@ $(if $(filter bench,$@),$(foreach b,$(BED),--bed $b))
 check: setup
 	scripts/check $(if $(ONLY),--only '$(ONLY)') $(foreach b,$(BED),--bed $b) $(foreach k,$(KERNELS),--kernel $k) \
 		$(foreach r,$(RINGS),--ring $r)

@@ -116,5 +116,5 @@ def download_all(packages, apt, options, suite):
                           text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     archives = list((apt / "archives").glob("*.deb"))
     if said.returncode or not archives:
-        raise BedError(f"cannot download {' '.join(packages)} of {suite}: {said.stdout.splitlines()[-1]}")
+        raise NotOffered(f"cannot download {' '.join(packages)} of {suite}: {said.stdout.splitlines()[-1]}")
     return archives
