@@ -71,9 +71,8 @@ enum hwv_unusable {
 	HWV_UNUSABLE_NO_NESTED_PAGING = 3, /* no NPT, no EPT */
 	HWV_UNUSABLE_BUSY = 4,             /* another hypervisor (KVM, VirtualBox) holds the CPUs */
 	HWV_UNUSABLE_CONFIDENTIAL = 5,     /* SEV or TDX host configuration that hwv does not handle */
-	HWV_UNUSABLE_BACKEND = 6,          /* this build has no backend for the vendor */
-	HWV_UNUSABLE_NO_UNRESTRICTED = 7,  /* VMX without unrestricted guest */
-	HWV_UNUSABLE_NO_CONTROL = 8,       /* VMX without another control that hwv needs: the kernel log names it */
+	HWV_UNUSABLE_NO_UNRESTRICTED = 6,  /* VMX without unrestricted guest */
+	HWV_UNUSABLE_NO_CONTROL = 7,       /* VMX without another control that hwv needs: the kernel log names it */
 };
 
 /* One CPUID leaf as a guest sees it. */

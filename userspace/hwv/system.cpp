@@ -80,7 +80,6 @@ std::string explain(hwv_unusable why) {
         return "another hypervisor has SVM/VMX on: end its virtual machines, or unload its module";
     case HWV_UNUSABLE_CONFIDENTIAL:
         return "this host runs in a confidential-computing mode that hwv does not support";
-    case HWV_UNUSABLE_BACKEND: return "this build of hwv has no backend for this CPU's vendor";
     case HWV_UNUSABLE_NO_UNRESTRICTED:
         return "this CPU lacks 'unrestricted guest', which hwv needs on Intel";
     case HWV_UNUSABLE_NO_CONTROL:
