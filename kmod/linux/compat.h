@@ -218,31 +218,15 @@ static inline int hwv_xfer_handle_work(void)
 #endif
 
 /*
- * Crash: the kernel has one slot for who switches virtualization off on a CPU that is shot down. On
- * 6.1 only kvm_intel takes it, so that on AMD it is free. Later kvm_amd takes it as well, and would
- * find it occupied with a warning: there hwv leaves EFER.SVME set, which no later kernel minds (SVM
- * holds back INIT only while GIF is 0, and GIF is 0 only around VMRUN).
+ * Crash: the one slot for who switches virtualization off on a CPU that is shot down, see
+ * emergency.c. Kernels without it, or with one for KVM alone, look at CR4.VMXE themselves.
  */
-#if defined(HWV_HAVE_EMERGENCY_CALLBACK) && LINUX_VERSION_CODE < KERNEL_VERSION(6, 6, 0)
-static inline void hwv_emergency_register(cpu_emergency_virt_cb *callback)
-{
-	if (boot_cpu_has(X86_FEATURE_SVM))
-		cpu_emergency_register_virt_callback(callback);
-}
-
-static inline void hwv_emergency_unregister(cpu_emergency_virt_cb *callback)
-{
-	if (boot_cpu_has(X86_FEATURE_SVM))
-		cpu_emergency_unregister_virt_callback(callback);
-}
+#ifdef HWV_HAVE_CPU_EMERGENCY_REGISTER_VIRT_CALLBACK
+#define hwv_emergency_take(callback) cpu_emergency_register_virt_callback(callback)
+#define hwv_emergency_give(callback) cpu_emergency_unregister_virt_callback(callback)
 #else
-static inline void hwv_emergency_register(void (*callback)(void))
-{
-}
-
-static inline void hwv_emergency_unregister(void (*callback)(void))
-{
-}
+#define hwv_emergency_take(callback) ((void)(callback))
+#define hwv_emergency_give(callback) ((void)(callback))
 #endif
 
 #endif

@@ -105,8 +105,7 @@ static void stop_all(void)
 	unsigned int cpu;
 
 	hwv_syscore_unregister(&power);
-	if (!ridden)
-		hwv_emergency_unregister(disable_this_cpu);
+	hwv_emergency(NULL);
 	on_each_cpu(call_disable, NULL, 1);
 	for_each_possible_cpu(cpu)
 		release_cpu(cpu);
@@ -140,7 +139,7 @@ static int start_all(struct file *kvm)
 			break;
 	}
 	if (!ridden)
-		hwv_emergency_register(disable_this_cpu);
+		hwv_emergency(disable_this_cpu);
 	if (!err)
 		on_each_cpu(call_enable, &err, 1);
 	if (err) {
@@ -253,15 +252,22 @@ int hwv_cpus_init(void)
 		return state;
 	hotplug_state = state;
 	err = register_reboot_notifier(&reboot_notifier);
-	if (err) {
-		cpuhp_remove_state_nocalls(hotplug_state);
-		return err;
-	}
+	if (err)
+		goto remove_state;
+	err = hwv_emergency_init();
+	if (err)
+		goto unregister_reboot;
 	return 0;
+unregister_reboot:
+	unregister_reboot_notifier(&reboot_notifier);
+remove_state:
+	cpuhp_remove_state_nocalls(hotplug_state);
+	return err;
 }
 
 void hwv_cpus_exit(void)
 {
+	hwv_emergency_exit();
 	unregister_reboot_notifier(&reboot_notifier);
 	cpuhp_remove_state_nocalls(hotplug_state);
 }

@@ -90,6 +90,11 @@ struct hwv_ioctl {
 long hwv_ioctl(const struct hwv_ioctl *table, size_t entries, void *object, struct mm_struct *owner,
 	       unsigned int request, unsigned long argument);
 
+/* emergency.c */
+int hwv_emergency_init(void);
+void hwv_emergency_exit(void);
+void hwv_emergency(void (*callback)(void)); /* in NMI context, on each CPU; null: no more. May sleep */
+
 /* cpu.c */
 int hwv_cpus_init(void);
 void hwv_cpus_exit(void);
