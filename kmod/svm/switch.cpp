@@ -2,6 +2,7 @@
 // switch.cpp - one entry: what is done around the world switch, irqs off. From guest_enter to
 // guest_exit nothing may be instrumented, because RCU does not watch. The common entry costs a test
 // of work_; all else is behind it.
+#include "core/breakpoints.hpp"
 #include "svm/arch.hpp"
 #include "svm/backend.hpp"
 #include "svm/checker.hpp"
@@ -138,35 +139,13 @@ void Backend::after_exit(RawExit &raw, bool faulted) {
     if (work_ & work_nmi) after_nmi_work(raw);
 }
 
-// ---- debug registers: the guest's DR0-3 live here only from now until after the exit, the host's
-// breakpoints rest ----
+// ---- debug registers: the guest's DR0-3 live here only from now until after the exit ----
 
 HWV_NOINSTR bool Backend::switch_debug(Gprs &gprs) {
-    const std::uint64_t host_dr7 = arch::read_dr<7>();
-    const bool host_uses = host_dr7 & dr7_enabled, guest_uses = work_ & work_debug;
-    std::uint64_t host[4] = {};
-    if (host_uses) arch::write_dr<7>(0); // the guest's addresses must not hit here
-    if (host_uses && guest_uses) read_breakpoints(host);
-    if (guest_uses) write_breakpoints(dr_);
-    const bool faulted = hwv_svm_switch(gprs, vmcb_pa_, host_state_pa_, spec_ctrl_);
-    if (guest_uses) read_breakpoints(dr_);
-    if (host_uses && guest_uses) write_breakpoints(host);
-    if (host_uses) arch::write_dr<7>(host_dr7); // #VMEXIT switched them off
-    return faulted;
-}
-
-[[gnu::always_inline]] inline void Backend::read_breakpoints(std::uint64_t (&to)[4]) {
-    to[0] = arch::read_dr<0>();
-    to[1] = arch::read_dr<1>();
-    to[2] = arch::read_dr<2>();
-    to[3] = arch::read_dr<3>();
-}
-
-[[gnu::always_inline]] inline void Backend::write_breakpoints(const std::uint64_t (&from)[4]) {
-    arch::write_dr<0>(from[0]);
-    arch::write_dr<1>(from[1]);
-    arch::write_dr<2>(from[2]);
-    arch::write_dr<3>(from[3]);
+    const auto run = [&]() __attribute__((always_inline)) {
+        return hwv_svm_switch(gprs, vmcb_pa_, host_state_pa_, spec_ctrl_);
+    };
+    return with_breakpoints(work_ & work_debug, dr_, run);
 }
 
 // ---- injection of NMIs and software interrupts

@@ -2,6 +2,7 @@
 // switch.cpp - one entry: what is done around the world switch, irqs off. From guest_enter to
 // guest_exit nothing may be instrumented, because RCU does not watch. The common entry costs a test
 // of work_; all else is behind it.
+#include "core/breakpoints.hpp"
 #include "vmx/arch.hpp"
 #include "vmx/backend.hpp"
 #include "vmx/entry_state.hpp"
@@ -211,42 +212,19 @@ void Backend::failed(RawExit &raw, int how) {
     entered_ = true; // a failure may have loaded some of the host's state
 }
 
-// ---- debug registers: the guest's DR0-3 and DR6 live here only from now until after the exit, the
-// host's breakpoints rest ----
+// ---- debug registers: the guest's live in the CPU only from now until after the exit ----
 
 HWV_NOINSTR int Backend::switch_debug(Gprs &gprs) {
-    const std::uint64_t host_dr7 = arch::read_dr<7>();
-    const bool host_uses = host_dr7 & dr7_enabled, guest_uses = work_ & work_debug;
-    std::uint64_t host[4] = {};
-    if (host_uses) arch::write_dr<7>(0); // the guest's addresses must not hit here
-    if (host_uses && guest_uses) read_breakpoints(host);
-    if (guest_uses) {
-        write_breakpoints(dr_);
-        arch::write_dr<6>(dr6_);
-    }
-    const int how = hwv_vmx_switch(gprs, vmcs_.launched, spec_ctrl_, &host_rsp_);
-    if (guest_uses) {
-        read_breakpoints(dr_);
+    const bool guest_uses = work_ & work_debug;
+    const auto run = [&]() __attribute__((always_inline)) {
+        if (guest_uses) arch::write_dr<6>(dr6_);
+        const int how = hwv_vmx_switch(gprs, vmcs_.launched, spec_ctrl_, &host_rsp_);
+        if (!guest_uses) return how;
         dr6_ = arch::read_dr<6>();
         arch::write_dr<6>(dr6_idle);
-    }
-    if (host_uses && guest_uses) write_breakpoints(host);
-    if (host_uses) arch::write_dr<7>(host_dr7); // VM exits switch them off
-    return how;
-}
-
-[[gnu::always_inline]] inline void Backend::read_breakpoints(std::uint64_t (&to)[4]) {
-    to[0] = arch::read_dr<0>();
-    to[1] = arch::read_dr<1>();
-    to[2] = arch::read_dr<2>();
-    to[3] = arch::read_dr<3>();
-}
-
-[[gnu::always_inline]] inline void Backend::write_breakpoints(const std::uint64_t (&from)[4]) {
-    arch::write_dr<0>(from[0]);
-    arch::write_dr<1>(from[1]);
-    arch::write_dr<2>(from[2]);
-    arch::write_dr<3>(from[3]);
+        return how;
+    };
+    return with_breakpoints(guest_uses, dr_, run);
 }
 
 } // namespace hwv::vmx
