@@ -111,7 +111,7 @@ int hwv_host_vmxe(int on); /* irqs off: CR4.VMXE of this CPU. -EOPNOTSUPP: this 
 struct hwv_host_segments { /* selectors of the thread's that VM exits do not load back */
 	__u16 ds, es, fs, gs, ldt;
 };
-void hwv_host_segments_restore(const struct hwv_host_segments *segments); /* preemption off; and the limits of GDT and TSS */
+void hwv_host_segments_restore(const struct hwv_host_segments *segments); /* irqs off; and the limits of GDT and TSS */
 int hwv_host_l1d_flush(int stale); /* irqs off, before an entry: whether to flush. stale: the thread or the core brought data into the cache since */
 
 /* ---- SVM only ---- */

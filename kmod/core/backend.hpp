@@ -42,7 +42,8 @@ concept Backend = requires(B b, const B c, Gprs &gprs, const typename B::RawExit
 
     // residency; preemption off
     {b.load(LoadContext{})};
-    {b.put()}; // irqs off
+    {b.put()};                               // irqs off
+    { c.reachable() } -> std::same_as<bool>; // false: this CPU is off, accessors reach nothing
 
     // one entry; irqs off on entry and on return; NMIs taken, host state whole. Injects what
     // inject() queued. Calls hwv_host_guest_enter() and hwv_host_guest_exit() around it.

@@ -33,6 +33,18 @@ class PreemptGuard {
     PreemptGuard &operator=(const PreemptGuard &) = delete;
 };
 
+// No interrupt comes to this CPU. Whatever was before holds again after the scope.
+class IrqsOff {
+  public:
+    IrqsOff() : flags_{hwv_host_irq_save()} {}
+    ~IrqsOff() { hwv_host_irq_restore(flags_); }
+    IrqsOff(const IrqsOff &) = delete;
+    IrqsOff &operator=(const IrqsOff &) = delete;
+
+  private:
+    std::uint64_t flags_;
+};
+
 // One object in the kernel's heap, charged to the caller. Null when there is no memory.
 template <typename T, typename... Args>
 T *host_new(Args &&...args) {

@@ -80,6 +80,7 @@ void VcpuOf<B>::set_tpr(std::uint8_t tpr) {
 template <Backend B>
 Status VcpuOf<B>::host_msr(hwv_msr_entry &entry, bool set) {
     PreemptGuard guard;
+    if (!backend.reachable()) return Error::no_device;
     std::uint64_t value = entry.value;
     const cpu::MsrResult r =
         set ? write_msr(entry.index, value, true) : read_msr(entry.index, value, true);

@@ -21,6 +21,7 @@ inline constexpr unsigned debug_numbers[] = {0, 1, 2, 3};
 template <Backend B>
 void VcpuOf<B>::publish(std::uint32_t groups) {
     hwv_regs &r = run->regs;
+    if (!backend.reachable()) groups = 0;
     if (groups & HWV_REGS_GPR) {
         for (unsigned i = 0; i < HWV_GPRS; ++i)
             r.gpr[i] = gprs[i];
@@ -102,6 +103,7 @@ inline bool event_valid(const hwv_event_state &e) {
 template <Backend B>
 Status VcpuOf<B>::apply(std::uint32_t groups) {
     if (!groups) return {};
+    if (!backend.reachable()) return Error::no_device;
     hwv_regs r;
     copy_shared(r, run->regs);
     if ((groups & HWV_REGS_GPR) && !rflags_valid(r.rflags)) return Error::invalid;

@@ -124,6 +124,7 @@ int VcpuOf<B>::run_guest(std::uint32_t cpu) {
     const Status taken = take_over(reply);
     const int error = taken ? enter_until_left() : to_errno(taken);
     statistics.cut(Segment::kernel, arch::rdtsc());
+    const IrqsOff guard;
     put();
     return error;
 }

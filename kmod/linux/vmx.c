@@ -35,15 +35,10 @@ int hwv_host_vmxe(int on)
  */
 void hwv_host_segments_restore(const struct hwv_host_segments *s)
 {
-	unsigned long flags;
-
 	if (s->ldt)
 		asm volatile("lldt %0" : : "m"(s->ldt));
-	if (s->gs) {
-		local_irq_save(flags);
+	if (s->gs)
 		load_gs_index(s->gs);
-		local_irq_restore(flags);
-	}
 	if (s->fs)
 		loadsegment(fs, s->fs);
 	if (s->ds | s->es) {

@@ -28,6 +28,7 @@ class Backend {
 
     void load(const LoadContext &context);
     void put();
+    bool reachable() const { return true; } // the VMCB is memory
 
     RawExit enter(Gprs &gprs);
     [[gnu::always_inline]] static constexpr Exit decode(const RawExit &raw) {
@@ -143,8 +144,6 @@ class Backend {
     bool before_entry();
     void after_exit(RawExit &raw, bool faulted);
     bool switch_debug(Gprs &gprs);
-    static void read_breakpoints(std::uint64_t (&to)[4]);
-    static void write_breakpoints(const std::uint64_t (&from)[4]);
     void begin_injection();
     void arm_step();
     void disarm_step();

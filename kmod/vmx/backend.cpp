@@ -33,13 +33,13 @@ void Backend::reset() {
     xcr0_ = 1;
     cr2_ = rsp_ = 0;
     spec_ctrl_ = 0;
-    if (in_service()) release_msrs();
+    if (loaded_) release_msrs();
     guest_msrs_ = {};
     cstar_ = 0;
     debug_granted_ = false;
     *task_priority() = 0;
     fresh_ = true;
-    if (!in_service()) return;
+    if (!loaded_) return;
     hold_msrs();
     write_all();
 }
@@ -290,7 +290,7 @@ std::optional<std::uint64_t> Backend::msr(std::uint32_t index) const {
     case msr::lstar: return guest_msrs_.lstar;
     case msr::cstar: return cstar_;
     case msr::sfmask: return guest_msrs_.sfmask;
-    case msr::kernel_gs_base: return in_service() ? arch::rdmsr(index) : guest_msrs_.kernel_gs_base;
+    case msr::kernel_gs_base: return loaded_ ? arch::rdmsr(index) : guest_msrs_.kernel_gs_base;
     case msr::tsc_aux:
         if (Cpus::capabilities().tsc_aux) return guest_msrs_.tsc_aux;
         break;
@@ -305,7 +305,7 @@ std::optional<std::uint64_t> Backend::msr(std::uint32_t index) const {
 bool Backend::set_msr(std::uint32_t index, std::uint64_t v) {
     if (std::uint64_t *held = held_msr(index)) {
         *held = v;
-        if (in_service()) arch::wrmsr(index, v);
+        if (loaded_) arch::wrmsr(index, v);
         return true;
     }
     switch (index) {

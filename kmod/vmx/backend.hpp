@@ -32,6 +32,7 @@ class Backend {
 
     void load(const LoadContext &context);
     void put();
+    bool reachable() const { return loaded_; }
 
     RawExit enter(Gprs &gprs);
     [[gnu::always_inline]] static constexpr Exit decode(const RawExit &raw) {
@@ -120,7 +121,7 @@ class Backend {
         work_flush = 1u << 2,  // translations are stale
         work_l1d = 1u << 3,    // L1TF: the data cache may have to be flushed
         work_perf = 1u << 4,   // the host's performance counters rest
-        work_no_cpu = 1u << 5, // not loaded on a CPU in service
+        work_no_cpu = 1u << 5, // not loaded, or on a CPU that is not in service
     };
     enum Known : std::uint32_t { // read from the VMCS since the exit
         known_rflags = 1u << 0,
@@ -153,7 +154,6 @@ class Backend {
     void set_work(std::uint32_t bits, bool on) { work_ = on ? work_ | bits : work_ & ~bits; }
     void set_primary(std::uint32_t bits, bool on);
     void set_threshold(std::uint8_t v);
-    bool in_service() const { return !(work_ & work_no_cpu); }
     std::uint8_t *task_priority() const {
         return static_cast<std::uint8_t *>(apic_page_.va) + 0x80;
     }
@@ -184,8 +184,6 @@ class Backend {
     void read_details(RawExit &raw, std::uint8_t needed);
     void failed(RawExit &raw, int how);
     Rule check_entry() const;
-    static void read_breakpoints(std::uint64_t (&to)[4]);
-    static void write_breakpoints(const std::uint64_t (&from)[4]);
 
     Vmcs vmcs_{};
     hwv_host_page apic_page_{};
@@ -208,6 +206,7 @@ class Backend {
     std::uint64_t xcr0_ = 1, host_xcr0_ = 1;
     HeldMsrs guest_msrs_{}, host_msrs_{};
     std::uint64_t cstar_ = 0; // SYSCALL from compatibility mode is #UD on Intel: only remembered
+    bool loaded_ = false;     // from load() to put(): the VMCS is current
     bool debug_granted_ = false;
     bool fresh_ = true;     // the VMCS has not been written yet
     bool entered_ = false;  // since load()

@@ -2,24 +2,10 @@
 #include "vmx/cpu.hpp"
 #include <new>
 #include "core/guest_state.hpp"
+#include "core/host.hpp"
 #include "vmx/arch.hpp"
 
 namespace hwv::vmx {
-
-namespace {
-
-class IrqsOff {
-  public:
-    IrqsOff() : flags_{hwv_host_irq_save()} {}
-    ~IrqsOff() { hwv_host_irq_restore(flags_); }
-    IrqsOff(const IrqsOff &) = delete;
-    IrqsOff &operator=(const IrqsOff &) = delete;
-
-  private:
-    std::uint64_t flags_;
-};
-
-} // namespace
 
 // ---- a VMCS ------------------------------------------------------------------------------------
 
@@ -58,7 +44,7 @@ Status Cpu::enable(hwv_tenure tenure) {
     if (!region_.va) return Error::no_memory;
     const bool taken = read_cr4() & cr4::vmxe;
     if (tenure == HWV_TENURE_RIDE) {
-        if (!taken || !vmptrst()) return Error::busy;
+        if (!taken || !vmptrst()) return Error::no_device;
     } else {
         if (taken) return Error::busy;
         TRY(from_errno(hwv_host_vmxe(1)));
@@ -75,10 +61,10 @@ Status Cpu::enable(hwv_tenure tenure) {
     return {};
 }
 
+// What is borrowed stays with its vCPU until put(): the VMCS below it is not hwv's.
 void Cpu::disable() {
-    if (!enabled()) return;
-    clear_resident();
     if (tenure_ == HWV_TENURE_OWN) {
+        clear_resident();
         (void)vmxoff();
         (void)hwv_host_vmxe(0);
     }
@@ -107,28 +93,35 @@ bool Cpu::load(Vmcs &vmcs) {
     if (held != Vmcs::nowhere && held != here)
         hwv_host_call(static_cast<std::uint32_t>(held), evict, &vmcs);
     const IrqsOff guard;
-    if (!enabled()) return false;
     if (resident_ == &vmcs) return true;
     clear_resident();
-    if (tenure_ == HWV_TENURE_RIDE) others_ = vmptrst().value_or(none);
+    const bool borrow = tenure_ != HWV_TENURE_OWN;
+    if (borrow) {
+        const auto current = vmptrst();
+        if (!current) return false;
+        others_ = *current;
+    }
     // Never loaded since it was cleared, or by nobody ever: "Software Use of Virtual-Machine
     // Control Structures" wants VMCLEAR first.
     if (!vmclear(vmcs.page_.pa) || !vmptrld(vmcs.page_.pa)) return false;
     vmcs.launched = false;
+    borrowed_ = borrow;
     resident_ = &vmcs;
     vmcs.cpu_.store(here);
     return true;
 }
 
-// KVM remembers which VMCS it left current, and expects to find it. Its IPIs may clear that VMCS
-// meanwhile; then it is loaded here once more, as one that KVM will load before it uses it.
-void Cpu::put(Vmcs &vmcs) {
-    if (tenure_ != HWV_TENURE_RIDE) return;
-    const IrqsOff guard;
-    if (resident_ != &vmcs) return;
+// KVM remembers which VMCS it left current, and expects to find it. Its IPI may have cleared that
+// VMCS since load(), because its vCPU went to another CPU: then it may be active there by now, and
+// what VMPTRLD of it does here the manual leaves open ("Software Use of Virtual-Machine Control
+// Structures"). Nothing tells hwv of the IPI.
+bool Cpu::put() {
+    if (!borrowed_) return false;
+    borrowed_ = false;
     clear_resident();
     if (others_ != none) (void)vmptrld(others_);
     others_ = none;
+    return true;
 }
 
 // ---- all CPUs ----------------------------------------------------------------------------------

@@ -34,15 +34,17 @@ class Cpu {
   public:
     Status prepare(std::uint32_t revision); // process context; idempotent
     void release();                         // after disable()
-    // On the CPU, irqs off. Error::busy: somebody else has VMX on (own), nobody has (ride).
+    // On the CPU, irqs off. Own: Error::busy, somebody else has VMX on. Ride: Error::no_device,
+    // nobody has.
     Status enable(hwv_tenure tenure);
     void disable(); // on the CPU, irqs off; also while the machine crashes
 
-    // Makes it this CPU's current one. Preemption off, irqs on. False: the CPU would not.
+    // Makes it this CPU's current one. Preemption off, irqs on. Also where another has VMX on and
+    // hwv is not in service, so that no access reaches that one's VMCS. False: VMX is off.
     bool load(Vmcs &vmcs);
-    // Gives the CPU back to whom hwv rides with; where hwv owns it, the VMCS stays for the next
-    // time.
-    void put(Vmcs &vmcs);
+    // Irqs off. Gives the CPU back to whoever had VMX on: true. Where hwv has, the VMCS stays for
+    // the next time.
+    bool put();
     bool enabled() const { return tenure_ != 0; }
     bool shared() const { return tenure_ == HWV_TENURE_RIDE; }
 
@@ -53,7 +55,8 @@ class Cpu {
 
     hwv_host_page region_{}; // VMXON's
     Vmcs *resident_ = nullptr;
-    std::uint64_t others_ = none; // the VMCS that was current before load(), of whom hwv rides with
+    std::uint64_t others_ = none; // the VMCS that was current before load(), of another hypervisor
+    bool borrowed_ = false;       // from load() to put(), where the CPU is not hwv's
     std::uint32_t tenure_ = 0;    // hwv_tenure, 0: not in service
 
     static constexpr std::uint64_t none = ~0ull;

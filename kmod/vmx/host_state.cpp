@@ -52,8 +52,9 @@ void Backend::write_host_cpu() {
 
 void Backend::load(const LoadContext &context) {
     cpu_ = &Cpus::at(context.cpu);
-    set_work(work_no_cpu, !cpu_->load(vmcs_));
-    if (!in_service()) return;
+    loaded_ = cpu_->load(vmcs_);
+    set_work(work_no_cpu, !loaded_ || !cpu_->enabled());
+    if (!loaded_) return;
     entered_ = false;
     l1d_stale_ = true;
     hold_msrs();
@@ -78,15 +79,15 @@ void Backend::barrier() {
 }
 
 void Backend::put() {
-    if (in_service()) {
+    if (loaded_) {
         // Breakpoints that are on stay real, else they would not hit.
         if (std::exchange(debug_granted_, false)) intercept_debug();
         keep_swapped_gs();
         if (entered_) hwv_host_segments_restore(&host_segments_);
         release_msrs();
-        cpu_->put(vmcs_);
-        if (cpu_->shared()) barrier();
+        if (cpu_->put()) barrier();
     }
+    loaded_ = false;
     set_work(work_no_cpu, true);
     cpu_ = nullptr;
 }

@@ -42,7 +42,11 @@ struct FakeBackend {
         segments_[HWV_CS] = {0xffff'0000, 0xffff, 0xf000, 0x9b};
     }
     void load(LoadContext) { loaded = true; }
-    void put() { loaded = false; }
+    void put() {
+        if (!fake::host().irqs_off) fake::hardware().violation("put with irqs on");
+        loaded = false;
+    }
+    bool reachable() const { return !cpu_off; }
 
     RawExit enter(Gprs &gprs) {
         fake::Host &host = fake::host();
@@ -118,7 +122,7 @@ struct FakeBackend {
     std::vector<Event> delivered; // by entry
     unsigned flushes = 0, rip_moves = 0;
     std::uint8_t interrupt_window = 0; // priority class asked for
-    bool nmi_window = false, loaded = false;
+    bool nmi_window = false, loaded = false, cpu_off = false;
     std::map<std::uint32_t, std::uint64_t> msrs;
 
     std::uint64_t rip_ = 0, rflags_ = 2, cr0_ = 0, cr2_ = 0, cr3_ = 0, cr4_ = 0, efer_ = 0;

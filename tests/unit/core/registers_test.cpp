@@ -135,6 +135,19 @@ TEST_F(Registers, one_wrong_field_changes_nothing) {
     }
 }
 
+TEST_F(Registers, on_a_cpu_that_is_off_nothing_is_lost_unsaid) {
+    const hwv_regs before = published();
+    backend().cpu_off = true;
+    EXPECT_EQ(take_over(valid()), -19); // ENODEV
+    (void)published();
+    EXPECT_EQ(page.regs.valid, 0u);
+    hwv_msr_entry efer{.index = 0xc000'0080, .reserved = 0, .value = 0};
+    PreemptGuard guard;
+    EXPECT_EQ(vcpu->host_msr(efer, false).error(), Error::no_device);
+    backend().cpu_off = false;
+    EXPECT_TRUE(same(published(), before));
+}
+
 TEST_F(Registers, a_wrong_field_of_a_clean_group_is_not_looked_at) {
     hwv_regs r = valid();
     r.rflags = 0;

@@ -42,6 +42,7 @@ int hwv_host_vmxe(int on) {
 
 // Loading GS, even between two SWAPGS, changes the user's base.
 void hwv_host_segments_restore(const struct hwv_host_segments *s) {
+    if (!host().irqs_off) hardware().violation("host segments restored with irqs on");
     if (s->gs)
         hardware().here().msrs[hwv::vmx::msr::kernel_gs_base] = vmx().here().gs_descriptor_base;
     vmx().here().segments = {.ds = s->ds, .es = s->es, .fs = s->fs, .gs = s->gs};

@@ -79,9 +79,9 @@ TEST_F(VmxCpus, AFailedVmxonTakesCr4Back) {
 TEST_F(VmxCpus, NobodyRidesWhereVmxIsOff) {
     ASSERT_TRUE(start());
     ASSERT_TRUE(Cpus::prepare(0));
-    EXPECT_EQ(enable(0, HWV_TENURE_RIDE).error(), Error::busy);
+    EXPECT_EQ(enable(0, HWV_TENURE_RIDE).error(), Error::no_device);
     vmx.here().cr4 |= cr4::vmxe; // set, but not in VMX operation
-    EXPECT_EQ(enable(0, HWV_TENURE_RIDE).error(), Error::busy);
+    EXPECT_EQ(enable(0, HWV_TENURE_RIDE).error(), Error::no_device);
     EXPECT_FALSE(Cpus::at(0).enabled());
     EXPECT_EQ(host.vmxe_calls, 0u);
     Cpus::release(0);
@@ -201,6 +201,7 @@ TEST_F(VmxCpus, AVcpuOfACpuThatIsOffIsNotEntered) {
     disable(1);
     const std::uint64_t rip = guest.backend.rip();
     guest.load(1);
+    EXPECT_FALSE(guest.backend.reachable());
     const RawExit raw = guest.enter();
     EXPECT_TRUE(raw.not_entered);
     EXPECT_EQ(raw.rip, rip);

@@ -158,7 +158,9 @@ struct Guest {
     }
     // And the CPU is as it was, but what hwv owns.
     void put() {
+        fake::host().irqs_off = true;
         backend.put();
+        fake::host().irqs_off = false;
         fake::HostImage after = fake::vmx().host_image();
         if (fake::host().vmxe_calls) after.vmcs = before.vmcs;
         for (const auto &[index, value] : before.msrs)

@@ -160,13 +160,51 @@ TEST_F(VmxRide, ACpuNotInServiceKeepsKvmsVmcsUntouched) {
     Cpus::disable();
     kvm.run(vcpus[0]);
     const auto before = vmx.current().fields;
-    guest.gprs[HWV_RSP] = 0x1234;
-    guest.backend.set_rip(0x5678);
-    guest.load(3);
+    Guest fresh{1};
+    for (Guest *g : {&guest, &fresh}) {
+        g->gprs[HWV_RSP] = 0x1234;
+        g->backend.set_rip(0x5678);
+        g->load(3);
+        EXPECT_TRUE(g->backend.reachable());
+        g->backend.set_cr3(0x7000);
+        g->backend.set_segment(HWV_FS, {0x1000, 0xffff, 8, 0x93});
+        EXPECT_EQ(g->backend.rflags(), rflags::fixed);
+        EXPECT_TRUE(g->enter().not_entered);
+        EXPECT_EQ(g->backend.cr3(), 0x7000u);
+        g->put();
+        EXPECT_EQ(vmx.here().current, vcpus[0].vmcs);
+        EXPECT_EQ(vmx.current().fields, before);
+    }
+    for (Guest *g : {&guest, &fresh}) { // what was set there is not lost
+        g->load(0);
+        g->run();
+        EXPECT_EQ(g->backend.cr3(), 0x7000u);
+        EXPECT_EQ(g->backend.segment(HWV_FS).base, 0x1000u);
+        g->put();
+    }
+}
+
+// Reboot: hwv's part of a CPU ends while a vCPU is loaded there.
+TEST_F(VmxRide, AVcpuThatIsLoadedKeepsItsVmcsUntilItIsPut) {
+    Guest guest;
+    hardware.cpu = 2;
+    kvm.run(vcpus[0]);
+    const auto before = vmx.current().fields;
+    guest.load(2);
+    guest.run();
+    host.irqs_off = true;
+    Cpus::disable();
+    host.irqs_off = false;
+    guest.backend.set_cr3(0x7000);
+    EXPECT_EQ(guest.backend.cr3(), 0x7000u);
+    hardware.msr_writes.clear();
+    guest.put();
+    EXPECT_EQ(hardware.writes_of(msr::pred_cmd), 1u);
+    EXPECT_EQ(vmx.current().fields, before);
+    kvm.run(vcpus[0]);
+    guest.load(2);
     EXPECT_TRUE(guest.enter().not_entered);
     guest.put();
-    EXPECT_EQ(vmx.current().fields, before);
-    visit(guest, 0);
 }
 
 } // namespace
