@@ -55,6 +55,9 @@ error: action=report
 info: action=report
 debug: action=ignore
 """
+# The debugger's commands for --profile, as often as the program may come by.
+TRACE = "lb {}\nlb {}\n" + 100 * "c\ntrace on\nc\ntrace off\n" + "quit\n"
+TRACED = re.compile(r"\(0\)\.\[(\d+)\] \[0x[0-9a-f]+\] [0-9a-f]+:([0-9a-f]+) \([^)]*\): (.*?) +; [0-9a-f]+$|(Tracing enabled)|Next at t=(\d+)")
 
 
 class Build:
@@ -98,8 +101,9 @@ def into_own_network():
 class Machine:
     """A running Bochs, and the near ends of its channels, into which a thread sorts what L1 sends."""
 
-    def __init__(self, build, arguments, configuration, directory, log, environment=None):
+    def __init__(self, build, arguments, configuration, directory, log, environment=None, profile=None, span=None):
         self.directory = directory
+        self.profile = profile
         self.without_debugger = build.debugger and not set(build.debugger) <= set(arguments)
         self.log = open(log, "wb", buffering=0)
         pairs = {name: socket.socketpair() for name in CHANNELS.values() if name != "log"}
@@ -107,7 +111,7 @@ class Machine:
         self.far = {name: far for name, (_, far) in pairs.items()}
         self.console, console = os.pipe()
         configuration.write_text(re.sub(r"/dev/fd/\d+", f"/dev/fd/{console}", configuration.read_text()))
-        (directory / "rc").write_text("c\n")
+        (directory / "rc").write_text(TRACE.format(*span) if span else "c\n")
         command = [*build.command, "-unlock", "-q", "-rc", str(directory / "rc"), *arguments]
         with open(directory / "bochs.err", "wb") as errors:
             self.process = subprocess.Popen(
@@ -133,6 +137,8 @@ class Machine:
         while data := os.read(self.console, 65536):
             self.log.write(data)
         self.said += self.rest
+        if self.profile:
+            write_profile(self.said.decode(errors="replace"), self.profile)
         for far in self.far.values():
             far.close()
 
@@ -193,6 +199,24 @@ class Machine:
     def end(self):
         self.process.kill()
         self.process.wait()
+
+
+def write_profile(said, path):
+    """What the debugger has traced between the two addresses, the last time: for each address the ticks that it took."""
+    span, last = {}, None
+    for line in said.splitlines():
+        found = TRACED.match(line)
+        if not found:
+            continue
+        tick, address, text, begin, end = found.groups()
+        if begin:
+            span, last = {}, None
+            continue
+        if last:
+            count = span.get(last[1], (0, ""))[0] + int(tick or end) - last[0]
+            span[last[1]] = count, last[2]
+        last = (int(tick), int(address, 16), text) if tick else None
+    path.write_text("".join(f"{address:x} {count} {text}\n" for address, (count, text) in span.items()))
 
 
 def append(options):
@@ -271,4 +295,5 @@ def launch(options, kernel, initrd, payload, log, scratch):
     """Starts L1 from its saved state, with the payload to be unpacked over the base initramfs."""
     build = Build(options.emulator)
     copy = own_copy(saved_state(build, options, kernel, initrd), payload, scratch)
-    return Machine(build, ["-r", str(copy)], copy / "config", scratch, log)
+    arguments = [*(build.debugger if options.profile else []), "-r", str(copy)]
+    return Machine(build, arguments, copy / "config", scratch, log, profile=options.profile, span=options.span)

@@ -90,7 +90,7 @@ double measure(Kind kind, const Row &row) {
     const bool once = row.setup_rbx >= 0x200000 && row.setup_rbx < hole;
     auto vm = oracle::make_vm(kind, row.options);
     assemble(vm->memory(), row.body);
-    cycles(*vm, row, once ? 16 : warm_up);
+    cycles(*vm, row, once ? 16 : std::min(warm_up, iterations));
     std::vector<double> costs;
     for (std::uint64_t batch = 0; batch < batches; ++batch) {
         Row moved = row;

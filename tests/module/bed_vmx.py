@@ -62,6 +62,16 @@ class Bochs(unittest.TestCase):
         self.assertEqual(first, second)
         self.assertEqual(first[0], 0)
 
+    def test_profile_adds_up(self):
+        exits = 20
+        for vendor, emulator in (("vmx", "bochs3"), ("svm", "qemu")):
+            status, out, err = bed("--emulator", emulator, "--count", "--profile", TMP / "profile", "--span", "0x100000", "0x100080",
+                                   "--", ROOT / "build/tests/bench/exits", "kvm", "cpuid", exits, vendor=vendor)
+            self.assertEqual(status, 0, err)
+            total = sum(int(line.split(" ")[1]) for line in (TMP / "profile").read_text().splitlines())
+            # The empty loop's three, which the row is told without; and what is before and after the loop.
+            self.assertAlmostEqual(total / exits, int(out.split()[2]) + 3, delta=3)
+
     def test_panic(self):
         status, _, err = shell("echo c >/proc/sysrq-trigger")
         self.assertEqual(status, 125)
