@@ -111,7 +111,7 @@ Outcome on_page_fault(VcpuOf<B> &v, const Exit &exit) {
     if (!r && r.error() == Error::interrupted)
         return Outcome::resume_same; // the signal ends the run
     if (!r) return v.fail(exit, HWV_ERROR_MEMORY, to_errno(r.error()), exit.fault.gpa);
-    return *r == FaultResult::mapped ? Outcome::resume_same : on_mmio(v, exit);
+    return *r == FaultResult::mmio ? on_mmio(v, exit) : Outcome::resume_same;
 }
 
 } // namespace hwv

@@ -6,7 +6,8 @@
 
 namespace hwv {
 
-enum class FaultResult : std::uint8_t { mapped, mmio };
+// again: the owner's mapping or the slots changed meanwhile, and the guest has to try once more.
+enum class FaultResult : std::uint8_t { mapped, again, mmio };
 
 template <npt::Format Format>
 class PagedMemory : public Memory {
@@ -33,7 +34,8 @@ class PagedMemory : public Memory {
     std::uint64_t root_pointer() const { return table_.root_pointer(); }
 
     // Process context. Maps the page a guest access missed. mmio: no memory there, or a write to a
-    // read-only slot.
+    // read-only slot. again: not repeated here, because who changes the mapping may wait for this
+    // CPU, which it gets before the guest enters again.
     Result<FaultResult> fault(const FaultAccess &access, hwv_host_vm *host, SlotCache &cache,
                               SparePages &spare);
 
@@ -87,26 +89,24 @@ template <npt::Format Format>
 Result<FaultResult> PagedMemory<Format>::fault(const FaultAccess &access, hwv_host_vm *host_vm,
                                                SlotCache &cache, SparePages &spare) {
     const std::uint64_t gfn = access.gpa >> npt::page_shift;
-    for (;;) {
-        const npt::MemorySlot *found = find(gfn, cache);
-        if (!found || (access.write && !found->writable())) return FaultResult::mmio;
-        const std::uint64_t generation = cache.generation, hva = found->hva_of(gfn);
-        hwv_host_fault host{};
-        TRY(spare.top_up(Table::max_pages_per_map));
-        TRY(from_errno(hwv_host_fault_in(host_vm, hva, access.write, &host)));
-        bool stale;
-        {
-            LockGuard guard{lock()};
-            stale = hwv_host_fault_stale(host_vm, host.sequence, hva) || !current(generation);
-            if (!stale) {
-                Gather gather;
-                (void)table_.map(leaf_for(access, cache.slot, host), spare, gather, retirer());
-                settle(gather);
-            }
+    const npt::MemorySlot *found = find(gfn, cache);
+    if (!found || (access.write && !found->writable())) return FaultResult::mmio;
+    const std::uint64_t generation = cache.generation, hva = found->hva_of(gfn);
+    hwv_host_fault host{};
+    TRY(spare.top_up(Table::max_pages_per_map));
+    TRY(from_errno(hwv_host_fault_in(host_vm, hva, access.write, &host)));
+    bool stale;
+    {
+        LockGuard guard{lock()};
+        stale = hwv_host_fault_stale(host_vm, host.sequence, hva) || !current(generation);
+        if (!stale) {
+            Gather gather;
+            (void)table_.map(leaf_for(access, cache.slot, host), spare, gather, retirer());
+            settle(gather);
         }
-        hwv_host_fault_done(&host, access.write && !stale);
-        if (!stale) return FaultResult::mapped;
     }
+    hwv_host_fault_done(&host, access.write && !stale);
+    return stale ? FaultResult::again : FaultResult::mapped;
 }
 
 template <npt::Format Format>
