@@ -125,7 +125,7 @@ struct hwv_host_facts {
 	__u32 xsave_bytes;
 	__u32 phys_bits;
 	__u32 speculation;  /* HWV_SPEC_* */
-	__u32 nx_split;     /* iTLB multihit: executable 2M/1G leaves must be split */
+	__u32 nx_huge_pages; /* iTLB multihit: no 2M/1G leaf may be executable */
 	__u64 spec_ctrl;    /* host's SPEC_CTRL between kernel instructions */
 	__u64 arch_capabilities; /* IA32_ARCH_CAPABILITIES for guests */
 	/* CPUID bits that say what the CPU is not vulnerable to, and that the kernel knows although the CPU's own leaf may not */

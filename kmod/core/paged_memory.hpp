@@ -45,8 +45,12 @@ class PagedMemory : public Memory {
     bool age_hva(std::uint64_t start, std::uint64_t end, bool clear);
 
   private:
-    npt::Leaf leaf_for(const FaultAccess &access, const npt::MemorySlot &slot,
-                       const hwv_host_fault &host) const;
+    void map(const FaultAccess &access, const npt::MemorySlot &slot, const hwv_host_fault &host,
+             SparePages &spare, Gather &gather);
+    bool executed(std::uint64_t gfn) const {
+        const auto leaf = table_.walk(gfn);
+        return leaf && leaf->level == npt::Level::page_4k && leaf->perms.exec;
+    }
     void drop(npt::GfnRange range);
     auto retirer() {
         return [this](const npt::Leaf &leaf) { retire(leaf); };
@@ -63,26 +67,29 @@ class PagedMemory : public Memory {
 };
 
 template <npt::Format Format>
-npt::Leaf PagedMemory<Format>::leaf_for(const FaultAccess &access, const npt::MemorySlot &slot,
-                                        const hwv_host_fault &host) const {
-    const struct hwv_host_facts &facts = *hwv_host_facts();
-    const npt::Level level = npt::mapping_level({.gpa = access.gpa,
-                                                 .slot_gpa = slot.gpa,
-                                                 .slot_size = slot.size,
-                                                 .slot_hva = slot.hva,
-                                                 .host_level = static_cast<npt::Level>(host.level),
-                                                 .cpu_level = largest_,
-                                                 .dirty_log = slot.logs_dirty(),
-                                                 .nx_split = facts.nx_split != 0});
-    const std::uint64_t mask = npt::pages(level) - 1;
+void PagedMemory<Format>::map(const FaultAccess &access, const npt::MemorySlot &slot,
+                              const hwv_host_fault &host, SparePages &spare, Gather &gather) {
+    const std::uint64_t gfn = access.gpa >> npt::page_shift;
+    const bool nx_large = hwv_host_facts()->nx_huge_pages;
+    const npt::Mapping mapping =
+        npt::mapping_for({.gpa = access.gpa,
+                          .slot_gpa = slot.gpa,
+                          .slot_size = slot.size,
+                          .slot_hva = slot.hva,
+                          .host_level = static_cast<npt::Level>(host.level),
+                          .cpu_level = largest_,
+                          .dirty_log = slot.logs_dirty(),
+                          .nx_large = nx_large,
+                          .fetch = access.fetch || (nx_large && executed(gfn))});
+    const std::uint64_t mask = npt::pages(mapping.level) - 1;
     const bool write = slot.writable() && host.writable;
     // The access comes right after: with its bits set, the CPU need not come back to set them.
-    return {(access.gpa >> npt::page_shift) & ~mask,
-            host.pfn & ~mask,
-            level,
-            {true, write, true},
-            true,
-            access.write};
+    const npt::Leaf leaf{gfn & ~mask, host.pfn & ~mask, mapping.level, {true, write, mapping.exec},
+                         true,        access.write};
+    if (mapping.block)
+        (void)table_.map_block(leaf, spare, gather, retirer());
+    else
+        (void)table_.map(leaf, spare, gather, retirer());
 }
 
 template <npt::Format Format>
@@ -101,7 +108,7 @@ Result<FaultResult> PagedMemory<Format>::fault(const FaultAccess &access, hwv_ho
         stale = hwv_host_fault_stale(host_vm, host.sequence, hva) || !current(generation);
         if (!stale) {
             Gather gather;
-            (void)table_.map(leaf_for(access, cache.slot, host), spare, gather, retirer());
+            map(access, cache.slot, host, spare, gather);
             settle(gather);
         }
     }

@@ -4,7 +4,11 @@
  */
 #include <linux/cpu.h>
 #include <linux/mem_encrypt.h>
+#include <linux/kstrtox.h>
 #include <linux/mm.h>
+#include <linux/moduleparam.h>
+#include <linux/string.h>
+#include <linux/sysfs.h>
 #include <asm/fpu/xcr.h>
 #include <asm/processor.h>
 #include "compat.h"
@@ -23,6 +27,44 @@ static struct hwv_host_facts facts;
 const struct hwv_host_facts *hwv_host_facts(void)
 {
 	return &facts;
+}
+
+/*
+ * As kvm.nx_huge_pages: auto, on (force) or off; it reads as Y or N, what holds. Only before the
+ * first guest, because what is mapped stays.
+ */
+static enum { HWV_NX_AUTO, HWV_NX_OFF, HWV_NX_ON } nx_choice;
+
+static int nx_set(const char *text, const struct kernel_param *parameter)
+{
+	bool on;
+
+	if (sysfs_streq(text, "auto"))
+		nx_choice = HWV_NX_AUTO;
+	else if (sysfs_streq(text, "force"))
+		nx_choice = HWV_NX_ON;
+	else if (kstrtobool(text, &on) == 0)
+		nx_choice = on ? HWV_NX_ON : HWV_NX_OFF;
+	else
+		return -EINVAL;
+	return 0;
+}
+
+static int nx_get(char *buffer, const struct kernel_param *parameter)
+{
+	return sysfs_emit(buffer, "%c\n", facts.nx_huge_pages ? 'Y' : 'N');
+}
+
+static const struct kernel_param_ops nx_ops = { .set = nx_set, .get = nx_get };
+module_param_cb(nx_huge_pages, &nx_ops, NULL, 0444);
+MODULE_PARM_DESC(nx_huge_pages,
+		 "guests' large pages are not executable: auto (where the CPU needs it), force, off");
+
+static bool wants_nx_huge_pages(void)
+{
+	if (nx_choice != HWV_NX_AUTO)
+		return nx_choice == HWV_NX_ON;
+	return boot_cpu_has_bug(X86_BUG_ITLB_MULTIHIT) && !cpu_mitigations_off();
 }
 
 /*
@@ -50,7 +92,7 @@ void hwv_facts_init(void)
 	facts.direct_map = PAGE_OFFSET;
 	facts.paging_levels = pgtable_l5_enabled() ? 5 : 4;
 	facts.huge_1g = boot_cpu_has(X86_FEATURE_GBPAGES);
-	facts.nx_split = boot_cpu_has_bug(X86_BUG_ITLB_MULTIHIT) && !cpu_mitigations_off();
+	facts.nx_huge_pages = wants_nx_huge_pages();
 	hwv_speculation_facts(&facts);
 	if (boot_cpu_has(X86_FEATURE_OSXSAVE)) {
 		facts.xcr0 = xgetbv(XCR_XFEATURE_ENABLED_MASK);

@@ -68,6 +68,13 @@ class Table {
     template <PageSource S, LeafVisitor V>
     MapResult map(const Leaf &leaf, S &source, Gather<M> &gather, V &&removed);
 
+    // Maps this frame, by a leaf of 4 KiB, and all others of the 2 MiB block around it likewise, to
+    // the frames beside it and with its permissions; but where smaller leaves are there already,
+    // this frame alone. Never leaves a large leaf. The hardware sets accessed and dirty bits: those
+    // of `leaf` do not count, those of a large leaf that is split do.
+    template <PageSource S, LeafVisitor V>
+    MapResult map_block(const Leaf &leaf, S &source, Gather<M> &gather, V &&removed);
+
     // Never fails: a large leaf that sticks out of the range is split, or removed whole if the
     // source is dry, and comes back by demand.
     template <PageSource S, LeafVisitor V>
@@ -149,6 +156,8 @@ class Table {
     bool open(const Slot &slot, S &source, Gather<M> &gather);
     template <LeafVisitor V>
     MapResult install(const Slot &slot, const Leaf &leaf, Gather<M> &gather, V &removed);
+    template <PageSource S, LeafVisitor V>
+    MapResult fill(const Slot &slot, const Leaf &leaf, S &source, Gather<M> &gather, V &removed);
     MapResult repermit(const Slot &slot, Perms perms, Gather<M> &gather);
     template <LeafVisitor V>
     void drop(const Slot &slot, std::uint64_t old, Gather<M> &gather, V &removed);

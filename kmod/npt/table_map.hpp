@@ -103,6 +103,52 @@ MapResult Table<F, M>::map(const Leaf &leaf, S &source, Gather<M> &gather, V &&r
     }
 }
 
+template <Format F, Memory M>
+template <PageSource S, LeafVisitor V>
+MapResult Table<F, M>::map_block(const Leaf &leaf, S &source, Gather<M> &gather, V &&removed) {
+    if (leaf.level != Level::page_4k || !acceptable(leaf)) return MapResult::bad_argument;
+    constexpr unsigned block = number(Level::page_2m);
+    std::uint64_t *table = memory_.at(root_);
+    for (unsigned level = depth_;; --level) {
+        const Slot slot{table + index(leaf.gfn, level), level, leaf.gfn & ~(pages(level) - 1)};
+        const std::uint64_t entry = memory_.load(slot.entry);
+        if (level == block && (!format_.present(entry) || is_leaf(slot, entry)))
+            return fill(slot, leaf, source, gather, removed);
+        if (level == block) return map(leaf, source, gather, removed);
+        if (!open(slot, source, gather)) return MapResult::no_pages;
+        table = child(memory_.load(slot.entry));
+    }
+}
+
+// Makes the entry, not present or a leaf of 2 MiB, point to a table without a gap. A leaf that has
+// these frames already hands on its bits, as in split().
+template <Format F, Memory M>
+template <PageSource S, LeafVisitor V>
+MapResult Table<F, M>::fill(const Slot &slot, const Leaf &leaf, S &source, Gather<M> &gather,
+                            V &removed) {
+    const Leaf first{slot.gfn, leaf.pfn - (leaf.gfn - slot.gfn), Level::page_4k, leaf.perms};
+    if (!format_.encodable({first.gfn, first.pfn, Level::page_2m, first.perms}))
+        return MapResult::bad_argument;
+    const auto page = take(source);
+    if (!page) return MapResult::no_pages;
+    std::uint64_t old = memory_.load(slot.entry);
+    const bool same = format_.present(old) && decode(slot, old).pfn == first.pfn;
+    do {
+        const std::uint64_t entry =
+            same ? format_.with_perms(old, leaf.perms) : format_.make_leaf(first);
+        for (std::size_t i = 0; i < entries_per_table; ++i)
+            memory_.store(page->va + i, format_.part(entry, 1, i));
+    } while (!memory_.compare_exchange(slot.entry, old, format_.make_table(page->pa)));
+    leaf_count(1) += entries_per_table;
+    if (same) {
+        --leaf_count(slot.level);
+        gather.flush_needed = true; // of translations of two sizes, as in split()
+    } else if (format_.present(old)) {
+        drop(slot, old, gather, removed);
+    }
+    return MapResult::mapped;
+}
+
 // Same frame, other permissions. Fewer need a flush; more do not, because a CPU that still holds
 // the old translation faults once more and drops it.
 template <Format F, Memory M>

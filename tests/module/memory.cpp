@@ -198,12 +198,18 @@ void check_ksm(Puppet &guest) {
     expect("ksm_unmerged", guest.peek(12), 0x5a5a);
 }
 
+// The 2 MiB block that lies whole in an area of three.
+char *whole_block(const Area &room) {
+    auto aligned = (reinterpret_cast<std::uintptr_t>(room.at(0)) + huge - 1) & ~(huge - 1);
+    return reinterpret_cast<char *>(aligned);
+}
+
+constexpr int collapse = 25; // MADV_COLLAPSE
+
 // Small pages become a huge one and fall apart again under the guest.
 void check_thp(Puppet &guest) {
-    constexpr int collapse = 25; // MADV_COLLAPSE
     Area room{3 * huge};
-    auto aligned = (reinterpret_cast<std::uintptr_t>(room.at(0)) + huge - 1) & ~(huge - 1);
-    char *base = reinterpret_cast<char *>(aligned);
+    char *base = whole_block(room);
     auto word = [&](unsigned n) -> volatile std::uint16_t & {
         return *reinterpret_cast<volatile std::uint16_t *>(base + n * page);
     };
@@ -229,6 +235,45 @@ void check_thp(Puppet &guest) {
     ::mprotect(base + 50 * page, page, PROT_READ | PROT_WRITE);
     expect("thp_unprotected", guest.again(), 9);
     expect("thp_whole_gone", ::madvise(base, huge, MADV_DONTNEED) || guest.peek(3), 0);
+}
+
+// What is executed in a huge page costs one fault more where large pages must not be executable,
+// for all of it, and none more if its first access executes.
+void check_execution(Puppet &guest) {
+    Area room{3 * huge};
+    char *base = whole_block(room);
+    ::madvise(base, huge, MADV_HUGEPAGE);
+    for (unsigned n = 0; n < 256; ++n) {
+        const unsigned char code[] = {0xb8, static_cast<unsigned char>(n), 0x40, 0xef};
+        std::memcpy(base + n * page + 2, code, sizeof code); // mov ax, 0x4000 + n; out dx, ax
+    }
+    if (::madvise(base, huge, collapse)) return skip("execution", "no huge page to be had");
+    char nx = 0;
+    std::ifstream("/sys/module/hwv/parameters/nx_huge_pages") >> nx;
+    const auto execute_all = [&] {
+        bool right = true;
+        for (unsigned n = 0; n < 256; ++n)
+            right &= guest.execute(n) == 0x4000 + static_cast<long>(n);
+        return right;
+    };
+    Area small;
+    give(guest, small);
+    guest.peek(0); // the program's own page is there
+    guest.set_memory(base, huge);
+    std::uint64_t before = guest.page_faults();
+    const auto faults = [&] { return static_cast<long>(guest.page_faults() - before); };
+    expect("read_a_huge_page", guest.peek(255), 0);
+    expect("execute_data_once_fault", faults(), 1);
+    report("execute_a_huge_page", execute_all(), "not what is there");
+    expect("execute_once_more_fault", faults(), nx == 'Y' ? 2 : 1);
+    guest.poke(7, 0x7777);
+    expect("execute_then_write", *reinterpret_cast<std::uint16_t *>(base + 7 * page), 0x7777);
+    expect("execute_then_write_faults", faults(), nx == 'Y' ? 2 : 1);
+    guest.set_memory(base, huge);
+    before = guest.page_faults();
+    report("execute_first", execute_all(), "not what is there");
+    guest.poke(9, 0x9999);
+    expect("execute_first_faults", faults(), 1);
 }
 
 void check_hugetlb(Puppet &guest) {
@@ -277,7 +322,7 @@ int main() {
     }
     for (auto check :
          {check_plain, check_unmap, check_protection, check_fork, check_memfd, check_read_only_file,
-          check_ksm, check_thp, check_hugetlb, check_swap, check_device_memory}) {
+          check_ksm, check_thp, check_execution, check_hugetlb, check_swap, check_device_memory}) {
         Puppet guest;
         check(guest);
     }

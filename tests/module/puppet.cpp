@@ -74,6 +74,26 @@ long Puppet::command(unsigned page, std::uint16_t value) {
     return stuck_ ? -EBUSY : serve(answers, 2);
 }
 
+long Puppet::execute(unsigned page) {
+    if (stuck_) return -EBUSY;
+    constexpr std::uint32_t groups = HWV_REGS_GPR | HWV_REGS_SEGMENT;
+    run_->reply = {.wanted = groups};
+    if (long result = raw::call(vcpu_, HWV_SYNC_REGS); result < 0) return result;
+    const hwv_regs stays = run_->regs;
+    hwv_segment &cs = run_->regs.segment[HWV_CS];
+    cs.selector = static_cast<std::uint16_t>(page << 8);
+    cs.base = page * 4096;
+    run_->regs.rip = 2;
+    run_->regs.gpr[HWV_RDX] = 0x10;
+    run_->reply = {.dirty = groups};
+    const long value = serve(nullptr, 0);
+    run_->regs = stays;
+    run_->reply = {.dirty = groups};
+    const long back = raw::call(vcpu_, HWV_SYNC_REGS);
+    run_->reply = {};
+    return back < 0 ? back : value;
+}
+
 long Puppet::again() { return serve(nullptr, 0); }
 
 long Puppet::peek(unsigned page) { return command(page, 0); }

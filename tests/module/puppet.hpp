@@ -18,7 +18,10 @@ class Puppet {
     // not be served.
     long peek(unsigned page);
     long poke(unsigned page, std::uint16_t value); // value must not be 0
-    long again();                                  // the access that was not served, once more
+    // Executes the page from its third byte on. What is there ends with an OUT of AX to port DX: a
+    // value says AX.
+    long execute(unsigned page);
+    long again(); // the access that was not served, once more
 
     std::uint64_t page_faults() const; // so far
     const hwv_exit &exit() const { return run_->exit; }

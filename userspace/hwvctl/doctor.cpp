@@ -142,6 +142,21 @@ void check_device(Findings &out) {
     }
 }
 
+// Against iTLB multihit the kernel's line tells what KVM does. hwv has its own choice.
+void check_large_pages(Findings &out) {
+    std::string kernel;
+    std::getline(std::ifstream{"/sys/devices/system/cpu/vulnerabilities/itlb_multihit"}, kernel);
+    char split = 0;
+    std::ifstream{"/sys/module/hwv/parameters/nx_huge_pages"} >> split;
+    const bool affected = kernel != "Not affected";
+    if (split == 'Y')
+        out.push_back({Verdict::ok, "hwv: guests' large pages are not executable", {}});
+    else if (split == 'N' && affected)
+        out.push_back({Verdict::warning,
+                       "hwv: guests may execute from large pages, and halt the machine by it",
+                       "load the module with nx_huge_pages=force"});
+}
+
 // What the kernel says of speculative execution: hwv takes the same measures at its entries and
 // exits. Those against RSB, PBRSB and BHI are in the line of spectre_v2, as is IBPB.
 void check_vulnerabilities(Findings &out) {
@@ -161,6 +176,7 @@ void check_vulnerabilities(Findings &out) {
         out.push_back({open ? Verdict::warning : Verdict::ok, std::string{name} + ": " + line,
                        open ? "boot the host without mitigations=off" : ""});
     }
+    check_large_pages(out);
     if (!unaffected.empty())
         out.push_back({Verdict::ok, "the CPU is not affected by " + unaffected, {}});
 }

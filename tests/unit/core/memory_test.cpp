@@ -131,6 +131,106 @@ TEST_F(MemoryTest, a_slot_that_changes_on_the_way_is_looked_up_again) {
     EXPECT_FALSE(vm->memory.age_hva(hva(0), hva(pages), false));
 }
 
+// Over huge pages of the host's.
+class HugeMemoryTest : public MemoryTest {
+  protected:
+    static constexpr std::uint64_t block = 512, blocks = 3;
+
+    void SetUp() override {
+        MemoryTest::SetUp();
+        constexpr std::size_t bytes = blocks * block * page_bytes;
+        owner.reset(static_cast<std::uint8_t *>(std::aligned_alloc(block * page_bytes, bytes)));
+        host.fault_level = 2;
+        host.facts.nx_huge_pages = 1;
+        create();
+    }
+    void create(std::uint32_t flags = 0) {
+        hwv_memory all = slot(flags);
+        all.size = blocks * block * page_bytes;
+        ASSERT_EQ(set(all), Error::none);
+    }
+    void fault(std::uint64_t page_number, bool write, bool fetch) {
+        FaultAccess access{};
+        access.gpa = base + page_number * page_bytes;
+        access.write = write;
+        access.fetch = fetch;
+        ASSERT_EQ(*vm->memory.fault(access, nullptr, vcpu->slot_cache, vcpu->spare),
+                  FaultResult::mapped);
+    }
+    // What the CPU finds for a page, as letters: how large (4, 2; or nothing), and w and x.
+    std::string leaf(std::uint64_t page_number) {
+        const npt::NptFormat format;
+        std::uint64_t at = vm->memory.root_pointer();
+        const std::uint64_t gfn = (base >> 12) + page_number;
+        for (unsigned level = 4;; --level) {
+            const std::uint64_t entry =
+                reinterpret_cast<std::uint64_t *>(at)[gfn >> (9 * (level - 1)) & 511];
+            if (!format.present(entry)) return "";
+            at = format.address(entry);
+            if (level > 3 || !format.is_leaf(entry, level)) continue;
+            const std::uint64_t within = gfn & (npt::pages(level) - 1);
+            EXPECT_EQ(at + within * page_bytes, hva(page_number)) << "another frame";
+            return std::string{level == 1 ? "4" : "2"} + (format.perms(entry).write ? "w" : "") +
+                   (format.perms(entry).exec ? "x" : "");
+        }
+    }
+};
+
+TEST_F(HugeMemoryTest, large_and_executable_where_the_cpu_can) {
+    host.facts.nx_huge_pages = 0;
+    fault(7, false, true);
+    EXPECT_EQ(leaf(511), "2wx");
+}
+
+TEST_F(HugeMemoryTest, data_is_large_and_not_executable) {
+    fault(7, true, false);
+    EXPECT_EQ(leaf(7), "2w");
+    EXPECT_EQ(leaf(511), "2w");
+    EXPECT_EQ(leaf(512), "");
+}
+
+TEST_F(HugeMemoryTest, what_is_executed_becomes_small_and_the_whole_block_executable) {
+    fault(512, true, false);
+    fault(600, false, true);
+    for (const std::uint64_t n : {512, 600, 601, 1023})
+        EXPECT_EQ(leaf(n), "4wx") << n;
+    EXPECT_TRUE(vcpu->asked()) << "translations of two sizes";
+    EXPECT_EQ(leaf(511), "");
+    EXPECT_EQ(leaf(1024), "");
+}
+
+TEST_F(HugeMemoryTest, what_is_executed_first_is_small_at_once) {
+    fault(1, false, true);
+    EXPECT_EQ(leaf(0), "4wx");
+    EXPECT_EQ(leaf(511), "4wx");
+    EXPECT_FALSE(vcpu->asked());
+}
+
+TEST_F(HugeMemoryTest, a_write_to_what_is_executed_keeps_it_small) {
+    host.fault_writable = false;
+    fault(1, false, true);
+    EXPECT_EQ(leaf(1), "4x");
+    host.fault_writable = true;
+    fault(1, true, false);
+    EXPECT_EQ(leaf(1), "4wx");
+    EXPECT_EQ(leaf(2), "4x");
+}
+
+TEST_F(HugeMemoryTest, an_invalidation_forgets_that_it_was_executed) {
+    fault(1, false, true);
+    vm->memory.unmap_hva(hva(0), hva(block));
+    EXPECT_EQ(leaf(1), "");
+    fault(1, false, false);
+    EXPECT_EQ(leaf(1), "2w");
+}
+
+TEST_F(HugeMemoryTest, a_dirty_log_has_small_leaves) {
+    create(HWV_MEMORY_LOG_DIRTY);
+    fault(1, true, false);
+    EXPECT_EQ(leaf(1), "4wx");
+    EXPECT_EQ(leaf(2), "");
+}
+
 TEST_F(MemoryTest, an_error_of_the_host_maps_nothing) {
     create();
     host.fault_error = -133; // EHWPOISON

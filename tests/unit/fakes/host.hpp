@@ -41,6 +41,7 @@ struct Host {
     unsigned stale = 0; // looks at the sequence that say "invalidated", from now on
     int fault_error = 0;
     bool fault_writable = true;
+    std::uint32_t fault_level = 1;
     std::function<void()> on_fault_in;
     unsigned faults_in = 0, faults_done = 0, faults_written = 0;
     int locks = 0;

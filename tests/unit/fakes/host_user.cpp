@@ -58,7 +58,7 @@ int hwv_host_fault_in(struct hwv_host_vm *, __u64 hva, int write, struct hwv_hos
     if (host().fault_error) return host().fault_error;
     *out = {.pfn = hva >> 12,
             .sequence = host().faults_in,
-            .level = 1,
+            .level = host().fault_level,
             .writable = write || host().fault_writable,
             .held = 1,
             .reserved = 0};

@@ -207,6 +207,7 @@ struct Fixture {
                                    [](std::uint64_t, unsigned) {});
     }
     MapResult map(Leaf leaf) { return table.map(leaf, source, gather, collect()); }
+    MapResult map_block(Leaf leaf) { return table.map_block(leaf, source, gather, collect()); }
     void unmap(GfnRange range, Empty empty = Empty::keep) {
         table.unmap(range, source, gather, collect(), empty);
     }

@@ -82,6 +82,40 @@ class TableModel : public testing::Test, protected Simulation<Kind> {
         });
     }
 
+    // Its own frame for certain; the others of the block all, or none of them.
+    void map_block() {
+        Leaf leaf = this->leaf();
+        leaf.level = Level::page_4k;
+        leaf.pfn = (leaf.pfn & ~(pages(2) - 1)) + leaf.gfn % pages(2);
+        const std::uint64_t base = leaf.gfn & ~(pages(2) - 1);
+        const GfnRange block{base, base + pages(2)};
+        FakeSource source = this->source();
+        MapResult result{};
+        this->observe(block, [&] {
+            result = this->f.table.map_block(leaf, source, this->f.gather, this->removed());
+        });
+        EXPECT_LE(source.taken, this->f.table.max_pages_per_map);
+        if (source.budget > 3) {
+            EXPECT_NE(result, MapResult::no_pages);
+        }
+        const bool done = result == MapResult::mapped || result == MapResult::unchanged;
+        const auto is_leaf = [&](std::uint64_t gfn, const Seen &now) {
+            return now == Seen{true, leaf.pfn + (gfn - leaf.gfn), leaf.perms};
+        };
+        bool all = true, none = true;
+        expect_after([&](std::uint64_t gfn, const Seen &old, const Seen &now) {
+            if (gfn == leaf.gfn && done) return is_leaf(gfn, now);
+            const bool there = block.covers(gfn, 1) && is_leaf(gfn, now);
+            all &= there || !block.covers(gfn, 1);
+            none &= now == old;
+            return now == old || (done && there);
+        });
+        EXPECT_TRUE(all || none);
+        if (done) {
+            EXPECT_EQ(this->f.table.walk(leaf.gfn)->level, Level::page_4k);
+        }
+    }
+
     // The leaf around each probe before an operation.
     std::map<std::uint64_t, GfnRange> extents() {
         std::map<std::uint64_t, GfnRange> out;
@@ -179,8 +213,10 @@ class TableModel : public testing::Test, protected Simulation<Kind> {
 
     void step() {
         const std::uint64_t what = this->pick(16);
-        if (what < 7)
+        if (what < 5)
             map();
+        else if (what < 7)
+            map_block();
         else if (what < 10)
             unmap();
         else if (what < 12)
