@@ -15,7 +15,8 @@ from guestlib import BED, ROOT, TMP, finish, tell
 KNOWN_MISSES = {
     "out_user": 0.58,
     "svm-bochs-out_user": 0.58, "svm-bochs-hlt_user": 0.66,
-    "vmx-cpuid": 0.73, "vmx-hypercall": 0.77, "vmx-rdmsr": 0.67, "vmx-wrmsr": 0.79, "vmx-out_user": 0.65, "vmx-hlt_user": 0.72}
+    "vmx-cpuid": 0.73, "vmx-hypercall": 0.77, "vmx-rdmsr": 0.67, "vmx-wrmsr": 0.79, "vmx-out_user": 0.65, "vmx-hlt_user": 0.72,
+    "vmx-boot_exits": 3.5}
 WANTED = {"cpuid", "out_user", "in_user", "mmio_read_user", "npf_alloc"}
 
 
@@ -39,7 +40,7 @@ def main():
             tell(f"floor-{row}", why or None)
     told = json.loads(path.read_text())
     for name, tables in {told["bed"]: told, **told.get("beds", {})}.items():
-        wanted = WANTED | ({"boot_exits"} if name == "svm" else set())
+        wanted = WANTED | ({"boot_exits"} if name != "svm-bochs" else set())
         missing = wanted - {row["exit"] for row in tables["rows"]}
         tell(f"all-rows-measured-{name}", f"missing: {missing}" if missing else None)
     finish()
