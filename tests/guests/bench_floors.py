@@ -31,6 +31,8 @@ def figures():
 
 def main():
     path = figures()
+    if not path.exists():
+        finish()
     judged = subprocess.run([ROOT / "scripts/bench", "--judge", path], text=True, stdout=subprocess.PIPE, check=True).stdout
     for line in judged.splitlines():
         row, share, why = line.split(" ", 2)
