@@ -83,13 +83,13 @@ int hwv_host_handle_work(void);  /* process: serves it. -EINTR: a signal */
  * reschedule or other work waits for this thread; else the guest's FPU state is in the registers.
  */
 int hwv_host_entry_begin(struct hwv_host_vcpu *vcpu, __u32 *cpu);
+int hwv_host_work_pending(void); /* in between: what entry_begin() would say now */
 void hwv_host_entry_end(struct hwv_host_vcpu *vcpu); /* turns irqs on: the one that ended the guest is taken now, on the guest's time */
 void hwv_host_guest_enter(void);  /* irqs off: RCU's accounting; from here to guest_exit noinstr */
 void hwv_host_guest_exit(void);
 void hwv_host_machine_check(void); /* irqs off: the one that ended the guest, to the host's handler */
 
 /* ---- the vCPU's thread ---- */
-void hwv_host_fpu_swap(struct hwv_host_vcpu *vcpu, int to_guest); /* process; around HWV_RUN */
 int hwv_host_vcpu_block(struct hwv_host_vcpu *vcpu); /* process: sleeps until hwv_core_vcpu_runnable(); -EINTR */
 void hwv_host_vcpu_wake(struct hwv_host_vcpu *vcpu); /* any context */
 void hwv_host_timer_start(struct hwv_host_vcpu *vcpu, __u64 ns); /* atomic: one shot from now; hwv_core_vcpu_timer() in irq context */

@@ -85,31 +85,30 @@ auto VcpuOf<B>::serve_requests(int &error) -> Step {
     const std::uint32_t asked_for = take_requests();
     if (asked_for & request::kick) {
         put_back(asked_for & ~request::kick);
-        PreemptGuard guard;
         leave(HWV_EXIT_KICKED, Exit{});
         finish_exit();
         return Step::left;
     }
-    if (asked_for & request::clock) write_clock();
-    if (asked_for & request::wall_clock) write_wall_clock();
-    if (asked_for & request::steal) write_steal();
-    if (asked_for & request::pv_eoi) settle_pv_eoi(false);
-    {
-        PreemptGuard guard;
-        if (asked_for & request::flush) backend.flush_translations();
-        std::uint8_t sipi_vector = 0;
-        if (apic.take_init()) initialise();
-        if (apic.take_start_up(sipi_vector) && mp_state.load() == HWV_MP_WAIT_SIPI)
-            start_up(sipi_vector);
-        if (mp_state.load() == HWV_MP_SHUTDOWN) {
-            (void)shutdown(Exit{.reason = HWV_EXIT_SHUTDOWN});
-            finish_exit();
-            return Step::left;
-        }
-        check_events = true;
-        halted_takes_interrupts = (backend.rflags() & rflags::if_) != 0;
-        halted_takes_nmis = !backend.nmi_blocked();
+    if (asked_for & request::records) {
+        MaySleep scope;
+        if (asked_for & request::clock) write_clock();
+        if (asked_for & request::wall_clock) write_wall_clock();
+        if (asked_for & request::steal) write_steal();
+        if (asked_for & request::pv_eoi) settle_pv_eoi(false);
     }
+    if (asked_for & request::flush) backend.flush_translations();
+    std::uint8_t sipi_vector = 0;
+    if (apic.take_init()) initialise();
+    if (apic.take_start_up(sipi_vector) && mp_state.load() == HWV_MP_WAIT_SIPI)
+        start_up(sipi_vector);
+    if (mp_state.load() == HWV_MP_SHUTDOWN) {
+        (void)shutdown(Exit{.reason = HWV_EXIT_SHUTDOWN});
+        finish_exit();
+        return Step::left;
+    }
+    check_events = true;
+    halted_takes_interrupts = (backend.rflags() & rflags::if_) != 0;
+    halted_takes_nmis = !backend.nmi_blocked();
     return mp_state.load() == HWV_MP_RUNNING ? Step::again : wait_for_event(error);
 }
 
@@ -123,7 +122,10 @@ auto VcpuOf<B>::wait_for_event(int &error) -> Step {
     }
     statistics.cut(instrument::Segment::kernel, arch::rdtsc());
     waiting = true;
-    error = hwv_host_vcpu_block(host);
+    {
+        MaySleep scope;
+        error = hwv_host_vcpu_block(host);
+    }
     waiting = false;
     statistics.cut(instrument::Segment::halted, arch::rdtsc());
     return error ? Step::left : Step::again;

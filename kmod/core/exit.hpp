@@ -75,14 +75,15 @@ struct TaskSwitch {
     std::uint32_t error_code;
 };
 
+// Without initializers: decode() writes each field once. Exit{} is all zero.
 struct Exit {
-    ExitReason reason = HWV_EXIT_NONE;
-    std::uint8_t length = 0; // of the instruction; 0 = the CPU does not say
-    Event delivering{};      // interrupted by this exit
-    std::uint64_t raw_reason = 0;
-    std::uint64_t raw_info[2] = {};
+    ExitReason reason;
+    std::uint8_t length; // of the instruction; 0 = the CPU does not say
+    Event delivering;    // interrupted by this exit
+    std::uint64_t raw_reason;
+    std::uint64_t raw_info[2];
     union {
-        std::uint64_t none = 0;
+        std::uint64_t none;
         IoAccess io;
         FaultAccess fault;
         ExceptionInfo exception;

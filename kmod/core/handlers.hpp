@@ -169,6 +169,33 @@ template <Backend B>
     return v.fail(exit, HWV_ERROR_RAW);
 }
 
+// Exits that are served from the vCPU alone, in some hundred instructions: nothing sleeps, waits
+// for another CPU, or touches the guest's memory. They are served with irqs off and no word to the
+// host.
+constexpr bool is_quick(const Exit &exit) {
+    if (exit.delivering || !exit.length) return false;
+    switch (exit.reason) {
+    case HWV_EXIT_CPUID:
+    case HWV_EXIT_HYPERCALL:
+    case HWV_EXIT_MSR_READ:
+    case HWV_EXIT_MSR_WRITE:
+    case HWV_EXIT_RDTSC:
+    case HWV_EXIT_RDTSCP: return true;
+    default: return false;
+    }
+}
+
+template <Backend B>
+[[gnu::always_inline]] inline Outcome VcpuOf<B>::handle_quickly(const Exit &exit) {
+    switch (exit.reason) {
+    case HWV_EXIT_CPUID: return complete_as(*this, exit, on_cpuid(*this));
+    case HWV_EXIT_HYPERCALL: return complete_as(*this, exit, on_hypercall(*this, exit));
+    case HWV_EXIT_MSR_READ: return complete_as(*this, exit, on_msr_read(*this, exit));
+    case HWV_EXIT_MSR_WRITE: return complete_as(*this, exit, on_msr_write(*this, exit));
+    default: return complete_as(*this, exit, on_rdtsc(*this, exit));
+    }
+}
+
 template <Backend B>
 [[gnu::always_inline]] inline Outcome VcpuOf<B>::handle(Exit &exit) {
     if (exit.delivering) {

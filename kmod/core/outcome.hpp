@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// outcome.hpp - what a handler decided. RIP moves in the run loop alone, by what this says.
+// outcome.hpp - what a handler decided. RIP moves in the run loop alone, by what this says. The
+// guest goes on up to resume_next.
 #pragma once
 #include <cstdint>
 

@@ -79,13 +79,42 @@ template <Backend B>
         run->regs.valid = 0;
 }
 
-// One entry and its exit. irqs are off from the last look at the requests to the first instruction
-// after the guest, so that whoever asks later sends an interrupt that ends the guest.
+// Nobody wants anything of the vCPU or its thread that has to be looked at before it enters again.
+template <Backend B>
+[[gnu::always_inline]] inline bool VcpuOf<B>::undisturbed() const {
+    return !asked() && !check_events && !apic.events() && !hwv_host_work_pending();
+}
+
+// Into the guest and out. irqs off.
+template <Backend B>
+[[gnu::always_inline]] inline Exit VcpuOf<B>::enter() {
+    statistics.entry(arch::rdtsc());
+    new (&raw) Raw(backend.enter(gprs)); // built in place: it is not small
+    statistics.cut(Segment::guest, arch::rdtsc());
+    Exit exit = B::decode(raw);
+    statistics.open(exit.reason);
+    apic.set_cr8(backend.tpr());
+    return exit;
+}
+
+// What is not quick: after an interrupt's handler had its turn, and with the host told.
+template <Backend B>
+[[gnu::always_inline]] inline Outcome VcpuOf<B>::handle_at_leisure(Exit &exit) {
+    end_guest();
+    if (exit.reason == HWV_EXIT_MACHINE_CHECK) [[unlikely]]
+        hwv_host_machine_check();
+    hwv_host_entry_end(host);
+    if (pv_eoi.armed()) settle_pv_eoi();
+    return handle(exit);
+}
+
+// One entry and its exit, and further ones as long as the exits are quick. irqs are off from the
+// last look at the requests to the first instruction after the guest, so that whoever asks later
+// sends an interrupt that ends the guest; so does one that comes while a quick exit is served.
 template <Backend B>
 auto VcpuOf<B>::step(int &error) -> Step {
     if (asked() || mp_state.load(std::memory_order_relaxed) != HWV_MP_RUNNING)
         return serve_requests(error);
-    PreemptGuard guard;
     if (check_events || apic.events()) deliver_events();
     __u32 cpu;
     const bool work = hwv_host_entry_begin(host, &cpu);
@@ -97,28 +126,28 @@ auto VcpuOf<B>::step(int &error) -> Step {
         error = work ? hwv_host_handle_work() : 0;
         return error ? Step::left : Step::again;
     }
-    statistics.entry(arch::rdtsc());
-    new (&raw) Raw(backend.enter(gprs)); // built in place: it is not small
-    statistics.cut(Segment::guest, arch::rdtsc());
-    end_guest();
-    Exit exit = B::decode(raw);
-    if (exit.reason == HWV_EXIT_MACHINE_CHECK) [[unlikely]]
-        hwv_host_machine_check();
-    hwv_host_entry_end(host);
-    statistics.open(exit.reason);
-    apic.set_cr8(backend.tpr());
-    if (pv_eoi.armed()) settle_pv_eoi();
-    const Outcome outcome = handle(exit);
-    if (outcome == Outcome::resume_same || outcome == Outcome::resume_next) return Step::entered;
-    statistics.left_to_user();
-    finish_exit();
-    return Step::left;
+    for (;;) {
+        [[gnu::uninitialized]] Exit exit = enter();
+        Outcome outcome;
+        if (is_quick(exit) && !pv_eoi.armed()) {
+            outcome = handle_quickly(exit);
+            if (outcome <= Outcome::resume_next && undisturbed()) continue;
+            end_guest();
+            hwv_host_entry_end(host);
+        } else {
+            outcome = handle_at_leisure(exit);
+        }
+        if (outcome <= Outcome::resume_next) return Step::entered;
+        statistics.left_to_user();
+        finish_exit();
+        return Step::left;
+    }
 }
 
 template <Backend B>
 int VcpuOf<B>::run_guest(std::uint32_t cpu) {
     load(cpu);
-    statistics.cut(Segment::user, arch::rdtsc());
+    statistics.begin(arch::rdtsc());
     hwv_reply reply;
     copy_shared(reply, run->reply);
     const Status taken = take_over(reply);
@@ -133,12 +162,7 @@ template <Backend B>
 [[gnu::always_inline]] inline int VcpuOf<B>::enter_until_left() {
     int error = 0;
     started = in_run = true;
-    {
-        MaySleep scope;
-        hwv_host_fpu_swap(host, 1);
-        while (step(error) != Step::left) {}
-        hwv_host_fpu_swap(host, 0);
-    }
+    while (step(error) != Step::left) {}
     in_run = false;
     return error;
 }

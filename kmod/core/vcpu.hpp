@@ -27,7 +27,8 @@ inline constexpr std::uint32_t flush = 1u << 0, // drop cached translations
     steal = 1u << 4,                            // rewrite the steal time record
     wall_clock = 1u << 5,
                                pv_eoi = 1u
-                                        << 6; // look at the PV EOI byte where sleeping is allowed
+                                        << 6, // look at the PV EOI byte where sleeping is allowed
+    records = clock | steal | wall_clock | pv_eoi; // all that reach for the guest's memory
 }
 
 // How the next HWV_RUN finishes the instruction that left to user. By value: nothing of the exit is

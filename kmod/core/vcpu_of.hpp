@@ -111,9 +111,13 @@ class VcpuOf final : public Vcpu {
                     const Exit &exit);  // starts the exit area; the handler adds its part
     void publish(std::uint32_t groups); // register groups onto the run page
 
-    // ---- parts of the loop, see run_loop.hpp ----
+    // ---- parts of the loop, see run_loop.hpp; preemption off ----
     enum class Step : std::uint8_t { entered, again, left };
-    Outcome handle(Exit &exit); // may fill in the instruction's length
+    Exit enter();
+    Outcome handle_at_leisure(Exit &exit);
+    Outcome handle(Exit &exit);               // may fill in the instruction's length
+    Outcome handle_quickly(const Exit &exit); // one of is_quick(); irqs off
+    bool undisturbed() const;
     int enter_until_left();
     Step step(int &error);           // one entry, if nothing speaks against it
     Step serve_requests(int &error); // what others asked for; may sleep

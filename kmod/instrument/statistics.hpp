@@ -16,11 +16,16 @@ class Statistics {
     // Every boundary is one TSC read that ends one segment and starts the next: nothing is lost or
     // counted twice.
     void cut(Segment ended, std::uint64_t tsc) {
-        if (!time_.first_tsc) time_.first_tsc = time_.last_tsc = tsc;
         const std::uint64_t cycles = tsc - time_.last_tsc;
         time_.last_tsc = tsc;
         if (ended == Segment::kernel) open_cycles_ += cycles;
         slot(ended) += cycles;
+    }
+
+    // HWV_RUN begins. The first one is where the count of time starts.
+    void begin(std::uint64_t tsc) {
+        if (!time_.first_tsc) time_.first_tsc = time_.last_tsc = tsc;
+        cut(Segment::user, tsc);
     }
 
     // An exit's record is open from the exit until the next entry; only the kernel's time in

@@ -38,11 +38,6 @@
 #include <asm/cpuid/api.h>
 #endif
 
-/* The exchange of a thread's FPU state with a guest's; since 6.18 it is for KVM's modules alone. */
-#ifdef HWV_HAVE_FPU_SWAP_KVM_FPSTATE
-#define HWV_FPU_BY_KERNEL
-#endif
-
 /* int, in later kernels bool */
 typedef typeof(((struct mmu_notifier_ops *)NULL)->test_young(NULL, NULL, 0)) hwv_young_t;
 

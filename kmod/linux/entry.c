@@ -38,6 +38,11 @@ int hwv_host_entry_begin(struct hwv_host_vcpu *vcpu, __u32 *cpu)
 	return xfer_to_guest_mode_work_pending();
 }
 
+int hwv_host_work_pending(void)
+{
+	return xfer_to_guest_mode_work_pending();
+}
+
 void hwv_host_entry_end(struct hwv_host_vcpu *vcpu)
 {
 	hwv_fpu_leave(&vcpu->fpu);

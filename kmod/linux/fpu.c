@@ -11,51 +11,14 @@
 #include <asm/fpu/api.h>
 #include "glue.h"
 
-#ifdef HWV_FPU_BY_KERNEL
-
-int hwv_fpu_init(struct hwv_fpu *fpu)
-{
-	return fpu_alloc_guest_fpstate(&fpu->guest) ? 0 : -ENOMEM;
-}
-
-void hwv_fpu_free(struct hwv_fpu *fpu)
-{
-	if (fpu->guest.fpstate)
-		fpu_free_guest_fpstate(&fpu->guest);
-}
-
-void hwv_host_fpu_swap(struct hwv_host_vcpu *vcpu, int to_guest)
-{
-	fpu_swap_kvm_fpstate(&vcpu->fpu.guest, to_guest);
-}
-
-static u32 area_bytes(struct hwv_fpu *fpu)
-{
-	return max(hwv_host_facts()->xsave_bytes, fpu->guest.uabi_size);
-}
-
-static void get_area(struct hwv_fpu *fpu, void *buffer, u32 bytes)
-{
-	fpu_copy_guest_fpstate_to_uabi(&fpu->guest, buffer, bytes, hwv_host_facts()->xcr0_guest, 0);
-}
-
-/* The kernel checks XSTATE_BV against what guests may have, the rest of the header, and MXCSR. */
-static int set_area(struct hwv_fpu *fpu, void *buffer)
-{
-	u32 pkru = 0;
-
-	return fpu_copy_uabi_to_guest_fpstate(&fpu->guest, buffer, hwv_host_facts()->xcr0_guest,
-					      &pkru);
-}
-
-#else
-
 #define HWV_FCW_INIT 0x37f
 #define HWV_MXCSR_MASK_OLDEST 0xffbf /* of CPUs that do not say */
 
-static u32 area_bytes(struct hwv_fpu *fpu)
+static void init_x87(struct fxregs_state *x87)
 {
-	return hwv_host_facts()->xsave_bytes;
+	memset(x87, 0, offsetof(struct fxregs_state, mxcsr));
+	memset(x87->st_space, 0, sizeof(x87->st_space));
+	x87->cwd = HWV_FCW_INIT;
 }
 
 /* State as after a CPU's INIT, and with it the bits of MXCSR that this CPU has. */
@@ -67,8 +30,8 @@ static void init_area(struct xregs_state *area)
 	asm volatile("fxsave64 %0" : "=m"(area->i387));
 	kernel_fpu_end();
 	mask = area->i387.mxcsr_mask ?: HWV_MXCSR_MASK_OLDEST;
-	memset(area, 0, area_bytes(NULL));
-	area->i387.cwd = HWV_FCW_INIT;
+	memset(area, 0, hwv_host_facts()->xsave_bytes);
+	init_x87(&area->i387);
 	area->i387.mxcsr = MXCSR_DEFAULT;
 	area->i387.mxcsr_mask = mask;
 }
@@ -76,10 +39,12 @@ static void init_area(struct xregs_state *area)
 /* XSAVE wants 64-byte alignment: powers of two are aligned to themselves. */
 int hwv_fpu_init(struct hwv_fpu *fpu)
 {
-	fpu->area = kzalloc(roundup_pow_of_two(area_bytes(fpu)), GFP_KERNEL_ACCOUNT);
+	fpu->area = kzalloc(roundup_pow_of_two(hwv_host_facts()->xsave_bytes), GFP_KERNEL_ACCOUNT);
 	if (!fpu->area)
 		return -ENOMEM;
 	init_area(fpu->area);
+	fpu->mask_low = (u32)hwv_host_facts()->xcr0_guest;
+	fpu->mask_high = hwv_host_facts()->xcr0_guest >> 32;
 	return 0;
 }
 
@@ -88,48 +53,26 @@ void hwv_fpu_free(struct hwv_fpu *fpu)
 	kfree(fpu->area);
 }
 
-/* The exchange is around each entry. */
-void hwv_host_fpu_swap(struct hwv_host_vcpu *vcpu, int to_guest)
-{
-}
-
 /*
- * A section of the kernel's own use of the FPU, which saves the thread's state where that is still
- * in the registers and has it loaded before the return to user. With irqs off it changes neither
- * the preemption count nor softirqs. XCR0 is the host's; the components are those that guests may
- * have, whatever this one has switched on.
+ * Of components in their initial state XSAVEOPT writes nothing but that they are. Intel SDM, "CPUID:
+ * Processor Extended State Enumeration": leaf 0DH, sub-leaf n: size in EAX, offset in EBX.
  */
-void hwv_fpu_enter(struct hwv_fpu *fpu)
+static void fill_in(struct xregs_state *area)
 {
-	u64 mask = hwv_host_facts()->xcr0_guest;
+	u64 initial = hwv_host_facts()->xcr0_guest & ~area->header.xfeatures;
+	u32 size, offset, ecx, edx;
+	unsigned int component;
 
-	kernel_fpu_begin_mask(0);
-	if (mask)
-		asm volatile("xrstor64 %0"
-			     :
-			     : "m"(*fpu->area), "a"((u32)mask), "d"((u32)(mask >> 32))
-			     : "memory");
-	else
-		asm volatile("fxrstor64 %0" : : "m"(fpu->area->i387));
-}
-
-void hwv_fpu_leave(struct hwv_fpu *fpu)
-{
-	u64 mask = hwv_host_facts()->xcr0_guest;
-
-	if (mask)
-		asm volatile("xsave64 %0"
-			     : "+m"(*fpu->area)
-			     : "a"((u32)mask), "d"((u32)(mask >> 32))
-			     : "memory");
-	else
-		asm volatile("fxsave64 %0" : "=m"(fpu->area->i387));
-	kernel_fpu_end();
-}
-
-static void get_area(struct hwv_fpu *fpu, void *buffer, u32 bytes)
-{
-	memcpy(buffer, fpu->area, bytes);
+	if (initial & XFEATURE_MASK_FP)
+		init_x87(&area->i387);
+	if (initial & XFEATURE_MASK_SSE)
+		memset(area->i387.xmm_space, 0, sizeof(area->i387.xmm_space));
+	for (component = 2; component < 63; component++) {
+		if (!(initial & BIT_ULL(component)))
+			continue;
+		cpuid_count(0xd, component, &size, &offset, &ecx, &edx);
+		memset((u8 *)area + offset, 0, size);
+	}
 }
 
 /*
@@ -150,11 +93,9 @@ static int set_area(struct hwv_fpu *fpu, void *buffer)
 	if (area->i387.mxcsr & ~mask)
 		return -EINVAL;
 	area->i387.mxcsr_mask = mask;
-	memcpy(fpu->area, area, area_bytes(fpu));
+	memcpy(fpu->area, area, hwv_host_facts()->xsave_bytes);
 	return 0;
 }
-
-#endif
 
 int hwv_fpu_xsave(struct hwv_fpu *fpu, const struct hwv_xsave *request)
 {
@@ -165,11 +106,12 @@ int hwv_fpu_xsave(struct hwv_fpu *fpu, const struct hwv_xsave *request)
 
 	if ((request->flags & ~HWV_XSAVE_SET) || request->bytes < bytes)
 		return -EINVAL;
-	buffer = kvzalloc(area_bytes(fpu), GFP_KERNEL_ACCOUNT);
+	buffer = kvzalloc(bytes, GFP_KERNEL_ACCOUNT);
 	if (!buffer)
 		return -ENOMEM;
 	if (!(request->flags & HWV_XSAVE_SET)) {
-		get_area(fpu, buffer, bytes);
+		fill_in(fpu->area);
+		memcpy(buffer, fpu->area, bytes);
 		err = copy_to_user(user, buffer, bytes) ? -EFAULT : 0;
 	} else if (copy_from_user(buffer, user, bytes)) {
 		err = -EFAULT;

@@ -8,6 +8,7 @@
  */
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>
+#include "compat.h"
 #include "glue.h"
 
 static struct hwv_host_vm *vm_of(struct mmu_notifier *notifier)

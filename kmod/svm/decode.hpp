@@ -154,10 +154,13 @@ constexpr void decode_beyond_table(const RawExit &raw, ExitCode code, Exit &exit
     const bool known = number(code) < detail::reasons.size();
     const std::uint8_t entry =
         known ? detail::reasons[number(code)] : std::uint8_t{HWV_EXIT_UNKNOWN};
-    Exit exit{.reason = static_cast<ExitReason>(entry & ~detail::with_details),
-              .length = detail::length(raw.rip, raw.next_rip),
-              .raw_reason = raw.code,
-              .raw_info = {raw.info1, raw.info2}};
+    Exit exit;
+    exit.none = 0;
+    exit.reason = static_cast<ExitReason>(entry & ~detail::with_details);
+    exit.length = detail::length(raw.rip, raw.next_rip);
+    exit.raw_reason = raw.code;
+    exit.raw_info[0] = raw.info1;
+    exit.raw_info[1] = raw.info2;
     if (raw.int_info & event::valid) [[unlikely]]
         exit.delivering = detail::delivering(raw);
     if (!known)

@@ -143,10 +143,13 @@ constexpr Exit decode_failure(const RawExit &raw) {
     if (raw.not_entered || (raw.reason & exit_reason::entry_failure)) [[unlikely]]
         return detail::decode_failure(raw);
     const ReasonEntry entry = reason_entry(raw.reason);
-    Exit exit{.reason = static_cast<ExitReason>(entry.reason),
-              .length = static_cast<std::uint8_t>(entry.needs & needs::length ? raw.length : 0),
-              .raw_reason = raw.reason,
-              .raw_info = {raw.qualification, raw.guest_physical}};
+    Exit exit;
+    exit.none = 0;
+    exit.reason = static_cast<ExitReason>(entry.reason);
+    exit.length = static_cast<std::uint8_t>(entry.needs & needs::length ? raw.length : 0);
+    exit.raw_reason = raw.reason;
+    exit.raw_info[0] = raw.qualification;
+    exit.raw_info[1] = raw.guest_physical;
     if (raw.vectoring & event::valid) [[unlikely]]
         exit.delivering = to_event(raw.vectoring, raw.vectoring_error, raw.entry_length);
     if (entry.needs & needs::details) detail::decode_details(raw, exit);

@@ -50,7 +50,7 @@ struct FakeBackend {
 
     RawExit enter(Gprs &gprs) {
         fake::Host &host = fake::host();
-        if (!loaded || !host.irqs_off || !host.preempt_off || !host.guest_fpu)
+        if (!loaded || !host.irqs_off || !host.preempt_off)
             fake::hardware().violation("entry in the wrong context");
         delivered.push_back(event_);
         event_ = {};

@@ -295,11 +295,41 @@ TEST_F(RunLoop, a_signal_ends_the_run_before_the_entry) {
     host.work_result = -4;
     EXPECT_EQ(run(), -4);
     EXPECT_TRUE(backend().delivered.empty());
-    EXPECT_FALSE(host.guest_fpu);
     host.works = 2; // other work, and on
     host.work_result = 0;
     run_and_kick();
     EXPECT_EQ(host.work_served, 3u);
+}
+
+TEST_F(RunLoop, quick_exits_are_served_without_the_host) {
+    gpr(HWV_RCX) = 0x277; // PAT
+    for (const ExitReason reason : {HWV_EXIT_CPUID, HWV_EXIT_HYPERCALL, HWV_EXIT_MSR_READ,
+                                    HWV_EXIT_RDTSC, HWV_EXIT_RDTSCP, HWV_EXIT_CPUID})
+        exits(reason, 2);
+    run_and_kick();
+    EXPECT_EQ(rip(), 0x100cu);
+    EXPECT_EQ(host.begun, 1u);
+    exits(HWV_EXIT_CPUID, 2);
+    exits(HWV_EXIT_PAUSE, 2); // not one of them
+    exits(HWV_EXIT_CPUID, 2);
+    run_and_kick();
+    EXPECT_EQ(host.begun, 3u);
+}
+
+TEST_F(RunLoop, a_quick_exit_leaves_what_waits_to_the_host) {
+    const auto after = [&](auto &&happens) {
+        const unsigned before = host.begun;
+        does([happens](FakeBackend &, Gprs &) {
+            happens();
+            return RawExit{Exit{.reason = HWV_EXIT_CPUID, .length = 2}, {}};
+        });
+        run_and_kick();
+        return host.begun - before;
+    };
+    EXPECT_EQ(after([] {}), 1u);
+    EXPECT_EQ(after([this] { host.works = 1; }), 3u); // the second is left for the work
+    EXPECT_EQ(after([this] { vcpu->ask(request::steal); }), 2u);
+    EXPECT_EQ(after([this] { vcpu->apic.unhalt(); }), 2u);
 }
 
 TEST_F(RunLoop, a_machine_check_is_the_hosts) {

@@ -21,7 +21,8 @@ struct Host {
 
     // host_run.cpp: a vCPU's thread. `block` is the sleep of a halted vCPU (without it: a signal).
     int preempt_off = 0;
-    bool irqs_off = false, guest_fpu = false, tsc_stable = true;
+    bool irqs_off = false, tsc_stable = true;
+    unsigned begun = 0; // entries begun, with or without work
     unsigned works = 0; // entries that find work for the thread, from now on
     unsigned work_served = 0, wakes = 0, kicks_waited = 0, machine_checks = 0;
     int work_result = 0;

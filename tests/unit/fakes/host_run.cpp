@@ -13,16 +13,19 @@ extern "C" {
 void hwv_host_preempt_disable(void) { ++host().preempt_off; }
 void hwv_host_preempt_enable(void) {
     if (--host().preempt_off < 0) hardware().violation("preemption on twice");
+    if (!host().preempt_off && host().irqs_off) hardware().violation("sleeps with irqs off");
 }
 
 int hwv_host_entry_begin(struct hwv_host_vcpu *, __u32 *cpu) {
     if (!host().preempt_off) hardware().violation("entry with preemption on");
     host().irqs_off = true;
+    ++host().begun;
     *cpu = hardware().cpu;
     if (!host().works) return 0;
     --host().works;
     return 1;
 }
+int hwv_host_work_pending(void) { return host().works != 0; }
 void hwv_host_entry_end(struct hwv_host_vcpu *) { host().irqs_off = false; }
 
 int hwv_host_handle_work(void) {
@@ -35,8 +38,6 @@ void hwv_host_machine_check(void) {
     if (!host().irqs_off) hardware().violation("machine check served too late");
     ++host().machine_checks;
 }
-
-void hwv_host_fpu_swap(struct hwv_host_vcpu *, int to_guest) { host().guest_fpu = to_guest; }
 
 int hwv_host_vcpu_block(struct hwv_host_vcpu *) {
     if (host().preempt_off) hardware().violation("sleep with preemption off");
