@@ -132,7 +132,7 @@ struct hwv_host_facts {
 	__u32 cpuid_ext8_ebx;  /* 0x80000008 */
 	__u32 cpuid_ext21_eax; /* 0x80000021 */
 	__u32 cpuid_ext21_ecx;
-	__u32 reserved;
+	__u32 cpu_timer;    /* a timer of the CPU's may count for guests */
 	__u64 direct_map;   /* kernel virtual address of physical address 0 */
 	__u32 huge_1g;      /* the host maps 1 GiB pages */
 	__u32 paging_levels; /* of the host's own page tables, 4 or 5: NPT walks as many */

@@ -107,8 +107,17 @@ concept Backend = requires(B b, const B c, Gprs &gprs, const typename B::RawExit
     {b.set_tsc_offset(u64)};
     // A backend whose CPU does not read PAE's four page directory pointers from guest memory at
     // every entry also has set_page_directory_pointers(const std::uint64_t (&)[4]): see
-    // VcpuOf::load_page_directories().
+    // VcpuOf::load_page_directories(). And one whose CPU can end the guest at a time:
+    // counts_deadlines.
     // clang-format on
+};
+
+// From the next entry on the guest exits with HWV_EXIT_TIMER once the host's TSC reaches `tsc`, and
+// then no more than it has to; 0: not. has_timer() says whether this CPU does.
+template <typename B>
+concept counts_deadlines = requires(B b, const B c, std::uint64_t tsc) {
+    {b.set_deadline(tsc)};
+    { c.has_timer() } -> std::same_as<bool>;
 };
 
 } // namespace hwv

@@ -15,6 +15,8 @@ void VcpuOf<B>::deliver_events() {
     check_events = false;
     if (pv_eoi.armed()) settle_pv_eoi();
     apic.sync();
+    if constexpr (counts_deadlines<B>)
+        if (apic.take_counting()) backend.set_deadline(apic.timer_due());
     const bool nmi_open = !backend.injecting() && !backend.nmi_blocked() && !backend.shadow();
     if (apic.nmis() && nmi_open && apic.take_nmi()) backend.inject({HWV_EVENT_NMI, vector::nmi});
     if (interruptible()) {
@@ -124,7 +126,9 @@ auto VcpuOf<B>::wait_for_event(int &error) -> Step {
     waiting = true;
     {
         MaySleep scope;
+        apic.begin_wait();
         error = hwv_host_vcpu_block(host);
+        apic.end_wait();
     }
     waiting = false;
     statistics.cut(instrument::Segment::halted, arch::rdtsc());

@@ -119,8 +119,8 @@ template <Backend B>
     case HWV_EXIT_HOST_NMI:
     case HWV_EXIT_INIT:
     case HWV_EXIT_SMI:
-    case HWV_EXIT_TIMER:
     case HWV_EXIT_MACHINE_CHECK: return Outcome::resume_same; // the host's handler had its turn
+    case HWV_EXIT_TIMER: v.apic.on_timer(); return Outcome::resume_same;
     case HWV_EXIT_IO: return on_io(v, exit);
     case HWV_EXIT_MSR_READ: return on_msr_read(v, exit);
     case HWV_EXIT_MSR_WRITE: return on_msr_write(v, exit);

@@ -19,6 +19,8 @@ Status VcpuOf<B>::init() {
     TRY(backend.init(id));
     backend.set_table_root(machine.memory.root_pointer());
     backend.set_tsc_offset(msrs.tsc_offset());
+    if constexpr (counts_deadlines<B>)
+        if (backend.has_timer()) apic.use_cpu_timer();
     return {};
 }
 

@@ -63,6 +63,7 @@ void LocalApic::init() {
     clear_registers();
     events_.fetch_and(~(apic_event::interrupt | apic_event::timer | apic_event::unhalt),
                       std::memory_order_relaxed);
+    note_due(false);
 }
 
 void LocalApic::set_tsc(std::uint32_t host_khz, std::uint64_t offset) {

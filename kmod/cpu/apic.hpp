@@ -26,7 +26,8 @@ namespace apic_event {
 inline constexpr std::uint32_t interrupt =
                                    1u << 0, // IRR may hold something deliverable: ask pending()
     timer = 1u << 1,                        // sync() has work
-    nmi = 1u << 2, init = 1u << 3, start_up = 1u << 4, extint = 1u << 5, unhalt = 1u << 6;
+    nmi = 1u << 2, init = 1u << 3, start_up = 1u << 4, extint = 1u << 5, unhalt = 1u << 6,
+                               counting = 1u << 7; // timer_due() may have changed
 }
 
 class LocalApic {
@@ -99,6 +100,18 @@ class LocalApic {
     std::uint8_t nmis() const { return nmis_.load(std::memory_order_relaxed); }
     void set_nmis(std::uint8_t count);
 
+    // ---- a timer of the CPU's, that counts while the guest runs ----
+    void use_cpu_timer() { note_due(timer_.count_by_cpu(cpu_timer_ = true)); }
+    std::uint64_t timer_due() const { return timer_.due_tsc(); } // host's TSC. 0: it need not count
+    bool take_counting() { return take(apic_event::counting); }
+    // Around a wait of the vCPU's thread: the host's timer counts then. irqs on.
+    void begin_wait() {
+        if (cpu_timer_) note_due(timer_.count_by_cpu(false));
+    }
+    void end_wait() {
+        if (cpu_timer_) note_due(timer_.count_by_cpu(true));
+    }
+
     // ---- task priority ----
     std::uint8_t cr8() const { return tpr_ >> 4; }
     void set_cr8(std::uint8_t value) { // cheap when nothing changed: call it after every exit
@@ -154,7 +167,8 @@ class LocalApic {
     void settle();
     void run_timer();
     void note_due(bool due) {
-        if (due) post(apic_event::timer);
+        if (due || cpu_timer_)
+            post((due ? apic_event::timer : 0) | (cpu_timer_ ? apic_event::counting : 0));
     }
     Acceptance local_interrupt(unsigned lvt);
     void error(std::uint32_t bit);
@@ -190,6 +204,7 @@ class LocalApic {
     std::uint8_t tpr_ = 0;
     std::uint8_t ppr_ = 0;
     std::uint8_t held_by_tpr_ = 0;
+    bool cpu_timer_ = false;
     std::uint32_t id_;
     std::uint32_t esr_ = 0;
     std::uint64_t icr_ = 0;

@@ -16,7 +16,7 @@ static_assert(divide_shift(0b1011) == 0 && divide_shift(0) == 1 && divide_shift(
               divide_shift(0b1010) == 7);
 
 // A deadline farther away than this is looked at again when it is nearer.
-constexpr std::uint64_t longest_ns = 1ull << 40;
+constexpr std::uint64_t longest_ns = 1ull << 40, longest_by_cpu_ns = 1ull << 31;
 
 } // namespace
 
@@ -32,10 +32,15 @@ std::uint64_t ApicTimer::to_ns(std::uint64_t tsc_ticks) const {
     return ns < longest_ns ? static_cast<std::uint64_t>(ns) : longest_ns;
 }
 
+std::uint64_t ApicTimer::to_ticks(std::uint64_t ns) const {
+    if (!ns_per_tick_) return 0;
+    return ((ns < longest_by_cpu_ns ? ns : longest_by_cpu_ns) << 32) / ns_per_tick_;
+}
+
 std::uint64_t ApicTimer::guest_tsc() const { return native::tsc() + tsc_offset_; }
 
 void ApicTimer::stop() {
-    due_ns_ = deadline_ = 0;
+    due_ns_ = deadline_ = due_tsc_ = 0;
     native::timer_cancel(host_);
     armed_ = false;
 }
@@ -47,24 +52,27 @@ void ApicTimer::reset() {
     masked_ = true;
 }
 
-// Starts or stops the host's timer to fit the state; true: due already.
+// Starts or stops what counts to fit the state; true: due already.
 bool ApicTimer::arm() {
-    std::uint64_t wait = 0;
-    if (!masked_ && mode_ == Mode::deadline && deadline_) {
-        const std::uint64_t now = guest_tsc();
-        if (now >= deadline_) return true;
-        wait = to_ns(deadline_ - now) + 1;
-    } else if (!masked_ && due_ns_) {
-        const std::uint64_t now = native::now_ns();
-        if (now >= due_ns_) return true;
-        wait = due_ns_ - now;
-    }
-    if (wait)
-        native::timer_start(host_, wait);
+    const bool by_tsc = mode_ == Mode::deadline;
+    const std::uint64_t due = masked_ ? 0 : by_tsc ? deadline_ : due_ns_;
+    const std::uint64_t now = !due ? 0 : by_tsc ? guest_tsc() : native::now_ns();
+    if (due && now >= due) return true;
+    const bool start = due && !by_cpu_;
+    if (start)
+        native::timer_start(host_, by_tsc ? to_ns(due - now) + 1 : due - now);
     else if (armed_)
         native::timer_cancel(host_);
-    armed_ = wait;
+    armed_ = start;
+    due_tsc_ = !due || !by_cpu_ ? 0
+               : by_tsc         ? due - tsc_offset_
+                                : native::tsc() + to_ticks(due - now);
     return false;
+}
+
+bool ApicTimer::count_by_cpu(bool on) {
+    by_cpu_ = on;
+    return arm();
 }
 
 // What passed while the timer was masked passed without an interrupt.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // apic_timer.hpp - the local APIC's timer: one-shot, periodic, TSC deadline, on the host's one-shot
-// timer. Manual: Intel SDM vol. 3, "APIC Timer", "TSC-Deadline Mode".
+// timer or on one of the CPU's that ends the guest. Manual: Intel SDM vol. 3, "APIC Timer",
+// "TSC-Deadline Mode".
 #pragma once
 #include <cstdint>
 
@@ -48,12 +49,18 @@ class ApicTimer {
     // are one interrupt, as IRR has one bit.
     Expiry expire();
 
+    // The CPU counts from now on, to due_tsc(), and not the host's timer; or that again. True: due.
+    [[nodiscard]] bool count_by_cpu(bool on);
+    bool counted_by_cpu() const { return by_cpu_; }
+    std::uint64_t due_tsc() const { return due_tsc_; } // of the host; 0: not counting
+
     void stop(); // disarms and waits for a callback under way; for the end of life too
 
   private:
     unsigned shift() const;
     std::uint64_t period_ns() const;
     std::uint64_t to_ns(std::uint64_t tsc_ticks) const;
+    std::uint64_t to_ticks(std::uint64_t ns) const;
     std::uint64_t guest_tsc() const;
     bool arm();
     void settle();
@@ -61,12 +68,14 @@ class ApicTimer {
     hwv_host_vcpu *host_;
     std::uint64_t due_ns_ = 0;   // one-shot, periodic: when the count reaches 0. 0: not counting
     std::uint64_t deadline_ = 0; // guest TSC. 0: disarmed
+    std::uint64_t due_tsc_ = 0;  // where the CPU counts
     std::uint64_t tsc_offset_ = 0;
     std::uint64_t ns_per_tick_ = 1ull << 32; // of the TSC; 32.32 fixed point
     std::uint32_t initial_ = 0;
     std::uint32_t divide_ = 0;
     Mode mode_ = Mode::one_shot;
     bool masked_ = true;
+    bool by_cpu_ = false;
     bool armed_ = false; // the host's timer may be running
 };
 

@@ -22,6 +22,10 @@
 	(XFEATURE_MASK_FP | XFEATURE_MASK_SSE | XFEATURE_MASK_YMM | XFEATURE_MASK_AVX512)
 #define HWV_XSAVE_LEGACY (512 + 64) /* FXSAVE area and header */
 
+static bool cpu_timer = true;
+module_param(cpu_timer, bool, 0444);
+MODULE_PARM_DESC(cpu_timer, "let the CPU count for a guest's APIC timer (VMX preemption timer)");
+
 static struct hwv_host_facts facts;
 
 const struct hwv_host_facts *hwv_host_facts(void)
@@ -90,6 +94,7 @@ void hwv_facts_init(void)
 	facts.sme_mask = sme_me_mask;
 	facts.phys_bits = boot_cpu_data.x86_phys_bits;
 	facts.direct_map = PAGE_OFFSET;
+	facts.cpu_timer = cpu_timer;
 	facts.paging_levels = pgtable_l5_enabled() ? 5 : 4;
 	facts.huge_1g = boot_cpu_has(X86_FEATURE_GBPAGES);
 	facts.nx_huge_pages = wants_nx_huge_pages();

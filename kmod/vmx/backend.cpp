@@ -36,6 +36,7 @@ void Backend::reset() {
     if (loaded_) release_msrs();
     guest_msrs_ = {};
     cstar_ = 0;
+    set_work(work_timer, false);
     debug_granted_ = false;
     *task_priority() = 0;
     fresh_ = true;
@@ -78,6 +79,7 @@ void Backend::reset_control() {
     write(field::msr_bitmap, Cpus::msr_map().pa());
     write(field::virtual_apic, apic_page_.pa);
     write(field::vmcs_link, ~0ull);
+    if (can.timer) write(field::preemption_timer, timer_off);
     if (can.vpid) write(field::vpid, static_cast<std::uint16_t>(id_ + 1));
     if (can.facts.secondary.has(secondary::pause_loop_exiting)) {
         write(field::ple_gap, 128); // as KVM's defaults, in TSC ticks
@@ -134,6 +136,13 @@ void Backend::set_table_root(std::uint64_t pointer) {
 void Backend::set_tsc_offset(std::uint64_t v) {
     tsc_offset_ = v;
     if (!fresh_) write(field::tsc_offset, v);
+}
+
+// The timer is left on: at its largest value something of the host's ends the guest before it does.
+void Backend::set_deadline(std::uint64_t tsc) {
+    deadline_ = tsc;
+    set_work(work_timer, tsc != 0);
+    if (!tsc) write(field::preemption_timer, timer_off);
 }
 
 void Backend::set_page_directory_pointers(const std::uint64_t (&entries)[4]) {

@@ -104,6 +104,8 @@ class Backend {
     void set_table_root(std::uint64_t pointer); // EPTP
     void flush_translations() { set_work(work_flush, true); }
     void set_tsc_offset(std::uint64_t v);
+    bool has_timer() const { return Cpus::capabilities().timer; }
+    void set_deadline(std::uint64_t tsc);
     // "PDPTE Registers": in PAE paging the CPU takes the four from the VMCS when a guest is
     // entered.
     void set_page_directory_pointers(const std::uint64_t (&entries)[4]);
@@ -121,7 +123,8 @@ class Backend {
         work_flush = 1u << 2,  // translations are stale
         work_l1d = 1u << 3,    // L1TF: the data cache may have to be flushed
         work_perf = 1u << 4,   // the host's performance counters rest
-        work_no_cpu = 1u << 5, // not loaded, or on a CPU that is not in service
+        work_timer = 1u << 5,  // the preemption timer counts to deadline_
+        work_no_cpu = 1u << 6, // not loaded, or on a CPU that is not in service
     };
     enum Known : std::uint32_t { // read from the VMCS since the exit
         known_rflags = 1u << 0,
@@ -178,6 +181,7 @@ class Backend {
     void write_host_state();
     void rest_counters();
     void flush_l1d();
+    void write_timer();
     int switch_debug(Gprs &gprs);
     void after_work();
     void exited(RawExit &raw, Gprs &gprs);
@@ -214,6 +218,7 @@ class Backend {
 
     std::uint32_t id_ = 0;
     std::uint64_t table_root_ = 0, tsc_offset_ = 0; // until the VMCS has been written
+    std::uint64_t deadline_ = 0;                    // of the host's TSC
     std::uint32_t primary_ = 0, entry_controls_ = 0;
     std::uint8_t threshold_ = 0;
 

@@ -43,6 +43,7 @@ constexpr Control controls[] = {
     REQUIRED(pin, external_interrupt_exiting),
     REQUIRED(pin, nmi_exiting),
     REQUIRED(pin, virtual_nmis),
+    OPTIONAL(pin, preemption_timer),
     REQUIRED(primary, interrupt_window_exiting),
     REQUIRED(primary, nmi_window_exiting),
     REQUIRED(primary, use_tsc_offsetting),
@@ -138,6 +139,14 @@ bool read_ept(Capabilities &c) {
     return walk_4 && write_back && invept && (c.invept_context || bit(v, 26));
 }
 
+// Models with unrestricted guest whose timer counts at another rate than they say: Westmere's
+// desktop and mobile ones ("VMX-Preemption Timer Does Not Count Down at the Rate Specified" in
+// their specification updates), and Ivy Bridge before its last stepping.
+bool timer_miscounts() {
+    const std::uint32_t signature = arch::cpuid(1).eax & 0x0fff'3fff;
+    return signature == 0x20652 || signature == 0x20655 || signature == 0x306a8;
+}
+
 bool all_controls(const Capabilities &c) {
     bool all = true;
     for (const Control &control : controls) {
@@ -176,6 +185,8 @@ void read_cpuid(Capabilities &c) {
     const arch::CpuidLeaf ten = last >= 10 ? arch::cpuid(10) : arch::CpuidLeaf{};
     const arch::CpuidLeaf sizes = arch::cpuid(0x8000'0008);
     CheckerFacts &f = c.facts;
+    c.timer = f.pin.has(pin::preemption_timer) && hwv_host_facts()->cpu_timer && !timer_miscounts();
+    c.timer_shift = f.misc & 0x1f;
     c.tsc_aux = bit(arch::cpuid(0x8000'0001).edx, 27) || bit(seven.ecx, 22);
     c.l1d_flush = bit(seven.edx, 28);
     c.perf_global_ctrl = (ten.eax & 0xff) >= 2 && f.exit.has(exit_control::load_perf_global_ctrl) &&
@@ -201,7 +212,10 @@ Capabilities read_capabilities() {
     return c;
 }
 
-std::uint32_t Capabilities::pin_controls() const { return facts.pin.adjust(wanted(Group::pin)); }
+std::uint32_t Capabilities::pin_controls() const {
+    const std::uint32_t bits = facts.pin.adjust(wanted(Group::pin));
+    return timer ? bits : bits & ~pin::preemption_timer;
+}
 std::uint32_t Capabilities::primary_controls() const {
     return facts.primary.adjust(wanted(Group::primary) & ~by_state_primary);
 }
@@ -221,6 +235,7 @@ std::uint32_t Capabilities::entry_controls() const {
 std::uint64_t features(const Capabilities &c) {
     const AllowedControls &can = c.facts.secondary;
     return HWV_FEATURE_NEXT_RIP | HWV_FEATURE_VNMI | (c.vpid ? HWV_FEATURE_FLUSH_BY_ASID : 0) |
+           (c.timer ? HWV_FEATURE_CPU_TIMER : 0) |
            (can.has(secondary::use_tsc_scaling) ? HWV_FEATURE_TSC_SCALING : 0) |
            (can.has(secondary::pause_loop_exiting) ? HWV_FEATURE_PAUSE_FILTER : 0);
 }

@@ -20,6 +20,8 @@ struct Capabilities {
     bool perf_global_ctrl = false;
     bool pebs = false;
     bool l1d_flush = false; // IA32_FLUSH_CMD
+    bool timer = false;     // the preemption timer, which counts every 2^timer_shift TSC ticks
+    std::uint8_t timer_shift = 0;
 
     // What guests run with unless they are in a state that says otherwise.
     std::uint32_t pin_controls() const;

@@ -13,6 +13,8 @@ inline constexpr std::uint32_t external_interrupt_exiting = 1u << 0, nmi_exiting
                                posted_interrupts = 1u << 7;
 }
 
+inline constexpr std::uint32_t timer_off = ~0u; // of the preemption timer's field
+
 // Primary processor-based VM-execution controls.
 namespace primary {
 inline constexpr std::uint32_t interrupt_window_exiting = 1u << 2, use_tsc_offsetting = 1u << 3,

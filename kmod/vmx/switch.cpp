@@ -126,6 +126,7 @@ bool Backend::before_entry(RawExit &raw) {
     if (work_ & work_xcr0) arch::xsetbv(0, xcr0_);
     if (work_ & work_perf) rest_counters();
     if (work_ & work_l1d) flush_l1d();
+    if (work_ & work_timer) write_timer();
     return true;
 }
 
@@ -148,6 +149,15 @@ void Backend::flush_l1d() {
         arch::wrmsr(msr::flush_cmd, flush_cmd::l1d);
     else
         Cpus::l1d().replace();
+}
+
+// "VMX-Preemption Timer": it counts down from the field's value at each entry, and at 0 the guest
+// exits before its first instruction. One more than fits, so as not to be too early.
+void Backend::write_timer() {
+    const std::uint64_t now = arch::rdtsc();
+    const std::uint64_t left =
+        now < deadline_ ? ((deadline_ - now) >> Cpus::capabilities().timer_shift) + 1 : 0;
+    write(field::preemption_timer, left < timer_off ? static_cast<std::uint32_t>(left) : timer_off);
 }
 
 // ---- after -------------------------------------------------------------------------------------

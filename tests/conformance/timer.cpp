@@ -38,6 +38,20 @@ GUEST64(deadline, ENABLE "movl $0x40041, 0x320(%rbx)\n mfence\n rdtsc\n shl $32,
                          "or %rdx, %rax\n add $3000000, %rax\n mov %rax, %rdx\n shr $32, %rdx\n"
                          "mov $0x6e0, %ecx\n wrmsr\n sti\nhlt\ncli\n rdmsr\n or %edx, %eax\n"
                          "mov %eax, (%rsi)\n mov 0x390(%rbx), %eax\n mov %eax, 4(%rsi)")
+// The same in a guest that does not wait, but runs on until its handler has been there.
+#define RUN_UNTIL(handled) "lea " #handled "(%rdi), %rcx\n sti\n1: cmp %rcx, %rdi\n jb 1b\n cli\n"
+GUEST64(one_shot_running,
+        ENABLE DIVIDE_BY_1 "movl $0x41, 0x320(%rbx)\n movl $200000, 0x380(%rbx)\n" RUN_UNTIL(
+            1) "mov 0x390(%rbx), %eax\n mov %eax, (%rsi)")
+GUEST64(periodic_running,
+        ENABLE DIVIDE_BY_1 "movl $0x20041, 0x320(%rbx)\n movl $3000000, 0x380(%rbx)\n" RUN_UNTIL(
+            5) "movl $0x10041, 0x320(%rbx)\n")
+GUEST64(deadline_running,
+        ENABLE "movl $0x40041, 0x320(%rbx)\n mfence\n rdtsc\n shl $32, %rdx\n"
+               "or %rdx, %rax\n add $300000, %rax\n mov %rax, %r8\n"
+               "mov %rax, %rdx\n shr $32, %rdx\n mov $0x6e0, %ecx\n wrmsr\n" RUN_UNTIL(
+                   1) "rdtsc\n shl $32, %rdx\n or %rdx, %rax\n sub %r8, %rax\n sar $63, %rax\n"
+                      "mov %eax, (%rsi)\n xor %r8d, %r8d\n xor %eax, %eax\n xor %edx, %edx")
 GUEST64(deadline_off, ENABLE "movl $0x41, 0x320(%rbx)\n mov $0x6e0, %ecx\n mov $1, %eax\n"
                              "xor %edx, %edx\n wrmsr\n rdmsr\n mov %eax, (%rsi)\n" WINDOW)
 
@@ -48,11 +62,18 @@ const Topic timer{
         add_test({"timer-masked", masked, {}, {0}});
         add_test({"timer-stopped-by-zero", stopped, {}, {0}});
         add_test({"timer-periodic", periodic, {0x41, 0x41, 0x41, 0x41, 0x41}, {3000000}});
+        add_test({"timer-one-shot-running", one_shot_running, {0x41}, {0}});
+        add_test({"timer-periodic-running", periodic_running, {0x41, 0x41, 0x41, 0x41, 0x41}});
         add_test({"timer-divide", divide, {0x41}, {0xb, 0xa, 1}});
         add_test({.name = "tsc-deadline",
                   .text = deadline,
                   .log = {0x41},
                   .words = {0, 0},
+                  .kvm_differs = no_deadline});
+        add_test({.name = "tsc-deadline-running",
+                  .text = deadline_running,
+                  .log = {0x41},
+                  .words = {0}, // not early
                   .kvm_differs = no_deadline});
         add_test({.name = "tsc-deadline-in-other-mode",
                   .text = deadline_off,

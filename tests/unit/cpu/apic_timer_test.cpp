@@ -256,6 +256,43 @@ TEST_F(ApicTimerTest, a_moved_tsc_moves_the_deadline) {
     EXPECT_EQ(pass(10), 1u);
 }
 
+TEST_F(ApicTimerTest, where_the_cpu_counts_the_host_does_not) {
+    apic.use_cpu_timer();
+    EXPECT_TRUE(apic.take_counting());
+    EXPECT_EQ(apic.timer_due(), 0u);
+    const auto tsc = [] { return fake::machine().ns * fake::machine().tsc_per_ns; };
+    apic.write(lvt, vector | deadline_mode);
+    apic.set_deadline(guest_tsc() + 5'000);
+    EXPECT_TRUE(apic.take_counting());
+    EXPECT_FALSE(apic.take_counting());
+    EXPECT_EQ(apic.timer_due(), tsc() + 5'000);
+    apic.write(lvt, vector | periodic);
+    apic.write(initial, 100'000);
+    EXPECT_EQ(apic.timer_due(), tsc() + 200'000);
+    apic.write(lvt, vector);
+    apic.write(initial, 0xffff'ffff);
+    EXPECT_EQ(apic.timer_due(), tsc() + (2ull << 31)) << "no farther, and looked at again then";
+    apic.write(lvt, vector | masked);
+    EXPECT_EQ(apic.timer_due(), 0u);
+    EXPECT_EQ(fake::machine().starts, 0u);
+    EXPECT_EQ(fake::machine().cancels, 1u) << "the reset's";
+}
+
+TEST_F(ApicTimerTest, while_the_vcpu_waits_the_host_counts_again) {
+    apic.use_cpu_timer();
+    apic.write(lvt, vector);
+    apic.write(initial, 100'000);
+    apic.begin_wait();
+    EXPECT_EQ(fake::machine().fires_at, fake::machine().ns + 100'000);
+    EXPECT_EQ(apic.timer_due(), 0u);
+    apic.end_wait();
+    EXPECT_FALSE(fake::machine().fires_at);
+    EXPECT_NE(apic.timer_due(), 0u);
+    fake::machine().ns += 100'000;
+    apic.begin_wait(); // due already
+    EXPECT_EQ(pass(0), 1u);
+}
+
 TEST_F(ApicTimerTest, masked_deadline_passes_in_silence) {
     apic.write(lvt, vector | deadline_mode | masked);
     apic.set_deadline(guest_tsc() + 2'000);

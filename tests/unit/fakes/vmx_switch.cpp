@@ -51,6 +51,7 @@ void check_written(const fake::FakeVmcs &v, const EntryState &s) {
         must_be_written(v, range);
     const auto one = [&](auto field) { must_be_written(v, {field.encoding, field.encoding}); };
     if (s.controls.secondary & secondary::enable_vpid) one(field::vpid);
+    if (s.controls.pin & pin::preemption_timer) one(field::preemption_timer);
     if (s.controls.entry & entry_control::load_perf_global_ctrl) one(field::guest_perf_global_ctrl);
     if (s.controls.exit & exit_control::load_perf_global_ctrl) one(field::host_perf_global_ctrl);
     if (s.controls.entry_interruption & event::has_error_code) one(field::entry_error_code);
@@ -155,7 +156,12 @@ void run(fake::FakeVmcs &v, const EntryState &s, std::uint64_t *gprs) {
     deliver(v, s.controls.entry_interruption);
     v[field::entry_interruption] &= ~std::uint64_t{event::valid};
     exit_with(v, number(ExitCode::external_interrupt));
-    if (fake::vmx().guest) fake::vmx().guest(gprs, v);
+    const bool out_of_time =
+        (s.controls.pin & pin::preemption_timer) && !v[field::preemption_timer];
+    if (out_of_time)
+        exit_with(v, number(ExitCode::preemption_timer));
+    else if (fake::vmx().guest)
+        fake::vmx().guest(gprs, v);
     v.launched = true;
     load_host(v, s.host);
 }

@@ -142,6 +142,32 @@ TEST_F(VmxCapabilities, FeaturesAreReportedNeutrally) {
     EXPECT_EQ(vmx::features(c), always | HWV_FEATURE_FLUSH_BY_ASID | HWV_FEATURE_TSC_SCALING);
     c.facts.secondary.may = secondary::pause_loop_exiting;
     EXPECT_EQ(vmx::features(c), always | HWV_FEATURE_FLUSH_BY_ASID | HWV_FEATURE_PAUSE_FILTER);
+    c.timer = true;
+    c.facts.secondary.may = 0;
+    EXPECT_EQ(vmx::features(c), always | HWV_FEATURE_FLUSH_BY_ASID | HWV_FEATURE_CPU_TIMER);
+}
+
+TEST_F(VmxCapabilities, ATimerThatMiscountsOrIsNotWantedIsNotUsed) {
+    capabilities();
+    const auto timer = [] {
+        const Capabilities c = read_capabilities();
+        EXPECT_EQ(c.timer, (c.pin_controls() & pin::preemption_timer) != 0);
+        return c.timer;
+    };
+    EXPECT_TRUE(timer());
+    EXPECT_EQ(read_capabilities().timer_shift, 5u);
+    for (const std::uint32_t signature : {0x20652u, 0x20655u, 0x306a8u}) {
+        hardware.leaves[1].eax = signature;
+        EXPECT_FALSE(timer()) << std::hex << signature;
+    }
+    hardware.leaves[1].eax = 0x306a9;
+    EXPECT_TRUE(timer());
+    host.facts.cpu_timer = 0;
+    EXPECT_FALSE(timer());
+    host.facts.cpu_timer = 1;
+    vmx.facts.pin.may &= ~pin::preemption_timer;
+    capabilities();
+    EXPECT_FALSE(timer());
 }
 
 TEST_F(VmxCapabilities, ControlsThatGuestsAlwaysRunWith) {

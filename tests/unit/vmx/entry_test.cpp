@@ -347,5 +347,42 @@ TEST_F(VmxEntry, ARefusedEntryLeavesTheHostWhole) {
     EXPECT_EQ(guest->enter().reason, refused);
 }
 
+// ---- the timer that ends the guest ----
+
+TEST_F(VmxEntry, TheTimerCountsToTheDeadlineInItsOwnUnit) {
+    guest->run();
+    EXPECT_EQ(vmcs(field::preemption_timer), timer_off);
+    EXPECT_TRUE(vmcs(field::pin_controls) & pin::preemption_timer);
+    const unsigned shift = vmx.facts.misc & 0x1f;
+    ASSERT_EQ(shift, 5u);
+    const std::uint64_t deadline = hardware.tsc + 320'000;
+    backend().set_deadline(deadline);
+    for (int i = 0; i < 3; i++) { // each entry counts what is left
+        guest->run();
+        EXPECT_EQ(vmcs(field::preemption_timer), (deadline - hardware.tsc) / 32 + 1);
+        hardware.tsc += 1'000;
+    }
+    backend().set_deadline(hardware.tsc + (1ull << 40));
+    guest->run();
+    EXPECT_EQ(vmcs(field::preemption_timer), timer_off) << "as far as the field goes";
+    backend().set_deadline(0);
+    guest->run();
+    EXPECT_EQ(vmcs(field::preemption_timer), timer_off);
+}
+
+TEST_F(VmxEntry, ADeadlineThatHasPassedEndsTheGuestAtOnce) {
+    backend().set_deadline(1);
+    hardware.tsc = 1'000;
+    const RawExit raw = guest->enter();
+    EXPECT_EQ(decode(raw).reason, HWV_EXIT_TIMER);
+}
+
+TEST_F(VmxEntry, AResetForgetsTheDeadline) {
+    backend().set_deadline(1);
+    backend().reset();
+    guest->run();
+    EXPECT_EQ(vmcs(field::preemption_timer), timer_off);
+}
+
 } // namespace
 } // namespace hwv::vmx

@@ -7,6 +7,7 @@
 #include "core/defaults.hpp"
 #include "core/run_loop.hpp"
 #include "cpu/fake_machine.hpp"
+#include "cpu/native.hpp"
 #include "vmx/machine.hpp"
 
 namespace hwv::vmx {
@@ -188,6 +189,86 @@ TEST_F(VmxRun, WhereVmxWasSwitchedOffTheRunFails) {
     ASSERT_EQ(run(), 0);
     EXPECT_EQ(page.exit.reason, unsigned{HWV_EXIT_ERROR});
     vmx.refuse_entry = false;
+}
+
+// ---- the APIC's timer, by the CPU's ----
+
+struct VmxTimer : VmxRun {
+    static constexpr std::uint32_t svr = 0xf0, lvt = 0x320, deadline_mode = 2u << 17, vector = 0xec;
+    void SetUp() override {
+        VmxRun::SetUp();
+        vcpu->apic.write(svr, 0x1ff);
+        vcpu->apic.write(lvt, vector | deadline_mode);
+        vcpu->apic.set_deadline(in(3'000'000));
+    }
+    // Guest TSC, host TSC.
+    static std::uint64_t now() { return cpu::native::tsc(); }
+    std::uint64_t in(std::uint64_t ticks) const { return now() + vcpu->msrs.tsc_offset() + ticks; }
+    bool requested() {
+        vcpu->apic.sync();
+        return vcpu->apic.pending() == vector;
+    }
+};
+
+TEST_F(VmxTimer, ItCountsInTheGuestAndNotInTheHost) {
+    hardware.tsc = now();
+    const std::uint64_t due = now() + 3'000'000;
+    exits(ExitCode::external_interrupt, [&](fake::FakeVmcs &v) {
+        EXPECT_EQ(v[field::preemption_timer], (due - hardware.tsc) / 32 + 1);
+    });
+    exits(ExitCode::preemption_timer, [&](fake::FakeVmcs &) {
+        ::fake::advance(1'500'000);
+        vcpu->ask(request::kick);
+    });
+    ASSERT_EQ(run(), 0);
+    EXPECT_FALSE(::fake::machine().fires_at);
+    EXPECT_EQ(::fake::machine().starts, 0u);
+    EXPECT_TRUE(requested());
+}
+
+TEST_F(VmxTimer, AnEarlyExitIsNoInterrupt) {
+    exits(ExitCode::preemption_timer);
+    exits(ExitCode::external_interrupt, [&](fake::FakeVmcs &v) {
+        EXPECT_NE(v[field::preemption_timer], timer_off);
+        EXPECT_FALSE(requested());
+        vcpu->ask(request::kick);
+    });
+    ASSERT_EQ(run(), 0);
+}
+
+TEST_F(VmxTimer, WhatPassesOutsideIsFoundAtTheNextEntry) {
+    is_kicked();
+    ASSERT_EQ(run(), 0);
+    ::fake::advance(1'500'000);
+    hardware.tsc = now();
+    is_kicked(); // after an entry that the timer ends at once
+    ASSERT_EQ(run(), 0);
+    EXPECT_TRUE(requested());
+}
+
+TEST_F(VmxTimer, WhileTheVcpuWaitsTheHostCounts) {
+    exits(ExitCode::hlt, [](fake::FakeVmcs &v) { v[field::exit_instruction_length] = 1; });
+    host.block = [&] {
+        EXPECT_EQ(::fake::machine().fires_at, ::fake::machine().ns + 1'500'001);
+        EXPECT_TRUE(vcpu->interrupt({.kind = HWV_INTERRUPT_NMI, .vector = 0}));
+        host.block = nullptr;
+        return 0;
+    };
+    exits(ExitCode::external_interrupt, [&](fake::FakeVmcs &v) {
+        EXPECT_FALSE(::fake::machine().fires_at);
+        EXPECT_NE(v[field::preemption_timer], timer_off);
+        vcpu->ask(request::kick);
+    });
+    ASSERT_EQ(run(), 0);
+}
+
+TEST_F(VmxTimer, ATimerThatIsTakenBackEndsNothing) {
+    vcpu->apic.set_deadline(0);
+    exits(ExitCode::external_interrupt, [&](fake::FakeVmcs &v) {
+        EXPECT_EQ(v[field::preemption_timer], timer_off);
+        vcpu->ask(request::kick);
+    });
+    ASSERT_EQ(run(), 0);
 }
 
 } // namespace
