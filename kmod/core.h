@@ -37,14 +37,14 @@ void hwv_core_cpu_disable(void);
 /* ---- VM ---- */
 int hwv_core_vm_create(struct hwv_host_vm *host, const struct hwv_create_vm *request, struct hwv_core_vm **out);
 void hwv_core_vm_destroy(struct hwv_core_vm *vm); /* after all its vCPUs */
-int hwv_core_vm_set_memory(struct hwv_core_vm *vm, const struct hwv_memory *request);
+int hwv_core_vm_set_memory(struct hwv_core_vm *vm, const struct hwv_memory *request); /* one caller at a time */
 int hwv_core_vm_dirty_log(struct hwv_core_vm *vm, const struct hwv_dirty_log *request, __u64 *words /* kernel memory */);
 int hwv_core_vm_msi(struct hwv_core_vm *vm, __u64 address, __u32 data); /* any context; vCPUs that accepted, or -EINVAL */
 int hwv_core_vm_eoi_exits(struct hwv_core_vm *vm, const struct hwv_eoi_exits *request);
 int hwv_core_vm_clock(struct hwv_core_vm *vm, struct hwv_clock *request);
 void hwv_core_vm_ioevents(struct hwv_core_vm *vm, __u32 count); /* any context: how many ioeventfds there are */
-/* from the MMU notifier: the host's mapping of [start, end) changes. Flushes before it returns. */
-void hwv_core_vm_unmap_hva(struct hwv_core_vm *vm, __u64 start, __u64 end);
+/* from the MMU notifier: the host's mapping of [start, end) changes. Flushes before it returns. may_sleep: between 32 MiB and the next */
+void hwv_core_vm_unmap_hva(struct hwv_core_vm *vm, __u64 start, __u64 end, int may_sleep);
 int hwv_core_vm_age_hva(struct hwv_core_vm *vm, __u64 start, __u64 end, int clear); /* 1: accessed since */
 
 /* ---- vCPU. The caller serializes all but interrupt, kick, timer, runnable per vCPU by a mutex ---- */

@@ -36,6 +36,7 @@ struct hwv_host_lock {
 void hwv_host_lock_init(struct hwv_host_lock *lock);
 void hwv_host_lock_take(struct hwv_host_lock *lock);
 void hwv_host_lock_release(struct hwv_host_lock *lock);
+void hwv_host_give_way(void); /* process, no lock held: who waits for the CPU gets it */
 
 /* ---- the owner's memory ---- */
 int hwv_host_user_read(void *to, __u64 hva, __u32 bytes);   /* process; -EFAULT */

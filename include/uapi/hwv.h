@@ -124,7 +124,8 @@ struct hwv_create_vm {
 /*
  * HWV_SET_MEMORY: creates, moves (other gpa), re-flags or, with size 0, deletes memory slot `slot`. hva, gpa and size are
  * multiples of 4096. The memory stays the caller's: it is paged in on demand, and follows munmap, madvise, fork, swap, KSM.
- * EINVAL: alignment, range, flags, or another size for an existing slot. EEXIST: overlaps another slot. ENOENT: delete of an absent slot. Device memory (VM_PFNMAP without reference) is refused at the guest's access, not here.
+ * EINVAL: alignment, range, flags, or another size or hva for an existing slot. EEXIST: overlaps another slot. ENOENT: delete of an absent
+ * slot. EINTR: a fatal signal, while another thread's change was under way. A refused change has changed nothing. Device memory (VM_PFNMAP without reference) is refused at the guest's access, not here.
  */
 struct hwv_memory {
 	__u32 slot;  /* < HWV_MAX_SLOTS */

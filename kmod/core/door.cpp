@@ -120,8 +120,8 @@ int hwv_core_vm_clock(hwv_core_vm *vm, hwv_clock *request) {
     return 0;
 }
 
-void hwv_core_vm_unmap_hva(hwv_core_vm *vm, __u64 start, __u64 end) {
-    vendor->unmap_hva(vm_of(vm), start, end);
+void hwv_core_vm_unmap_hva(hwv_core_vm *vm, __u64 start, __u64 end, int may_sleep) {
+    vendor->unmap_hva(vm_of(vm), start, end, may_sleep != 0);
 }
 int hwv_core_vm_age_hva(hwv_core_vm *vm, __u64 start, __u64 end, int clear) {
     return vendor->age_hva(vm_of(vm), start, end, clear != 0);

@@ -13,8 +13,7 @@ std::uint64_t words_for(std::uint64_t pages) { return (pages + 63) / 64; }
 Error to_error(npt::SlotError error) {
     switch (error) {
     case npt::SlotError::none: return Error::none;
-    case npt::SlotError::overlap:
-    case npt::SlotError::exists: return Error::exists;
+    case npt::SlotError::overlap: return Error::exists;
     case npt::SlotError::not_found: return Error::not_found;
     default: return Error::invalid;
     }
@@ -102,14 +101,6 @@ void Memory::settle(Gather &gather) {
     if (gather.flush_needed) vm_.flush_translations();
     while (const auto page = gather.freed.pop())
         free_table_page(*page);
-}
-
-// What does not need the lock: the rest is MemorySlots' own check.
-Status Memory::check(const hwv_memory &request) const {
-    if (request.slot >= HWV_MAX_SLOTS || (request.flags & ~npt::MemorySlot::known_flags))
-        return Error::invalid;
-    if ((request.gpa | request.size | request.hva) & (npt::page_size - 1)) return Error::invalid;
-    return {};
 }
 
 Status Memory::new_log(const hwv_memory &request, std::uint64_t **log) {

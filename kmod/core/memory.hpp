@@ -60,7 +60,6 @@ class Memory {
     void mark_dirty(std::uint64_t gfn, std::uint64_t pages);
 
   protected:
-    Status check(const hwv_memory &request) const;
     bool current(std::uint64_t generation) const {
         return generation_.load(std::memory_order_acquire) == generation;
     }

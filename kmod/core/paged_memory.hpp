@@ -39,19 +39,30 @@ class PagedMemory : public Memory {
     Result<FaultResult> fault(const FaultAccess &access, hwv_host_vm *host, SlotCache &cache,
                               SparePages &spare);
 
+    // One caller at a time.
     Status set_memory(const hwv_memory &request);
     Status harvest(const hwv_dirty_log &request, std::uint64_t *words);
-    void unmap_hva(std::uint64_t start, std::uint64_t end);
+    void unmap_hva(std::uint64_t start, std::uint64_t end, bool may_sleep);
     bool age_hva(std::uint64_t start, std::uint64_t end, bool clear);
 
   private:
+    // Frames that leave the table under one hold of the lock, at most: 32 MiB, some two
+    // million instructions where all were written.
+    static constexpr std::uint64_t stretch = 8192;
+    static constexpr std::uint64_t nothing_left = ~0ull;
+
     void map(const FaultAccess &access, const npt::MemorySlot &slot, const hwv_host_fault &host,
              SparePages &spare, Gather &gather);
     bool executed(std::uint64_t gfn) const {
         const auto leaf = table_.walk(gfn);
         return leaf && leaf->level == npt::Level::page_4k && leaf->perms.exec;
     }
-    void drop(npt::GfnRange range);
+    void leave(npt::GfnRange range) {
+        LockGuard guard{lock()};
+        leaving_ = range;
+    }
+    void drop_leaving();
+    std::uint64_t unmap_some(std::uint64_t start, std::uint64_t end, std::uint64_t from);
     auto retirer() {
         return [this](const npt::Leaf &leaf) { retire(leaf); };
     }
@@ -63,6 +74,7 @@ class PagedMemory : public Memory {
     }
 
     npt::Level largest_;
+    npt::GfnRange leaving_{}; // of the slot that set_memory() changes: no fault maps there
     Table table_;
 };
 
@@ -105,7 +117,8 @@ Result<FaultResult> PagedMemory<Format>::fault(const FaultAccess &access, hwv_ho
     bool stale;
     {
         LockGuard guard{lock()};
-        stale = hwv_host_fault_stale(host_vm, host.sequence, hva) || !current(generation);
+        stale = hwv_host_fault_stale(host_vm, host.sequence, hva) || !current(generation) ||
+                leaving_.covers(gfn, 1);
         if (!stale) {
             Gather gather;
             map(access, cache.slot, host, spare, gather);
@@ -116,45 +129,48 @@ Result<FaultResult> PagedMemory<Format>::fault(const FaultAccess &access, hwv_ho
     return stale ? FaultResult::again : FaultResult::mapped;
 }
 
+// A stretch at a time, between which others get the lock and the CPU. Faults bring nothing back
+// meanwhile.
 template <npt::Format Format>
-void PagedMemory<Format>::drop(npt::GfnRange range) {
-    Gather gather;
-    npt::NoPages none;
-    table_.unmap(range, none, gather, retirer(), npt::Empty::prune);
-    settle(gather);
+void PagedMemory<Format>::drop_leaving() {
+    for (std::uint64_t first = leaving_.first; first < leaving_.end; hwv_host_give_way()) {
+        const std::uint64_t border = (first | (stretch - 1)) + 1;
+        const std::uint64_t end = border < leaving_.end ? border : leaving_.end;
+        LockGuard guard{lock()};
+        Gather gather;
+        npt::NoPages none;
+        table_.unmap({first, end}, none, gather, retirer(), npt::Empty::prune);
+        settle(gather);
+        first = end;
+    }
 }
 
 // Creates, moves, re-flags or deletes. A slot's leaves go whenever anything about it changes: they
-// come back by demand.
+// come back by demand. They go first, so that dirty bits still find their slot.
 template <npt::Format Format>
 Status PagedMemory<Format>::set_memory(const hwv_memory &request) {
-    TRY(check(request));
+    const npt::MemorySlot wanted{request.slot, request.flags, request.gpa, request.size,
+                                 request.hva};
+    if (const npt::SlotError error = slots_.check_set(wanted); error != npt::SlotError::none)
+        return to_error(error);
+    const npt::MemorySlot *old = slots_.find_id(request.slot);
+    const npt::MemorySlot before = old ? *old : npt::MemorySlot{};
+    if (wanted == before) return {};
     std::uint64_t *log = nullptr;
     TRY(new_log(request, &log));
-    npt::SlotError error = npt::SlotError::none;
+    if (before.size) {
+        leave(before.frames());
+        drop_leaving();
+    }
     {
         LockGuard guard{lock()};
-        const npt::MemorySlot *old = slots_.find_id(request.slot);
-        const npt::MemorySlot before = old ? *old : npt::MemorySlot{};
-        if (before.size) drop(before.frames()); // first, so that dirty bits still find their slot
-        if (!request.size)
-            error = slots_.remove(request.slot);
-        else if (!old)
-            error = slots_.create(
-                {request.slot, request.flags, request.gpa, request.size, request.hva});
-        else if (before.size != request.size || before.hva != request.hva)
-            error = npt::SlotError::bad_flags;
-        else if (before.gpa != request.gpa)
-            error = slots_.move(request.slot, request.gpa);
-        if (error == npt::SlotError::none && old && request.size)
-            error = slots_.set_flags(request.slot, request.flags);
-        if (error == npt::SlotError::none) {
-            changed();
-            log = replace_log(request, before, log);
-        }
+        (void)slots_.set(wanted);
+        leaving_ = {};
+        changed();
+        log = replace_log(request, before, log);
     }
     hwv_host_free(log);
-    return error == npt::SlotError::none ? Status{} : Status{to_error(error)};
+    return {};
 }
 
 template <npt::Format Format>
@@ -177,15 +193,34 @@ Status PagedMemory<Format>::harvest(const hwv_dirty_log &request, std::uint64_t 
     return {};
 }
 
+// One stretch of what the caller's addresses back, from this guest frame on. Where to go on, or
+// `nothing_left`.
 template <npt::Format Format>
-void PagedMemory<Format>::unmap_hva(std::uint64_t start, std::uint64_t end) {
+std::uint64_t PagedMemory<Format>::unmap_some(std::uint64_t start, std::uint64_t end,
+                                              std::uint64_t from) {
     LockGuard guard{lock()};
     Gather gather;
     npt::NoPages none;
+    std::uint64_t left = stretch, next = nothing_left;
     slots_.each_by_hva(start, end, [&](const npt::MemorySlot &, npt::GfnRange range) {
+        if (next != nothing_left || range.end <= from) return;
+        if (range.first < from) range.first = from;
+        if (range.size() >= left) next = range.end = range.first + left;
+        left -= range.size();
         table_.unmap(range, none, gather, retirer());
     });
     settle(gather);
+    return next;
+}
+
+// Until the notifier's owner says that it is over, no fault brings any of it back.
+template <npt::Format Format>
+void PagedMemory<Format>::unmap_hva(std::uint64_t start, std::uint64_t end, bool may_sleep) {
+    std::uint64_t from = unmap_some(start, end, 0);
+    while (from != nothing_left) {
+        if (may_sleep) hwv_host_give_way();
+        from = unmap_some(start, end, from);
+    }
 }
 
 // An accessed bit that a CPU still holds in its TLB only ages too fast: no flush for that.

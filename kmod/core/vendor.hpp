@@ -19,7 +19,7 @@ struct Vendor {
     void (*vm_destroy)(Vm &vm);
     Status (*set_memory)(Vm &vm, const hwv_memory &request);
     Status (*harvest)(Vm &vm, const hwv_dirty_log &request, std::uint64_t *words);
-    void (*unmap_hva)(Vm &vm, std::uint64_t start, std::uint64_t end);
+    void (*unmap_hva)(Vm &vm, std::uint64_t start, std::uint64_t end, bool may_sleep);
     bool (*age_hva)(Vm &vm, std::uint64_t start, std::uint64_t end, bool clear);
     // vCPUs
     Status (*vcpu_create)(Vm &vm, std::uint32_t id, hwv_host_vcpu *host, hwv_run *run, Vcpu *&out);
@@ -85,8 +85,8 @@ class VendorOf {
             },
         .harvest = [](Vm &vm, const hwv_dirty_log &request,
                       std::uint64_t *words) { return machine(vm).memory.harvest(request, words); },
-        .unmap_hva = [](Vm &vm, std::uint64_t start,
-                        std::uint64_t end) { machine(vm).memory.unmap_hva(start, end); },
+        .unmap_hva = [](Vm &vm, std::uint64_t start, std::uint64_t end,
+                        bool may_sleep) { machine(vm).memory.unmap_hva(start, end, may_sleep); },
         .age_hva = [](Vm &vm, std::uint64_t start, std::uint64_t end,
                       bool clear) { return machine(vm).memory.age_hva(start, end, clear); },
         .vcpu_create = vcpu_create,

@@ -81,6 +81,11 @@ void hwv_host_lock_release(struct hwv_host_lock *lock)
 	spin_unlock((spinlock_t *)lock);
 }
 
+void hwv_host_give_way(void)
+{
+	cond_resched();
+}
+
 /* ---- this CPU ---- */
 
 __u32 hwv_host_cpu(void)

@@ -42,7 +42,8 @@ static int range_start(struct mmu_notifier *notifier, const struct mmu_notifier_
 	struct hwv_host_vm *vm = vm_of(notifier);
 
 	invalidate_begin(&vm->invalidation, range->start, range->end);
-	hwv_core_vm_unmap_hva(vm->core, range->start, range->end);
+	hwv_core_vm_unmap_hva(vm->core, range->start, range->end,
+			      mmu_notifier_range_blockable(range));
 	return 0;
 }
 
@@ -75,7 +76,7 @@ static hwv_young_t test_young(struct mmu_notifier *notifier, struct mm_struct *m
  */
 static void release(struct mmu_notifier *notifier, struct mm_struct *mm)
 {
-	hwv_core_vm_unmap_hva(vm_of(notifier)->core, 0, ULONG_MAX);
+	hwv_core_vm_unmap_hva(vm_of(notifier)->core, 0, ULONG_MAX, 1);
 }
 
 static const struct mmu_notifier_ops ops = {

@@ -13,8 +13,11 @@
 #include <linux/uaccess.h>
 #include "glue.h"
 
-/* Words of a dirty log that are copied at a time: 32 KiB, one GiB of guest memory. */
-#define HWV_LOG_WORDS 4096
+/*
+ * Words of a dirty log that are copied at a time, for 32 MiB of guest memory: so long the core's
+ * memory lock is held.
+ */
+#define HWV_LOG_WORDS 128
 
 static void vm_release(struct kref *refs)
 {
@@ -107,7 +110,13 @@ static long set_memory(void *object, void *argument)
 {
 	struct hwv_host_vm *vm = object;
 
-	return hwv_core_vm_set_memory(vm->core, argument);
+	int err;
+
+	if (mutex_lock_killable(&vm->lock))
+		return -EINTR;
+	err = hwv_core_vm_set_memory(vm->core, argument);
+	mutex_unlock(&vm->lock);
+	return err;
 }
 
 /*

@@ -7,7 +7,7 @@ SlotError MemorySlots::check(const MemorySlot &slot) const {
     if (slot.id >= max_slots) return SlotError::bad_id;
     if (slot.flags & ~MemorySlot::known_flags) return SlotError::bad_flags;
     if ((slot.gpa | slot.size | slot.hva) & (page_size - 1)) return SlotError::misaligned;
-    if (!slot.size) return SlotError::empty;
+    if (!slot.size) return SlotError::none;
     if (slot.size > gpa_limit_ || slot.gpa > gpa_limit_ - slot.size) return SlotError::gpa_range;
     if (slot.size > hva_limit_ || slot.hva > hva_limit_ - slot.size) return SlotError::hva_range;
     return SlotError::none;
@@ -56,38 +56,18 @@ void MemorySlots::erase(std::size_t index) {
         slots_[i] = slots_[i + 1];
 }
 
-SlotError MemorySlots::create(const MemorySlot &slot) {
+SlotError MemorySlots::check_set(const MemorySlot &slot) const {
     if (const SlotError error = check(slot); error != SlotError::none) return error;
-    if (index_of(slot.id)) return SlotError::exists;
-    if (overlaps(slot)) return SlotError::overlap;
-    insert(slot);
-    return SlotError::none;
+    const MemorySlot *old = find_id(slot.id);
+    if (!slot.size) return old ? SlotError::none : SlotError::not_found;
+    if (old && (old->size != slot.size || old->hva != slot.hva)) return SlotError::resized;
+    return overlaps(slot) ? SlotError::overlap : SlotError::none;
 }
 
-SlotError MemorySlots::remove(std::uint32_t id) {
-    const auto index = index_of(id);
-    if (!index) return SlotError::not_found;
-    erase(*index);
-    return SlotError::none;
-}
-
-SlotError MemorySlots::move(std::uint32_t id, std::uint64_t gpa) {
-    const auto index = index_of(id);
-    if (!index) return SlotError::not_found;
-    MemorySlot moved = slots_[*index];
-    moved.gpa = gpa;
-    if (const SlotError error = check(moved); error != SlotError::none) return error;
-    if (overlaps(moved)) return SlotError::overlap;
-    erase(*index);
-    insert(moved);
-    return SlotError::none;
-}
-
-SlotError MemorySlots::set_flags(std::uint32_t id, std::uint32_t flags) {
-    const auto index = index_of(id);
-    if (!index) return SlotError::not_found;
-    if (flags & ~MemorySlot::known_flags) return SlotError::bad_flags;
-    slots_[*index].flags = flags;
+SlotError MemorySlots::set(const MemorySlot &slot) {
+    if (const SlotError error = check_set(slot); error != SlotError::none) return error;
+    if (const auto old = index_of(slot.id)) erase(*old);
+    if (slot.size) insert(slot);
     return SlotError::none;
 }
 

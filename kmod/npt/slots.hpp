@@ -38,12 +38,11 @@ enum class SlotError : std::uint8_t {
     bad_id,     // id is not below max_slots
     bad_flags,  // unknown flag
     misaligned, // gpa, size or hva is not a multiple of 4 KiB
-    empty,      // size is 0
+    resized,    // another size or hva than the slot of this id has
     gpa_range,  // the end lies beyond the guest-physical address width
     hva_range,  // the end lies beyond the caller's address space
     overlap,    // another slot has a part of these guest-physical addresses
-    exists,     // create: the id is in use
-    not_found,  // remove, move, set_flags: the id is not in use
+    not_found,  // size 0: the id is not in use
 };
 
 class MemorySlots {
@@ -54,11 +53,10 @@ class MemorySlots {
     constexpr MemorySlots(std::uint64_t gpa_limit, std::uint64_t hva_limit)
         : gpa_limit_(gpa_limit), hva_limit_(hva_limit) {}
 
-    // Each changes nothing unless it returns none.
-    SlotError create(const MemorySlot &slot);
-    SlotError remove(std::uint32_t id);
-    SlotError move(std::uint32_t id, std::uint64_t gpa);
-    SlotError set_flags(std::uint32_t id, std::uint32_t flags);
+    // Creates the slot of this id, or moves it or changes its flags; with size 0 removes it.
+    // Changes nothing unless it returns none. check_set() tells beforehand.
+    SlotError set(const MemorySlot &slot);
+    SlotError check_set(const MemorySlot &slot) const;
 
     // The slot of a guest frame or of an id, or null; valid until the next change.
     const MemorySlot *find(std::uint64_t gfn) const;

@@ -159,6 +159,34 @@ void check_read_only_file(Puppet &guest) {
     ::close(fd);
 }
 
+// What is refused has changed nothing: the guest does not even fault again.
+void check_refused_changes(Puppet &guest) {
+    Area area;
+    give(guest, area);
+    const auto slot = [&](auto change) {
+        hwv_memory m{
+            .slot = 1, .size = area.size(), .hva = reinterpret_cast<std::uint64_t>(area.at(0))};
+        change(m);
+        return m;
+    };
+    guest.poke(4, 0x4444);
+    const std::uint64_t before = guest.page_faults();
+    const auto refused = [&](const char *what, long error, auto change) {
+        expect(what, guest.change(slot(change)), error);
+    };
+    refused("change_size", -EINVAL, [](hwv_memory &m) { m.size -= page; });
+    refused("change_hva", -EINVAL, [](hwv_memory &m) { m.hva += page; });
+    refused("change_flag", -EINVAL, [](hwv_memory &m) { m.flags = 4; });
+    refused("change_gpa_beyond", -EINVAL, [](hwv_memory &m) { m.gpa = 1ull << 52; });
+    refused("change_onto_another", -EEXIST, [](hwv_memory &m) { m.gpa = 0xffff'f000; });
+    refused("change_nothing", 0, [](hwv_memory &) {});
+    expect("change_refused_content", guest.peek(4), 0x4444);
+    expect("change_refused_faults", static_cast<long>(guest.page_faults() - before), 0);
+    refused("change_to_read_only", 0, [](hwv_memory &m) { m.flags = HWV_MEMORY_READONLY; });
+    expect("change_made_reads", guest.peek(4), 0x4444);
+    expect("change_made", guest.poke(4, 1), -ENXIO);
+}
+
 bool write_file(const char *path, const char *text) {
     std::ofstream file(path);
     file << text << std::flush;
@@ -320,9 +348,9 @@ int main() {
         skip("memory", "this machine cannot run guests");
         return 0;
     }
-    for (auto check :
-         {check_plain, check_unmap, check_protection, check_fork, check_memfd, check_read_only_file,
-          check_ksm, check_thp, check_execution, check_hugetlb, check_swap, check_device_memory}) {
+    for (auto check : {check_plain, check_unmap, check_protection, check_fork, check_memfd,
+                       check_read_only_file, check_refused_changes, check_ksm, check_thp,
+                       check_execution, check_hugetlb, check_swap, check_device_memory}) {
         Puppet guest;
         check(guest);
     }

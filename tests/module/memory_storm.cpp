@@ -52,6 +52,16 @@ class Counter {
         ::close(vm_);
     }
 
+    // The slot with other flags: all of its leaves go, and it logs or does not.
+    void reflag(int round) {
+        hwv_memory slot{.slot = 1,
+                        .flags = round % 2 ? HWV_MEMORY_LOG_DIRTY : 0,
+                        .size = huge,
+                        .hva = reinterpret_cast<std::uint64_t>(memory_)};
+        refused_ += raw::call(vm_, HWV_SET_MEMORY, &slot) != 0;
+    }
+    int refused() const { return refused_; }
+
     // Runs the guest while `change` is called over and over.
     void storm(const std::string &name, int times,
                const std::function<void(char *memory, int round)> &change) {
@@ -92,6 +102,7 @@ class Counter {
     int vcpu_ = raw::create_vcpu(vm_);
     hwv_run *run_ = raw::map_run(vcpu_);
     char *memory_;
+    int refused_ = 0;
 };
 
 // Write-protects all of it; the first write of either side copies or takes back.
@@ -168,6 +179,8 @@ int main() {
     guest.storm("collapse", 60, collapse_and_split);
     guest.storm("page_out", 200, page_out);
     guest.storm("compaction", 20, compact);
+    guest.storm("reflag", 300, [&guest](char *, int round) { guest.reflag(round); });
+    expect("reflag_refused", guest.refused(), 0);
     check_replaced(2000, std::chrono::seconds(12));
     return verdict();
 }

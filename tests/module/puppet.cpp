@@ -51,6 +51,8 @@ void Puppet::set_memory(void *hva, std::size_t bytes, std::uint32_t flags) {
     bytes_ = raw::call(vm_, HWV_SET_MEMORY, &slot) == 0 ? bytes : 0;
 }
 
+long Puppet::change(const hwv_memory &slot) { return raw::call(vm_, HWV_SET_MEMORY, &slot); }
+
 // Serves the guest until it reports.
 long Puppet::serve(const std::uint16_t *answers, unsigned count) {
     stuck_ = true;

@@ -14,6 +14,9 @@ class Puppet {
     // guest reaches 1 MiB.
     void set_memory(void *hva, std::size_t bytes, std::uint32_t flags = 0);
 
+    // Any change of the slots: 0, or -errno. The memory that set_memory() gave is slot 1.
+    long change(const hwv_memory &slot);
+
     // The first word of a page. A value says what the guest read, or -errno why its access could
     // not be served.
     long peek(unsigned page);

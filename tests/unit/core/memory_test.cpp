@@ -67,6 +67,93 @@ TEST_F(MemoryTest, slots_are_checked) {
     EXPECT_EQ(changed([](hwv_memory &m) { m.gpa = 0x4000'0000; }), Error::none);
 }
 
+TEST_F(MemoryTest, a_change_that_is_refused_costs_no_fault) {
+    create();
+    hwv_memory other = slot();
+    other.slot = 4;
+    other.gpa = 0x4000'0000;
+    ASSERT_EQ(set(other), Error::none);
+    EXPECT_EQ(*touch(1, true), FaultResult::mapped);
+    hwv_memory m = slot();
+    m.size -= page_bytes;
+    EXPECT_EQ(set(m), Error::invalid);
+    m = slot(), m.gpa = other.gpa + page_bytes;
+    EXPECT_EQ(set(m), Error::exists);
+    m = slot(4);
+    EXPECT_EQ(set(m), Error::invalid);
+    m = slot(HWV_MEMORY_LOG_DIRTY);
+    host.fail_after = 0;
+    EXPECT_EQ(set(m), Error::no_memory);
+    host.fail_after = -1;
+    EXPECT_EQ(set(slot()), Error::none) << "as it is";
+    EXPECT_FALSE(vcpu->asked());
+    EXPECT_TRUE(vm->memory.age_hva(hva(1), hva(2), false));
+    m = slot(), m.size = 0;
+    EXPECT_EQ(set(m), Error::none);
+    EXPECT_TRUE(vcpu->asked());
+}
+
+// A slot of 512 MiB and a bit, of which some pages are there. Its memory is never looked at.
+class StretchTest : public MemoryTest {
+  protected:
+    static constexpr std::uint64_t stretch = 8192, count = 16 * stretch + 100;
+
+    void SetUp() override {
+        MemoryTest::SetUp();
+        ASSERT_EQ(set(large()), Error::none);
+        for (const std::uint64_t n : {std::uint64_t{0}, stretch, 9 * stretch - 1, count - 1})
+            ASSERT_EQ(*touch(n, false), FaultResult::mapped);
+    }
+    hwv_memory large() {
+        return {.slot = 3, .gpa = base, .size = count * page_bytes, .hva = hva(0)};
+    }
+    bool mapped(std::uint64_t n) { return vm->memory.age_hva(hva(n), hva(n + 1), false); }
+};
+
+TEST_F(StretchTest, a_large_slot_goes_in_stretches_and_nothing_comes_back_meanwhile) {
+    hwv_memory gone = large();
+    gone.size = 0;
+    host.on_give_way = [this] {
+        EXPECT_EQ(*touch(0, false), FaultResult::again);
+        EXPECT_EQ(*touch(count - 1, false), FaultResult::again);
+    };
+    EXPECT_EQ(set(gone), Error::none);
+    EXPECT_GE(host.ways_given, 16u);
+    EXPECT_EQ(*touch(0, false), FaultResult::mmio);
+}
+
+TEST_F(StretchTest, so_does_what_the_owner_unmaps) {
+    std::vector<bool> last;
+    host.on_give_way = [this, &last] { last.push_back(mapped(count - 1)); };
+    vm->memory.unmap_hva(hva(1), hva(count), true);
+    EXPECT_EQ(last, (std::vector<bool>(16, true)));
+    EXPECT_TRUE(mapped(0));
+    for (const std::uint64_t n : {stretch, 9 * stretch - 1, count - 1})
+        EXPECT_FALSE(mapped(n)) << n;
+}
+
+TEST_F(StretchTest, without_giving_way_where_the_owner_may_not_sleep) {
+    vm->memory.unmap_hva(0, ~0ull, false);
+    EXPECT_EQ(host.ways_given, 0u);
+    EXPECT_FALSE(mapped(0) || mapped(count - 1));
+}
+
+// The same memory in two slots: every one of its places loses it.
+TEST_F(StretchTest, both_slots_of_one_memory) {
+    hwv_memory low{.slot = 1, .gpa = 0, .size = 16 * page_bytes, .hva = hva(8)};
+    ASSERT_EQ(set(low), Error::none);
+    FaultAccess access{};
+    access.gpa = 0x1000;
+    ASSERT_EQ(*vm->memory.fault(access, nullptr, vcpu->slot_cache, vcpu->spare),
+              FaultResult::mapped);
+    ASSERT_EQ(*touch(9, false), FaultResult::mapped);
+    vm->memory.unmap_hva(hva(9), hva(10), true);
+    EXPECT_FALSE(mapped(9));
+    EXPECT_EQ(host.ways_given, 0u);
+    vm->memory.unmap_hva(0, ~0ull, true);
+    EXPECT_FALSE(mapped(count - 1));
+}
+
 TEST_F(MemoryTest, a_fault_maps_a_page_of_the_owner) {
     create();
     const auto r = touch(5, true);
@@ -218,7 +305,7 @@ TEST_F(HugeMemoryTest, a_write_to_what_is_executed_keeps_it_small) {
 
 TEST_F(HugeMemoryTest, an_invalidation_forgets_that_it_was_executed) {
     fault(1, false, true);
-    vm->memory.unmap_hva(hva(0), hva(block));
+    vm->memory.unmap_hva(hva(0), hva(block), true);
     EXPECT_EQ(leaf(1), "");
     fault(1, false, false);
     EXPECT_EQ(leaf(1), "2w");
@@ -255,7 +342,7 @@ TEST_F(MemoryTest, an_unmapped_page_is_flushed_and_its_dirty_bit_kept) {
     EXPECT_EQ(*touch(1, true), FaultResult::mapped);
     EXPECT_EQ(*touch(2, false), FaultResult::mapped);
     const bool before = vcpu->asked();
-    vm->memory.unmap_hva(hva(1), hva(3));
+    vm->memory.unmap_hva(hva(1), hva(3), true);
     EXPECT_FALSE(before);
     EXPECT_TRUE(vcpu->asked());
     EXPECT_EQ(host.dirty_pfns, Words{hva(1) >> 12});
@@ -286,7 +373,7 @@ TEST_F(MemoryTest, dirty_log_of_guest_and_kernel) {
 TEST_F(MemoryTest, the_log_outlives_the_mapping) {
     create(HWV_MEMORY_LOG_DIRTY);
     EXPECT_EQ(*touch(1, true), FaultResult::mapped);
-    vm->memory.unmap_hva(hva(1), hva(2));
+    vm->memory.unmap_hva(hva(1), hva(2), true);
     EXPECT_EQ(log(0, 64), Words{2});
 }
 

@@ -46,6 +46,8 @@ struct Host {
     std::function<void()> on_fault_in;
     unsigned faults_in = 0, faults_done = 0, faults_written = 0;
     int locks = 0;
+    unsigned ways_given = 0;
+    std::function<void()> on_give_way;
     std::vector<std::uint64_t> dirty_pfns;
     void reset();
 };

@@ -26,6 +26,11 @@ void hwv_host_lock_take(struct hwv_host_lock *) {
     if (host().locks++) hardware().violation("lock taken twice");
 }
 void hwv_host_lock_release(struct hwv_host_lock *) { --host().locks; }
+void hwv_host_give_way(void) {
+    may_sleep();
+    ++host().ways_given;
+    if (host().on_give_way) host().on_give_way();
+}
 
 int hwv_host_user_read(void *to, __u64 hva, __u32 bytes) {
     may_sleep();

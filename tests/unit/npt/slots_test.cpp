@@ -32,8 +32,8 @@ class SlotsTest : public testing::Test {
 };
 
 TEST_F(SlotsTest, AcceptsTheBoundaries) {
-    EXPECT_EQ(slots.create({0, 0, 0, page, 0}), SlotError::none);
-    EXPECT_EQ(slots.create({511, 3, gpa_limit - page, page, hva_limit - page}), SlotError::none);
+    EXPECT_EQ(slots.set({0, 0, 0, page, 0}), SlotError::none);
+    EXPECT_EQ(slots.set({511, 3, gpa_limit - page, page, hva_limit - page}), SlotError::none);
     EXPECT_EQ(slots.size(), 2u);
     EXPECT_EQ(id_at(0), 0);
     EXPECT_EQ(id_at((gpa_limit >> 12) - 1), 511);
@@ -44,9 +44,9 @@ TEST_F(SlotsTest, AcceptsTheBoundaries) {
 }
 
 TEST_F(SlotsTest, AcceptsASlotOfEverything) {
-    EXPECT_EQ(slots.create({1, 0, 0, gpa_limit, 0}), SlotError::none);
+    EXPECT_EQ(slots.set({1, 0, 0, gpa_limit, 0}), SlotError::none);
     EXPECT_EQ(id_at((gpa_limit >> 12) - 1), 1);
-    EXPECT_EQ(slots.create({2, 0, 0, page, 0}), SlotError::overlap);
+    EXPECT_EQ(slots.set({2, 0, 0, page, 0}), SlotError::overlap);
 }
 
 struct Refusal {
@@ -55,7 +55,7 @@ struct Refusal {
 };
 
 TEST_F(SlotsTest, RefusesByName) {
-    slots.create({7, 0, 16 * page, 16 * page, hva});
+    slots.set({7, 0, 16 * page, 16 * page, hva});
     constexpr std::uint64_t top = ~0ull & ~(page - 1);
     const Refusal refusals[] = {
         {{512, 0, 0, page, hva}, SlotError::bad_id},
@@ -65,7 +65,7 @@ TEST_F(SlotsTest, RefusesByName) {
         {{1, 0, 1, page, hva}, SlotError::misaligned},
         {{1, 0, 0, page + 1, hva}, SlotError::misaligned},
         {{1, 0, 0, page, hva + 0x800}, SlotError::misaligned},
-        {{1, 0, 0, 0, hva}, SlotError::empty},
+        {{1, 0, 0, 0, hva}, SlotError::not_found},
         {{1, 0, gpa_limit, page, hva}, SlotError::gpa_range},
         {{1, 0, page, gpa_limit, hva}, SlotError::gpa_range},
         {{1, 0, 0, gpa_limit + page, 0}, SlotError::gpa_range},
@@ -79,34 +79,47 @@ TEST_F(SlotsTest, RefusesByName) {
         {{1, 0, 31 * page, page, hva}, SlotError::overlap},
         {{1, 0, 15 * page, 2 * page, hva}, SlotError::overlap},
         {{1, 0, 15 * page, 64 * page, hva}, SlotError::overlap},
-        {{7, 0, 0, page, hva}, SlotError::exists},
+        {{7, 0, 16 * page, page, hva}, SlotError::resized},
+        {{7, 0, 16 * page, 16 * page, hva + page}, SlotError::resized},
+        {{7, 0, gpa_limit, 16 * page, hva}, SlotError::gpa_range},
+        {{7, 4, 16 * page, 16 * page, hva}, SlotError::bad_flags},
     };
     for (const Refusal &refusal : refusals)
-        EXPECT_EQ(slots.create(refusal.slot), refusal.error) << std::hex << refusal.slot.gpa;
+        EXPECT_EQ(slots.set(refusal.slot), refusal.error) << std::hex << refusal.slot.gpa;
+    EXPECT_EQ(*slots.find_id(7), (MemorySlot{7, 0, 16 * page, 16 * page, hva}));
     EXPECT_EQ(slots.size(), 1u);
-    EXPECT_EQ(slots.create({1, 0, 15 * page, page, hva}), SlotError::none);
-    EXPECT_EQ(slots.create({2, 0, 32 * page, page, hva}), SlotError::none);
+    EXPECT_EQ(slots.set({1, 0, 15 * page, page, hva}), SlotError::none);
+    EXPECT_EQ(slots.set({2, 0, 32 * page, page, hva}), SlotError::none);
 }
 
 TEST_F(SlotsTest, RemoveMoveAndFlags) {
-    slots.create({1, 0, 0, 4 * page, hva});
-    slots.create({2, 0, 8 * page, 4 * page, hva + 4 * page});
-    EXPECT_EQ(slots.move(1, 8 * page), SlotError::overlap);
-    EXPECT_EQ(slots.move(1, 2 * page), SlotError::none) << "it may overlap itself";
-    EXPECT_EQ(slots.move(1, 6 * page), SlotError::overlap);
-    EXPECT_EQ(slots.move(1, 12 * page), SlotError::none) << "and pass its neighbour";
+    MemorySlot one{1, 0, 0, 4 * page, hva};
+    const auto move = [&](std::uint64_t gpa) {
+        MemorySlot moved = one;
+        moved.gpa = gpa;
+        EXPECT_EQ(slots.check_set(moved), MemorySlots{slots}.set(moved));
+        const SlotError error = slots.set(moved);
+        if (error == SlotError::none) one = moved;
+        return error;
+    };
+    const auto remove = [&](std::uint32_t id) { return slots.set({id, 0, 0, 0, 0}); };
+    slots.set(one);
+    slots.set({2, 0, 8 * page, 4 * page, hva + 4 * page});
+    EXPECT_EQ(move(8 * page), SlotError::overlap);
+    EXPECT_EQ(move(2 * page), SlotError::none) << "it may overlap itself";
+    EXPECT_EQ(move(6 * page), SlotError::overlap);
+    EXPECT_EQ(move(12 * page), SlotError::none) << "and pass its neighbour";
     EXPECT_EQ(slots.begin()[1].id, 1u);
-    EXPECT_EQ(slots.move(1, 1), SlotError::misaligned);
-    EXPECT_EQ(slots.move(1, gpa_limit - page), SlotError::gpa_range);
-    EXPECT_EQ(slots.move(3, 0), SlotError::not_found);
-    EXPECT_EQ(slots.set_flags(1, MemorySlot::log_dirty | MemorySlot::read_only), SlotError::none);
+    EXPECT_EQ(move(1), SlotError::misaligned);
+    EXPECT_EQ(move(gpa_limit - page), SlotError::gpa_range);
+    one.flags = MemorySlot::log_dirty | MemorySlot::read_only;
+    EXPECT_EQ(slots.set(one), SlotError::none);
     ASSERT_TRUE(slots.find_id(1));
     EXPECT_TRUE(slots.find_id(1)->logs_dirty());
     EXPECT_FALSE(slots.find_id(1)->writable());
-    EXPECT_EQ(slots.set_flags(1, 4), SlotError::bad_flags);
-    EXPECT_EQ(slots.set_flags(3, 0), SlotError::not_found);
-    EXPECT_EQ(slots.remove(3), SlotError::not_found);
-    EXPECT_EQ(slots.remove(2), SlotError::none);
+    EXPECT_EQ(remove(3), SlotError::not_found);
+    EXPECT_EQ(slots.set({2, 4, 0, 0, 0}), SlotError::bad_flags);
+    EXPECT_EQ(slots.set({2, 0, ~0ull << 12, 0, ~0ull << 12}), SlotError::none) << "wherever it is";
     EXPECT_EQ(slots.find(8), nullptr);
     EXPECT_EQ(slots.find_id(2), nullptr);
     ASSERT_EQ(id_at(12), 1);
@@ -115,18 +128,18 @@ TEST_F(SlotsTest, RemoveMoveAndFlags) {
 
 TEST_F(SlotsTest, HoldsAsManyAsItSays) {
     for (std::uint32_t id = 0; id < MemorySlots::max_slots; ++id)
-        ASSERT_EQ(slots.create({id, 0, (511 - id) * 2 * page, page, hva}), SlotError::none);
+        ASSERT_EQ(slots.set({id, 0, (511 - id) * 2 * page, page, hva}), SlotError::none);
     for (std::uint32_t id = 0; id < MemorySlots::max_slots; ++id)
         EXPECT_EQ(id_at((511 - id) * 2), static_cast<int>(id));
-    EXPECT_EQ(slots.remove(0), SlotError::none);
-    EXPECT_EQ(slots.remove(511), SlotError::none);
+    EXPECT_EQ(slots.set({.id = 0}), SlotError::none);
+    EXPECT_EQ(slots.set({.id = 511}), SlotError::none);
     EXPECT_EQ(slots.size(), 510u);
 }
 
 TEST_F(SlotsTest, FindsTheFramesOfHostAddresses) {
-    slots.create({1, 0, 0, 4 * page, hva});
-    slots.create({2, 0, 8 * page, 4 * page, hva + 2 * page}); // shares two pages with slot 1
-    slots.create({3, 0, 16 * page, page, hva + 64 * page});
+    slots.set({1, 0, 0, 4 * page, hva});
+    slots.set({2, 0, 8 * page, 4 * page, hva + 2 * page}); // shares two pages with slot 1
+    slots.set({3, 0, 16 * page, page, hva + 64 * page});
     const auto frames = [&](std::uint64_t first, std::uint64_t end) {
         std::vector<std::array<std::uint64_t, 3>> out;
         slots.each_by_hva(first, end, [&](const MemorySlot &slot, GfnRange range) {
@@ -149,24 +162,19 @@ class Model {
   public:
     static constexpr std::uint64_t frames = 64;
 
-    bool create(const MemorySlot &slot) {
-        if (slots_.contains(slot.id) || !has_room(slot)) return false;
+    bool set(const MemorySlot &slot) {
+        if (!slot.size) return slots_.erase(slot.id);
+        const auto old = slots_.find(slot.id);
+        if (old != slots_.end() && (old->second.size != slot.size || old->second.hva != slot.hva))
+            return false;
+        if (!has_room(slot)) return false;
         slots_[slot.id] = slot;
         return true;
     }
-    bool remove(std::uint32_t id) { return slots_.erase(id); }
-    bool move(std::uint32_t id, std::uint64_t gpa) {
-        if (!slots_.contains(id)) return false;
-        MemorySlot moved = slots_[id];
-        moved.gpa = gpa;
-        if (!has_room(moved)) return false;
-        slots_[id] = moved;
-        return true;
-    }
-    bool set_flags(std::uint32_t id, std::uint32_t flags) {
-        if (!slots_.contains(id)) return false;
-        slots_[id].flags = flags;
-        return true;
+    // A slot of this id to start from, if there is one.
+    MemorySlot known(std::uint32_t id, const MemorySlot &otherwise) const {
+        const auto old = slots_.find(id);
+        return old == slots_.end() ? otherwise : old->second;
     }
     void expect_same(const MemorySlots &slots) const {
         ASSERT_EQ(slots.size(), slots_.size());
@@ -206,17 +214,15 @@ TEST(SlotsModel, AgreesWithAMapById) {
     Model model;
     unsigned done = 0;
     for (unsigned step = 0; step < 20'000; ++step) {
-        const MemorySlot slot{pick(12), pick(4), pick(Model::frames) * page, (1 + pick(9)) * page,
-                              pick(1000) * page};
-        const unsigned what = pick(4);
-        const bool expected = what == 0   ? model.create(slot)
-                              : what == 1 ? model.remove(slot.id)
-                              : what == 2 ? model.move(slot.id, slot.gpa)
-                                          : model.set_flags(slot.id, slot.flags);
-        const SlotError error = what == 0   ? slots.create(slot)
-                                : what == 1 ? slots.remove(slot.id)
-                                : what == 2 ? slots.move(slot.id, slot.gpa)
-                                            : slots.set_flags(slot.id, slot.flags);
+        const MemorySlot any{pick(12), pick(4), pick(Model::frames) * page, (1 + pick(9)) * page,
+                             pick(1000) * page};
+        MemorySlot slot = pick(8) ? model.known(any.id, any) : any;
+        if (pick(2)) slot.gpa = any.gpa;
+        if (pick(2)) slot.flags = any.flags;
+        if (pick(4) == 0) slot.size = 0;
+        const bool expected = model.set(slot);
+        const SlotError told = slots.check_set(slot), error = slots.set(slot);
+        ASSERT_EQ(told, error);
         ASSERT_EQ(error == SlotError::none, expected) << "step " << step;
         done += expected;
         model.expect_same(slots);
