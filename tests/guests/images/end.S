@@ -7,6 +7,7 @@ _start:
     mov $0x1234567, %rbx
     ud2                     // there is no IDT
 #elif defined(SPIN)
+    sti                     // Bochs lets no host interrupt end a guest that is entered with IF clear
     jmp _start
 #elif defined(HALT)
     cli
