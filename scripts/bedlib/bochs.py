@@ -60,6 +60,11 @@ TRACE = "lb {}\nlb {}\n" + 100 * "c\ntrace on\nc\ntrace off\n" + "quit\n"
 TRACED = re.compile(r"\(0\)\.\[(\d+)\] \[0x[0-9a-f]+\] [0-9a-f]+:([0-9a-f]+) \([^)]*\): (.*?) +; [0-9a-f]+$|(Tracing enabled)|Next at t=(\d+)")
 
 
+def unpacked():
+    """The root of Bochs 3.0, which is the next Debian's."""
+    return packages.of_release("emulator/bochs3", "trixie", ["bochs", "bochs-term", "bochsbios", "vgabios"])
+
+
 class Build:
     """Which Bochs: the system's, or a newer one that is unpacked privately and runs with its own libraries."""
 
@@ -73,7 +78,7 @@ class Build:
             self.command, self.debugger = [NAME], []
             self.environment["LD_PRELOAD"] = str(self.preloaded)
         else:
-            root = packages.of_release("emulator/bochs3", "trixie", ["bochs", "bochs-term", "bochsbios", "vgabios"])
+            root = unpacked()
             libraries = root / "usr/lib/x86_64-linux-gnu"
             self.command = [str(libraries / "ld-linux-x86-64.so.2"), "--library-path", str(libraries),
                             "--preload", str(self.preloaded), str(root / "usr/bin" / NAME)]
