@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
-#include <fstream>
 #include <unistd.h>
 
 namespace conformance {
@@ -50,15 +49,6 @@ int handler_of(std::uint64_t rip) {
     return static_cast<int>((rip - 1 - at_handlers) / handler_size);
 }
 
-std::string firmware_says(const char *what) {
-    std::ifstream file{std::string{"/sys/class/dmi/id/"} + what};
-    std::string text;
-    std::getline(file, text);
-    return text;
-}
-
-bool on_bochs() { return firmware_says("bios_vendor") == "The Bochs Project"; }
-
 } // namespace
 
 std::string hex(std::uint64_t value) {
@@ -68,17 +58,17 @@ std::string hex(std::uint64_t value) {
 }
 
 bool on_qemu72() {
-    static const bool yes = firmware_says("product_version").ends_with("-7.2");
+    static const bool yes = oracle::firmware_says("product_version").ends_with("-7.2");
     return yes;
 }
 
 bool on_bochs_svm() {
-    static const bool yes = !on_intel() && on_bochs();
+    static const bool yes = !on_intel() && oracle::on_bochs();
     return yes;
 }
 
 bool on_bochs_vmx() {
-    static const bool yes = on_intel() && on_bochs();
+    static const bool yes = on_intel() && oracle::on_bochs();
     return yes;
 }
 

@@ -4,7 +4,7 @@
 # The machine goes down while a guest runs: cleanly, as if there were none.
 bed="$HWV_ROOT/scripts/bed"
 victim="$HWV_ROOT/build/tests/module/kill"
-if "$bed" "$HWV_BED" --smp 2 --timeout 40 ${HWV_KERNEL:+--kernel "$HWV_KERNEL"} -- \
+if "$bed" "$HWV_BED" --smp 2 --timeout 40 --put "$victim" ${HWV_KERNEL:+--kernel "$HWV_KERNEL"} -- \
 	sh -c "insmod \"\$HWV_MODULE\"
 		(echo 0 >/bed/cgroup/cgroup.procs; exec '$victim' run) </dev/null >/dev/null 2>&1 & # out of what the bed kills at the end
 		sleep 1

@@ -3,6 +3,7 @@
 #include <cpuid.h>
 #include <cerrno>
 #include <cstring>
+#include <fstream>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -64,6 +65,15 @@ bool on_intel() {
     unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
     return __get_cpuid(0, &eax, &ebx, &ecx, &edx) && ebx == signature_INTEL_ebx;
 }
+
+std::string firmware_says(const char *what) {
+    std::ifstream file{std::string{"/sys/class/dmi/id/"} + what};
+    std::string text;
+    std::getline(file, text);
+    return text;
+}
+
+bool on_bochs() { return firmware_says("bios_vendor") == "The Bochs Project"; }
 
 bool available(Kind kind) {
     return ::access(kind == Kind::hwv ? "/dev/hwv" : "/dev/kvm", R_OK | W_OK) == 0;

@@ -76,7 +76,9 @@ class TestVm {
     std::span<std::uint8_t> mapping_; // memory_, before it was aligned
 };
 
-bool on_intel(); // whose hypercall and whose manual count
+bool on_intel();                             // whose hypercall and whose manual count
+bool on_bochs();                             // by the firmware that L1 has
+std::string firmware_says(const char *what); // in /sys/class/dmi/id
 bool available(Kind kind);
 std::unique_ptr<TestVm> make_vm(Kind kind, const Options &options = {}); // throws Failure
 std::unique_ptr<TestVm> make_hwv(const Options &options);
