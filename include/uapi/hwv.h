@@ -138,7 +138,9 @@ struct hwv_memory {
 #define HWV_MEMORY_LOG_DIRTY (1U << 1) /* keep a dirty log for HWV_DIRTY_LOG */
 
 /*
- * HWV_DIRTY_LOG: copies the dirty bits of pages [first, first + pages) of a slot that logs, one bit a page, and clears them.
+ * HWV_DIRTY_LOG: copies the dirty bits of pages [first, first + pages) of a slot that logs, one bit a page, and clears them. Logged is
+ * what the guest wrote and what the kernel wrote for it (paravirtual clock). What the caller writes himself is not, as with KVM: not
+ * before a run, nor where he completes an instruction that left to him, whose stores he has to add.
  * ENOENT: no such slot or it does not log. EINVAL: range beyond the slot, or first or pages no multiple of 64 (a last odd run up to the slot's end is allowed).
  */
 struct hwv_dirty_log {

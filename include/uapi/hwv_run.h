@@ -6,7 +6,9 @@
  * at the start of HWV_RUN and HWV_SYNC_REGS. `regs`: groups; the kernel fills those in reply.wanted (and those that the exit
  * itself needs, see regs.valid), and at the next HWV_RUN takes over those in reply.dirty, each as a whole and validated: a value that
  * the CPU would refuse gives EINVAL and changes nothing. Taking over HWV_REGS_GPR says that the user has completed the
- * instruction that exited, or wants it executed (again): reply.data is then not used. All other memory of the page is reserved and zero.
+ * instruction that exited, or wants it executed (again): reply.data is then not used. Taking over HWV_REGS_CONTROL with PAE paging reads the
+ * four page directory pointers at cr3, on CPUs that keep them: those that the CPU would refuse, or all where no memory is there
+ * yet, are not present until a control register is written again. All other memory of the page is reserved and zero.
  */
 #ifndef HWV_RUN_H
 #define HWV_RUN_H

@@ -105,11 +105,15 @@ concept Backend = requires(B b, const B c, Gprs &gprs, const typename B::RawExit
     {b.set_table_root(u64)};  // physical, without the encryption mask
     {b.flush_translations()}; // before the next entry
     {b.set_tsc_offset(u64)};
-    // A backend whose CPU does not read PAE's four page directory pointers from guest memory at
-    // every entry also has set_page_directory_pointers(const std::uint64_t (&)[4]): see
-    // VcpuOf::load_page_directories(). And one whose CPU can end the guest at a time:
-    // counts_deadlines.
+    // More than this, where the CPU is such: KeepsPageDirectories. And one whose CPU can end the
+    // guest at a time: counts_deadlines.
     // clang-format on
+};
+
+// The CPU does not read PAE's four page directory pointers from guest memory itself.
+template <typename B>
+concept KeepsPageDirectories = requires(B b, const std::uint64_t (&entries)[4]) {
+    b.set_page_directory_pointers(entries);
 };
 
 // From the next entry on the guest exits with HWV_EXIT_TIMER once the host's TSC reaches `tsc`, and

@@ -73,6 +73,20 @@ constexpr bool efer_change_allowed(const PagingRegisters &now, std::uint64_t to,
     return !((now.cr0 & cr0::pg) && ((to ^ now.efer) & efer::lme));
 }
 
+// Intel SDM "PDPTE Registers": PAE paging keeps four entries of the guest's tables in registers.
+// These changes of CR0 and CR4 load them, as does every MOV to CR3.
+constexpr bool pae_paging(const PagingRegisters &r) {
+    return (r.cr0 & cr0::pg) && (r.cr4 & cr4::pae) && !long_mode(r.efer);
+}
+constexpr bool loads_page_directories(const PagingRegisters &from, const PagingRegisters &to) {
+    return pae_paging(to) && (((from.cr0 ^ to.cr0) & (cr0::pg | cr0::cd | cr0::nw)) ||
+                              ((from.cr4 ^ to.cr4) & (cr4::pae | cr4::pge | cr4::pse | cr4::smep)));
+}
+constexpr bool page_directory_valid(std::uint64_t entry, const ControlLimits &limits) {
+    const std::uint64_t reserved = ~((1ull << limits.phys_bits) - 1) | 0x1e6;
+    return !(entry & 1) || !(entry & reserved);
+}
+
 static_assert(!cr0_valid(cr0::pg) && cr0_valid(cr0::pg | cr0::pe) && !cr0_valid(cr0::nw));
 static_assert(rflags_valid(2) && !rflags_valid(0) && !rflags_valid(2 | 1 << 3));
 static_assert(!cr0_change_allowed({cr0::pe, 0, 0, efer::lme, false}, cr0::pe | cr0::pg));

@@ -6,26 +6,31 @@
 
 namespace hwv {
 
-// Intel SDM "PDPTE Registers": PAE paging keeps the four entries in registers, which a MOV to a
-// control register loads; reserved bits in a present one are #GP.
+// The four entries at CR3 for the CPU's registers, where it has such. False: one is reserved, or
+// there is no memory; those have become not present.
 template <Backend B>
-bool VcpuOf<B>::load_page_directories(const PagingRegisters &next) {
-    if constexpr (requires(const std::uint64_t(&entries)[4]) {
-                      backend.set_page_directory_pointers(entries);
-                  }) {
-        const bool pae = (next.cr0 & cr0::pg) && (next.cr4 & cr4::pae) && !long_mode(next.efer);
-        if (!pae) return true;
-        const std::uint64_t gpa = next.cr3 & 0xffff'ffe0;
+bool VcpuOf<B>::read_page_directories(std::uint64_t cr3, std::uint64_t (&entries)[4]) {
+    const std::uint64_t gpa = cr3 & 0xffff'ffe0;
+    Status got = memory.read(gpa, entries, sizeof entries, slot_cache, true);
+    if (!got) {
+        MaySleep scope;
+        got = memory.read(gpa, entries, sizeof entries, slot_cache, false);
+    }
+    bool valid = static_cast<bool>(got);
+    for (std::uint64_t &entry : entries) {
+        if (got && page_directory_valid(entry, limits)) continue;
+        entry = 0;
+        valid = false;
+    }
+    return valid;
+}
+
+template <Backend B>
+bool VcpuOf<B>::load_page_directories(const PagingRegisters &next, Unfit unfit) {
+    if constexpr (KeepsPageDirectories<B>) {
+        if (!pae_paging(next)) return true;
         std::uint64_t entries[4] = {};
-        Status got = memory.read(gpa, entries, sizeof entries, slot_cache, true);
-        if (!got) {
-            MaySleep scope;
-            got = memory.read(gpa, entries, sizeof entries, slot_cache, false);
-        }
-        if (!got) return false;
-        const std::uint64_t reserved = ~((1ull << limits.phys_bits) - 1) | 0x1e6;
-        for (const std::uint64_t entry : entries)
-            if ((entry & npt::pte::present) && (entry & reserved)) return false;
+        if (!read_page_directories(next.cr3, entries) && unfit == Unfit::refused) return false;
         backend.set_page_directory_pointers(entries);
     }
     return true;
@@ -35,23 +40,25 @@ template <Backend B>
 Outcome write_cr0(VcpuOf<B> &v, std::uint64_t value) {
     if (value >> 32) return v.gp();
     const std::uint64_t to = (value & cr0::defined) | cr0::et;
-    PagingRegisters now = v.paging();
+    const PagingRegisters now = v.paging();
     if (!cr0_change_allowed(now, to)) return v.gp();
-    now.cr0 = to;
-    now.efer = efer_after(now);
-    if (!v.load_page_directories(now)) return v.gp();
+    PagingRegisters next = now;
+    next.cr0 = to;
+    next.efer = efer_after(next);
+    if (loads_page_directories(now, next) && !v.load_page_directories(next)) return v.gp();
     v.backend.set_cr0(to);
-    v.backend.set_efer(now.efer);
+    v.backend.set_efer(next.efer);
     v.backend.flush_translations();
     return Outcome::resume_next;
 }
 
 template <Backend B>
 Outcome write_cr4(VcpuOf<B> &v, std::uint64_t value) {
-    PagingRegisters now = v.paging();
+    const PagingRegisters now = v.paging();
     if (!cr4_change_allowed(now, value, v.limits)) return v.gp();
-    now.cr4 = value;
-    if (!v.load_page_directories(now)) return v.gp();
+    PagingRegisters next = now;
+    next.cr4 = value;
+    if (loads_page_directories(now, next) && !v.load_page_directories(next)) return v.gp();
     v.backend.set_cr4(value);
     v.backend.flush_translations();
     return Outcome::resume_next;

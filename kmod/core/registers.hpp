@@ -145,8 +145,7 @@ void VcpuOf<B>::apply_control(const hwv_regs &r) {
     backend.set_cr2(r.cr2);
     backend.set_cr3(r.cr3);
     backend.set_cr4(r.cr4);
-    // Where they are not valid the guest's first access finds out.
-    (void)load_page_directories({r.cr0, r.cr3, r.cr4, r.efer, false});
+    (void)load_page_directories({r.cr0, r.cr3, r.cr4, r.efer, false}, Unfit::not_present);
     backend.flush_translations();
     xcr0 = r.xcr0;
     backend.set_xcr0(xcr0);

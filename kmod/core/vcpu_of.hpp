@@ -80,9 +80,12 @@ class VcpuOf final : public Vcpu {
     Outcome after_apic_write(const Exit &exit); // an EOI may have to leave to user
     cpu::MsrResult read_msr(std::uint32_t index, std::uint64_t &value, bool by_host);
     cpu::MsrResult write_msr(std::uint32_t index, std::uint64_t value, bool by_host);
-    // After a change of CR0, CR3, CR4 or EFER by the core. May sleep. False: #GP, they are not
-    // valid.
-    bool load_page_directories(const PagingRegisters &next);
+    // PAE's page directory pointers, by the guest's memory at CR3, where the CPU keeps them. May
+    // sleep. What is not fit for a register refuses all of them (false; for the guest #GP), or,
+    // where the user sets the registers, is not present, so that the guest's first access faults.
+    enum class Unfit : std::uint8_t { refused, not_present };
+    bool load_page_directories(const PagingRegisters &next, Unfit unfit = Unfit::refused);
+    bool read_page_directories(std::uint64_t cr3, std::uint64_t (&entries)[4]);
     void set_tpr(std::uint8_t tpr);                  // 0..15, as CR8
     void sync_tpr() { backend.set_tpr(apic.cr8()); } // the guest changed it by the APIC's register
     cpu::MsrContext msr_context(bool by_host) const {

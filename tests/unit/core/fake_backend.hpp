@@ -2,6 +2,7 @@
 // fake_backend.hpp - a vendor whose guest is a script: each entry takes the next turn, which sees
 // and changes the registers and says how the guest exits.
 #pragma once
+#include <algorithm>
 #include <array>
 #include <deque>
 #include <functional>
@@ -114,6 +115,10 @@ struct FakeBackend {
     bool nmi_blocked() const { return nmi_blocked_; }
     void set_nmi_blocked(bool on) { nmi_blocked_ = on; }
 
+    void set_page_directory_pointers(const std::uint64_t (&entries)[4]) {
+        std::copy(std::begin(entries), std::end(entries), page_directories.begin());
+        ++page_directories_set;
+    }
     void set_table_root(std::uint64_t) {}
     void flush_translations() { ++flushes; }
     void set_tsc_offset(std::uint64_t) {}
@@ -123,6 +128,8 @@ struct FakeBackend {
     unsigned flushes = 0, rip_moves = 0;
     std::uint8_t interrupt_window = 0; // priority class asked for
     bool nmi_window = false, loaded = false, cpu_off = false;
+    std::array<std::uint64_t, 4> page_directories{};
+    unsigned page_directories_set = 0;
     std::map<std::uint32_t, std::uint64_t> msrs;
 
     std::uint64_t rip_ = 0, rflags_ = 2, cr0_ = 0, cr2_ = 0, cr3_ = 0, cr4_ = 0, efer_ = 0;
