@@ -22,6 +22,7 @@ namespace {
 constexpr unsigned pages = 64;
 constexpr std::size_t page = 4096, huge = 2 << 20;
 
+//        sti                   ; for Bochs, see raw::loop_for_ever
 //        xor  ebx, ebx         ; rounds
 // round: xor  ax, ax
 // next:  mov  ds, ax
@@ -31,9 +32,10 @@ constexpr std::size_t page = 4096, huge = 2 << 20;
 //        jb   next
 //        inc  ebx
 //        jmp  round
-const std::string program{"\x66\x31\xdb\x31\xc0\x8e\xd8\x66\xff\x06\x00\x00\x05\x00\x01\x3d\x00\x40"
-                          "\x72\xf1\x66\x43\xeb\xeb",
-                          24};
+const std::string program{
+    "\xfb\x66\x31\xdb\x31\xc0\x8e\xd8\x66\xff\x06\x00\x00\x05\x00\x01\x3d\x00\x40"
+    "\x72\xf1\x66\x43\xeb\xeb",
+    25};
 
 class Counter {
   public:
@@ -127,10 +129,11 @@ void page_out(char *memory, int) { ::madvise(memory, pages * page, MADV_PAGEOUT)
 
 void compact(char *, int) { std::ofstream("/proc/sys/vm/compact_memory") << 1; }
 
+//        sti
 // copy:  mov  ax, [0]
 //        mov  [0x1000], ax
 //        jmp  copy
-const std::string copy_program{"\xa1\x00\x00\xa3\x00\x10\xeb\xf8", 8};
+const std::string copy_program{"\xfb\xa1\x00\x00\xa3\x00\x10\xeb\xf8", 9};
 
 // The guest copies a word from page 0 to page 1 for ever, while page 0 is thrown away and made
 // anew. A page that was on its way into the guest's tables when it was thrown away would stay
