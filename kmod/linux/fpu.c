@@ -9,6 +9,7 @@
 #include <linux/string.h>
 #include <linux/uaccess.h>
 #include <asm/fpu/api.h>
+#include "compat.h"
 #include "glue.h"
 
 #define HWV_FCW_INIT 0x37f
