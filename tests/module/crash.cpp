@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // timeout: 90
 // Who switches SVM/VMX off where nobody is asked. The kernel has one slot for that: KVM's modules
-// have to find it free, or the kernel complains, which the bed hears. `crash boom` is for crash.sh:
-// a crash under a guest, whose kernel is some lines of code.
+// have to find it free, or the kernel complains, which the bed hears. `crash boom` and `crash
+// kexec` are for crash.sh: another kernel follows under a guest, which is some lines of code.
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
 #include <fstream>
 #include <linux/kexec.h>
+#include <linux/reboot.h>
 #include <string>
 #include <sys/syscall.h>
 #include <thread>
@@ -16,7 +17,7 @@
 #include "module/raw.hpp"
 #include "module/report.hpp"
 
-// What is booted after the crash: says so on the serial port, and powers a PIIX4 off.
+// What is booted: says so on the serial port, and powers a PIIX4 or an ICH9 off.
 asm(R"(
     .pushsection .rodata
 next_kernel:
@@ -30,8 +31,10 @@ next_kernel:
     out %al, %dx
     test %al, %al
     jnz 1b
-    mov $0xb004, %dx
     mov $0x2000, %ax
+    mov $0xb004, %dx
+    out %ax, %dx
+    mov $0x604, %dx
     out %ax, %dx
 3:  hlt
     jmp 3b
@@ -81,32 +84,34 @@ unsigned long crash_memory() {
     return 0;
 }
 
-bool load_next_kernel() {
-    const unsigned long where = crash_memory();
+bool load_next_kernel(bool for_crash) {
+    const unsigned long where = for_crash ? crash_memory() : 16ul << 20;
     const std::size_t bytes = next_kernel_end - next_kernel;
     const kexec_segment segment{next_kernel, bytes, reinterpret_cast<void *>(where), 4096};
-    if (where && !::syscall(SYS_kexec_load, where, 1ul, &segment,
-                            static_cast<unsigned long>(KEXEC_ON_CRASH | KEXEC_ARCH_X86_64)))
-        return true;
+    const unsigned long flags = KEXEC_ARCH_X86_64 | (for_crash ? KEXEC_ON_CRASH : 0ul);
+    if (where && !::syscall(SYS_kexec_load, where, 1ul, &segment, flags)) return true;
     report("next_kernel", false, std::strerror(errno));
     return false;
 }
 
-int boom() {
-    if (!load_next_kernel()) return verdict();
+int leave_under_guest(bool by_crash) {
+    if (!load_next_kernel(by_crash)) return verdict();
     const int vm = raw::create_vm();
     raw::map_reset_page(vm, raw::loop_for_ever);
     const int vcpu = raw::create_vcpu(vm);
     std::thread([vcpu] { raw::call(vcpu, HWV_RUN); }).detach();
     ::usleep(200'000);
-    std::ofstream("/proc/sysrq-trigger") << "c" << std::flush;
+    if (by_crash)
+        std::ofstream("/proc/sysrq-trigger") << "c" << std::flush;
+    else
+        ::syscall(SYS_reboot, LINUX_REBOOT_MAGIC1, LINUX_REBOOT_MAGIC2, LINUX_REBOOT_CMD_KEXEC, 0);
     return 1;
 }
 
 } // namespace
 
-int main(int argc, char **) {
-    if (argc > 1) return boom();
+int main(int argc, char **argv) {
+    if (argc > 1) return leave_under_guest(!std::strcmp(argv[1], "boom"));
     check_slot();
     return verdict();
 }
