@@ -104,13 +104,15 @@ struct hwv_cpuid_table {
  * which hwv holds until its own last VM ends. Every later VM runs as the first one decided, with the flag or without.
  * ENODEV: see hwv_info.unusable; or no CPU for a rider: KVM does not have SVM/VMX on. EBUSY: a CPU has SVM/VMX on already, and
  * nothing to ride on was given: for KVM give kvm_fd, for others (VirtualBox, VMware) end them. EBADF: kvm_fd is no file.
- * EINVAL: it is no VM of KVM's, or not 0 without the flag; unknown flags; name not NUL-terminated.
+ * EINVAL: it is no VM of KVM's, or not 0 without the flag; unknown flags; name not NUL-terminated; tsc_khz out of what CPUs scale
+ * to. ENODEV also: a tsc_khz of its own without HWV_FEATURE_TSC_SCALING. Who gives one tells the guest of it himself, by leaves
+ * 0x15, 0x16 and 0x40000010 of HWV_SET_CPUID.
  */
 struct hwv_create_vm {
 	__u64 flags;
 	char name[HWV_NAME_LEN]; /* shown to observers; may be empty */
 	__s32 kvm_fd;            /* with HWV_VM_RIDE */
-	__u32 reserved0;
+	__u32 tsc_khz;           /* frequency of the guest's TSC, 1000 at least; 0: the host's (hwv_info.tsc_khz) */
 	__u64 reserved[3];
 };
 #define HWV_VM_HLT_TO_USER (1ULL << 0)   /* HLT leaves to user (HWV_EXIT_HLT) rather than waiting in the kernel */

@@ -105,6 +105,7 @@ concept Backend = requires(B b, const B c, Gprs &gprs, const typename B::RawExit
     {b.set_table_root(u64)};  // physical, without the encryption mask
     {b.flush_translations()}; // before the next entry
     {b.set_tsc_offset(u64)};
+    {b.set_tsc_ratio(u64)}; // cpu::TscRatio; before the first load(), for life
     // More than this, where the CPU is such: KeepsPageDirectories. And one whose CPU can end the
     // guest at a time: counts_deadlines.
     // clang-format on

@@ -22,6 +22,13 @@ bool zero(const T (&words)[N]) {
     return true;
 }
 
+Status check_tsc(std::uint32_t khz) {
+    if (!khz || khz == hwv_host_tsc_khz()) return {};
+    if (!(vendor->features() & HWV_FEATURE_TSC_SCALING)) return Error::no_device;
+    const cpu::TscRatio ratio = cpu::tsc_ratio(khz, hwv_host_tsc_khz());
+    return khz >= 1'000 && ratio <= cpu::tsc_fastest ? Status{} : Status{Error::invalid};
+}
+
 } // namespace
 } // namespace hwv
 
@@ -81,9 +88,9 @@ void hwv_core_cpu_disable(void) {
 int hwv_core_vm_create(hwv_host_vm *host, const hwv_create_vm *request, hwv_core_vm **out) {
     constexpr std::uint64_t known = HWV_VM_HLT_TO_USER | HWV_VM_MSR_TO_USER |
                                     HWV_VM_HYPERCALL_TO_USER | HWV_VM_NO_APIC | HWV_VM_RIDE;
-    if ((request->flags & ~known) || request->reserved0 || !zero(request->reserved))
-        return to_errno(Error::invalid);
+    if ((request->flags & ~known) || !zero(request->reserved)) return to_errno(Error::invalid);
     if (!vendor || why_unusable) return to_errno(Error::no_device);
+    if (const Status s = check_tsc(request->tsc_khz); !s) return to_errno(s);
     Vm *vm = nullptr;
     const Status s = vendor->vm_create(host, *request, vm);
     *out = vm;

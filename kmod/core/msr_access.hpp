@@ -44,7 +44,7 @@ void VcpuOf<B>::apply_msr_effect(const cpu::MsrEffect &asked) {
     case Kind::apic: effect = asked.apic; return;
     case Kind::tsc:
         backend.set_tsc_offset(msrs.tsc_offset());
-        apic.set_tsc(hwv_host_tsc_khz(), msrs.tsc_offset());
+        apic.set_tsc(vm.tsc_khz(), msrs.tsc_offset(), vm.tsc_ratio());
         put_back(request::clock);
         return;
     case Kind::system_time: put_back(request::clock); return;

@@ -16,8 +16,8 @@ void Vcpu::write_clock() {
     const bool stable = hwv_host_tsc_stable();
     const Vm::Moment moment = stable ? vm.moment() : vm.moment_here();
     cpu::PvClock clock =
-        cpu::pv_clock({moment.tsc + msrs.tsc_offset(), moment.ns},
-                      cpu::pv_scale(hwv_host_tsc_khz()), stable ? cpu::pv_clock_stable : 0);
+        cpu::pv_clock({msrs.guest_tsc(moment.tsc), moment.ns}, cpu::pv_scale(vm.tsc_khz()),
+                      stable ? cpu::pv_clock_stable : 0);
     (void)cpu::pv_publish(pv.system_time & ~cpu::pv_enabled, clock, clock_version,
                           [this](std::uint64_t gpa, const void *from, std::uint32_t bytes) {
                               return write_guest(gpa, from, bytes);

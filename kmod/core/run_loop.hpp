@@ -18,6 +18,7 @@ Status VcpuOf<B>::init() {
     TRY(give_default_cpuid());
     TRY(backend.init(id));
     backend.set_table_root(machine.memory.root_pointer());
+    backend.set_tsc_ratio(vm.tsc_ratio());
     backend.set_tsc_offset(msrs.tsc_offset());
     if constexpr (counts_deadlines<B>)
         if (backend.has_timer()) apic.use_cpu_timer();

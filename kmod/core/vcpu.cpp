@@ -10,10 +10,12 @@ Vcpu::Vcpu(Vm &vm_of, Memory &memory_of, std::uint32_t number, hwv_host_vcpu *ho
     : vm{vm_of}, id{number}, host{host_of}, run{page}, apic{number, host_of}, memory{memory_of} {
     mp_state = number == 0 ? HWV_MP_RUNNING : HWV_MP_WAIT_SIPI;
     apic.set_features({.present = vm.has_apic()});
+    msrs.set_tsc_ratio(vm.tsc_ratio());
     msrs.set_tsc_offset(
-        0 - vm.moment().tsc); // the guest's TSC starts with the VM, the same on all vCPUs
+        0 - msrs.guest_tsc(
+                vm.moment().tsc)); // the guest's TSC starts with the VM, the same on all vCPUs
     msrs.reset(defaults::msr_facts());
-    apic.set_tsc(hwv_host_tsc_khz(), msrs.tsc_offset());
+    apic.set_tsc(vm.tsc_khz(), msrs.tsc_offset(), vm.tsc_ratio());
     apic.reset();
 }
 
@@ -90,6 +92,6 @@ void Vcpu::adopt_cpuid() {
                        .phys_bits = limits.phys_bits});
 }
 
-std::uint64_t Vcpu::guest_tsc() const { return arch::rdtsc() + msrs.tsc_offset(); }
+std::uint64_t Vcpu::guest_tsc() const { return msrs.guest_tsc(arch::rdtsc()); }
 
 } // namespace hwv

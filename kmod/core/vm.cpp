@@ -10,6 +10,8 @@ Vm::Vm(hwv_host_vm *host, const hwv_create_vm &request)
     : serial{next_serial()},
       host_{host},
       flags_{request.flags},
+      tsc_khz_{request.tsc_khz ? request.tsc_khz : hwv_host_tsc_khz()},
+      tsc_ratio_{cpu::tsc_ratio(tsc_khz_, hwv_host_tsc_khz())},
       moment_tsc_{arch::rdtsc()},
       moment_boot_ns_{hwv_host_boot_ns()},
       start_ns_{moment_boot_ns_} {}

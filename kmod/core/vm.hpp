@@ -7,6 +7,7 @@
 #include "core/paged_memory.hpp"
 #include "cpu/hypercall.hpp"
 #include "cpu/ipi.hpp"
+#include "cpu/tsc.hpp"
 #include "hwv.h"
 
 struct hwv_core_vm {}; // the C door's name of hwv::Vm
@@ -59,6 +60,10 @@ class Vm : public hwv_core_vm {
             eoi_exits_[i].store(request.vectors[i], std::memory_order_relaxed);
     }
 
+    // Of the guest's time stamp counters.
+    std::uint32_t tsc_khz() const { return tsc_khz_; }
+    cpu::TscRatio tsc_ratio() const { return tsc_ratio_; }
+
     // Guest time in nanoseconds since the VM's start, as kvmclock shows it.
     std::uint64_t clock_ns() const {
         return hwv_host_boot_ns() - start_ns_.load(std::memory_order_relaxed);
@@ -81,6 +86,8 @@ class Vm : public hwv_core_vm {
 
     hwv_host_vm *host_;
     std::uint64_t flags_;
+    std::uint32_t tsc_khz_;
+    cpu::TscRatio tsc_ratio_;
     std::uint64_t moment_tsc_, moment_boot_ns_;
     std::atomic<std::uint64_t> start_ns_;
     std::atomic<Vcpu *> vcpus_[HWV_MAX_VCPUS] = {};

@@ -66,8 +66,8 @@ void LocalApic::init() {
     note_due(false);
 }
 
-void LocalApic::set_tsc(std::uint32_t host_khz, std::uint64_t offset) {
-    note_due(timer_.set_tsc(host_khz, offset));
+void LocalApic::set_tsc(std::uint32_t khz, std::uint64_t offset, TscRatio ratio) {
+    note_due(timer_.set_tsc(khz, offset, ratio));
 }
 
 Address LocalApic::address() const {

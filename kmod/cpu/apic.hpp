@@ -45,7 +45,7 @@ class LocalApic {
         std::uint8_t phys_bits = 48;
     };
     void set_features(const Features &features) { features_ = features; }
-    void set_tsc(std::uint32_t host_khz, std::uint64_t offset);
+    void set_tsc(std::uint32_t khz, std::uint64_t offset, TscRatio ratio = tsc_as_host);
     void reset();                  // power-on: APIC_BASE too
     void init();                   // INIT: APIC_BASE and the APIC id stay
     void stop() { timer_.stop(); } // end of life: no timer callback comes after it

@@ -37,7 +37,9 @@ std::uint64_t ApicTimer::to_ticks(std::uint64_t ns) const {
     return ((ns < longest_by_cpu_ns ? ns : longest_by_cpu_ns) << 32) / ns_per_tick_;
 }
 
-std::uint64_t ApicTimer::guest_tsc() const { return native::tsc() + tsc_offset_; }
+std::uint64_t ApicTimer::guest_tsc() const {
+    return scale_tsc(native::tsc(), tsc_ratio_) + tsc_offset_;
+}
 
 void ApicTimer::stop() {
     due_ns_ = deadline_ = due_tsc_ = 0;
@@ -64,9 +66,10 @@ bool ApicTimer::arm() {
     else if (armed_)
         native::timer_cancel(host_);
     armed_ = start;
-    due_tsc_ = !due || !by_cpu_ ? 0
-               : by_tsc         ? due - tsc_offset_
-                                : native::tsc() + to_ticks(due - now);
+    due_tsc_ = 0;
+    if (due && by_cpu_)
+        due_tsc_ =
+            native::tsc() + unscale_ticks(by_tsc ? due - now : to_ticks(due - now), tsc_ratio_);
     return false;
 }
 
@@ -125,9 +128,10 @@ bool ApicTimer::set_deadline(std::uint64_t guest_tsc) {
     return arm();
 }
 
-bool ApicTimer::set_tsc(std::uint32_t host_khz, std::uint64_t offset) {
-    ns_per_tick_ = host_khz ? (1'000'000ull << 32) / host_khz : 0;
+bool ApicTimer::set_tsc(std::uint32_t khz, std::uint64_t offset, TscRatio ratio) {
+    ns_per_tick_ = khz ? (1'000'000ull << 32) / khz : 0;
     tsc_offset_ = offset;
+    tsc_ratio_ = ratio;
     return mode_ == Mode::deadline && deadline_ && arm();
 }
 

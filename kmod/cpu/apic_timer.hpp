@@ -4,6 +4,7 @@
 // "TSC-Deadline Mode".
 #pragma once
 #include <cstdint>
+#include "cpu/tsc.hpp"
 
 struct hwv_host_vcpu;
 
@@ -32,8 +33,8 @@ class ApicTimer {
     [[nodiscard]] bool set_initial_count(std::uint32_t count);
     [[nodiscard]] bool set_divide(std::uint32_t configuration);
     [[nodiscard]] bool set_deadline(std::uint64_t guest_tsc); // ignored out of deadline mode
-    // guest TSC = host TSC + offset, at host_khz
-    [[nodiscard]] bool set_tsc(std::uint32_t host_khz, std::uint64_t offset);
+    // guest TSC = host TSC, scaled, + offset, at `khz`
+    [[nodiscard]] bool set_tsc(std::uint32_t khz, std::uint64_t offset, TscRatio ratio);
 
     std::uint32_t initial_count() const { return initial_; }
     std::uint32_t current_count() const;
@@ -70,7 +71,8 @@ class ApicTimer {
     std::uint64_t deadline_ = 0; // guest TSC. 0: disarmed
     std::uint64_t due_tsc_ = 0;  // where the CPU counts
     std::uint64_t tsc_offset_ = 0;
-    std::uint64_t ns_per_tick_ = 1ull << 32; // of the TSC; 32.32 fixed point
+    TscRatio tsc_ratio_ = tsc_as_host;
+    std::uint64_t ns_per_tick_ = 1ull << 32; // of the guest's TSC; 32.32 fixed point
     std::uint32_t initial_ = 0;
     std::uint32_t divide_ = 0;
     Mode mode_ = Mode::one_shot;

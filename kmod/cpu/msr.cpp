@@ -68,7 +68,7 @@ MsrResult MsrFile::read(std::uint32_t index, std::uint64_t &value, const MsrCont
 
 bool MsrFile::read_special(std::uint32_t index, std::uint64_t &value, MsrResult &result) const {
     switch (index) {
-    case msr::tsc: value = native::tsc() + tsc_offset_; return true;
+    case msr::tsc: value = guest_tsc(native::tsc()); return true;
     case msr::tsc_adjust:
         value = tsc_adjust_;
         result = done_if(cpuid_.has(feature::tsc_adjust));
@@ -151,7 +151,7 @@ MsrResult MsrFile::write_tsc(std::uint32_t index, std::uint64_t value, const Msr
         if (!context.host) tsc_offset_ += value - tsc_adjust_;
         tsc_adjust_ = value;
     } else {
-        const std::uint64_t moved = value - (native::tsc() + tsc_offset_);
+        const std::uint64_t moved = value - guest_tsc(native::tsc());
         tsc_offset_ += moved;
         if (!context.host) tsc_adjust_ += moved;
     }

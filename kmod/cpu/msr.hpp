@@ -8,6 +8,7 @@
 #include "cpu/apic.hpp"
 #include "cpu/cpuid.hpp"
 #include "cpu/pv.hpp"
+#include "cpu/tsc.hpp"
 
 namespace hwv::cpu {
 
@@ -83,7 +84,11 @@ class MsrFile {
     MsrResult write(std::uint32_t index, std::uint64_t &value, const MsrContext &context,
                     MsrEffect &effect);
 
-    // Guest TSC = host TSC + offset.
+    // Guest TSC = host TSC, scaled, + offset.
+    std::uint64_t guest_tsc(std::uint64_t host) const {
+        return scale_tsc(host, tsc_ratio_) + tsc_offset_;
+    }
+    void set_tsc_ratio(TscRatio ratio) { tsc_ratio_ = ratio; }
     std::uint64_t tsc_offset() const { return tsc_offset_; }
     void set_tsc_offset(std::uint64_t offset) { tsc_offset_ = offset; }
 
@@ -109,6 +114,7 @@ class MsrFile {
     LocalApic &apic_;
     const CpuidTable &cpuid_;
     PvState &pv_;
+    TscRatio tsc_ratio_ = tsc_as_host;
     std::uint64_t tsc_offset_ = 0;
     std::uint64_t tsc_adjust_ = 0;
     std::uint64_t spec_ctrl_limit_ = 0, pred_cmd_limit_ = 0;

@@ -95,16 +95,16 @@ void Backend::reset_save() {
         host_tsc_aux_ = arch::rdmsr(msr::tsc_aux);
         if (tsc_aux_ != host_tsc_aux_) arch::wrmsr(msr::tsc_aux, tsc_aux_);
     }
-    if (beside_kvm_ && Cpus::capabilities().tsc_ratio) {
+    if (exchanges_ratio()) {
         host_tsc_ratio_ = arch::rdmsr(msr::tsc_ratio);
-        if (host_tsc_ratio_ != tsc_ratio_default) arch::wrmsr(msr::tsc_ratio, tsc_ratio_default);
+        if (host_tsc_ratio_ != tsc_ratio_) arch::wrmsr(msr::tsc_ratio, tsc_ratio_);
     }
 }
 
 [[gnu::always_inline]] inline void Backend::put_msrs() {
     if (Cpus::capabilities().tsc_aux && tsc_aux_ != host_tsc_aux_)
         arch::wrmsr(msr::tsc_aux, host_tsc_aux_);
-    if (beside_kvm_ && Cpus::capabilities().tsc_ratio && host_tsc_ratio_ != tsc_ratio_default)
+    if (exchanges_ratio() && host_tsc_ratio_ != tsc_ratio_)
         arch::wrmsr(msr::tsc_ratio, host_tsc_ratio_);
 }
 

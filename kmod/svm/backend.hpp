@@ -4,6 +4,7 @@
 // the array of the GPRs or here; nothing of it is left in the CPU but TSC_AUX.
 #pragma once
 #include "core/backend.hpp"
+#include "cpu/tsc.hpp"
 #include "npt/format_npt.hpp"
 #include "svm/checker.hpp"
 #include "svm/cpu.hpp"
@@ -92,6 +93,7 @@ class Backend {
 
     void set_table_root(std::uint64_t pa);
     void flush_translations();
+    void set_tsc_ratio(cpu::TscRatio v) { tsc_ratio_ = v; }
     void set_tsc_offset(std::uint64_t v) {
         vmcb_->control.tsc_offset = v;
         touch(clean::intercepts);
@@ -129,6 +131,9 @@ class Backend {
     void assign_asid();
     void load_msrs();
     void put_msrs();
+    bool exchanges_ratio() const {
+        return Cpus::capabilities().tsc_ratio && (beside_kvm_ || tsc_ratio_ != tsc_ratio_default);
+    }
     VmcbSegment *segment_of(unsigned index) const;
     std::uint64_t *switched_msr(std::uint32_t index) const;
     void reset_control();
@@ -173,6 +178,7 @@ class Backend {
     std::uint64_t dr_[4] = {};
     std::uint64_t xcr0_ = 1;
     std::uint64_t tsc_aux_ = 0, host_tsc_aux_ = 0, host_tsc_ratio_ = tsc_ratio_default;
+    cpu::TscRatio tsc_ratio_ = cpu::tsc_as_host; // in the MSR's own format
     bool debug_granted_ = false;
 
     // Blocking of NMIs where the CPU does not virtualize it (vNMI): from injection until IRET is

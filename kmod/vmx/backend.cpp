@@ -64,7 +64,10 @@ void Backend::reset_control() {
     threshold_ = 0;
     write(field::pin_controls, can.pin_controls());
     write(field::primary_controls, primary_);
-    write(field::secondary_controls, can.secondary_controls());
+    const bool scaled = tsc_ratio_ != cpu::tsc_as_host;
+    write(field::secondary_controls,
+          can.secondary_controls() | (scaled ? secondary::use_tsc_scaling : 0));
+    if (scaled) write(field::tsc_multiplier, tsc_ratio_ << 16); // 48 bits are a fraction
     write(field::exit_controls, can.exit_controls());
     write(field::entry_controls, entry_controls_);
     write(field::exception_bitmap, required_exceptions);

@@ -5,6 +5,7 @@
 // one, and the CPU holds the guest's system call MSRs, KERNEL_GS_BASE and TSC_AUX.
 #pragma once
 #include "core/backend.hpp"
+#include "cpu/tsc.hpp"
 #include "npt/format_ept.hpp"
 #include "vmx/arch.hpp"
 #include "vmx/checker.hpp"
@@ -104,6 +105,7 @@ class Backend {
     void set_table_root(std::uint64_t pointer); // EPTP
     void flush_translations() { set_work(work_flush, true); }
     void set_tsc_offset(std::uint64_t v);
+    void set_tsc_ratio(cpu::TscRatio v) { tsc_ratio_ = v; }
     bool has_timer() const { return Cpus::capabilities().timer; }
     void set_deadline(std::uint64_t tsc);
     // "PDPTE Registers": in PAE paging the CPU takes the four from the VMCS when a guest is
@@ -218,7 +220,8 @@ class Backend {
 
     std::uint32_t id_ = 0;
     std::uint64_t table_root_ = 0, tsc_offset_ = 0; // until the VMCS has been written
-    std::uint64_t deadline_ = 0;                    // of the host's TSC
+    cpu::TscRatio tsc_ratio_ = cpu::tsc_as_host;
+    std::uint64_t deadline_ = 0; // of the host's TSC
     std::uint32_t primary_ = 0, entry_controls_ = 0;
     std::uint8_t threshold_ = 0;
 

@@ -25,8 +25,6 @@ void check_create_vm(int device) {
         expect("vm_reserved_" + std::to_string(i), raw::call(device, HWV_CREATE_VM, &request),
                -EINVAL);
     }
-    request = {.reserved0 = 1};
-    expect("vm_reserved0", raw::call(device, HWV_CREATE_VM, &request), -EINVAL);
     request = {.kvm_fd = device};
     expect("kvm_fd_without_flag", raw::call(device, HWV_CREATE_VM, &request), -EINVAL);
     request = {.flags = HWV_VM_RIDE, .kvm_fd = -1};

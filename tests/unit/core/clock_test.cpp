@@ -52,6 +52,14 @@ TEST_F(ClockTest, is_one_for_all_vcpus_where_the_tsc_is) {
     EXPECT_EQ(again.system_time, first.system_time);
 }
 
+TEST_F(ClockTest, counts_a_scaled_tsc_as_the_guest_does) {
+    vcpu->msrs.set_tsc_ratio(2 * cpu::tsc_as_host);
+    const cpu::PvClock clock = after_run_on(0);
+    EXPECT_EQ(clock.tsc_timestamp, vcpu->msrs.guest_tsc(vm->moment().tsc));
+    const std::uint64_t now = vcpu->guest_tsc() - vcpu->msrs.tsc_offset();
+    EXPECT_EQ(now, 2 * hwv::fake::hardware().tsc);
+}
+
 TEST_F(ClockTest, is_the_cpus_own_where_the_tscs_differ) {
     host.tsc_stable = false;
     const cpu::PvClock first = after_run_on(0);

@@ -122,6 +122,7 @@ struct FakeBackend {
     void set_table_root(std::uint64_t) {}
     void flush_translations() { ++flushes; }
     void set_tsc_offset(std::uint64_t) {}
+    void set_tsc_ratio(std::uint64_t) {}
 
     std::deque<Turn> script;
     std::vector<Event> delivered; // by entry

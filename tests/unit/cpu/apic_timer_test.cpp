@@ -278,6 +278,23 @@ TEST_F(ApicTimerTest, where_the_cpu_counts_the_host_does_not) {
     EXPECT_EQ(fake::machine().cancels, 1u) << "the reset's";
 }
 
+TEST_F(ApicTimerTest, a_scaled_tsc_reaches_its_deadline_in_its_own_time) {
+    constexpr TscRatio thrice = 3 * tsc_as_host;
+    apic.set_tsc(3 * fake::Machine::tsc_khz, offset, thrice);
+    const auto host_tsc = [] { return fake::machine().ns * fake::machine().tsc_per_ns; };
+    const auto now = [&] { return 3 * host_tsc() + offset; };
+    apic.write(lvt, vector | deadline_mode);
+    apic.set_deadline(now() + 6'000'000); // 2 GHz thrice: a millisecond
+    EXPECT_EQ(pass(999'999), 0u);
+    EXPECT_EQ(pass(10), 1u);
+    apic.use_cpu_timer();
+    apic.set_deadline(now() + 6'000'000);
+    EXPECT_EQ(apic.timer_due(), host_tsc() + 2'000'000);
+    apic.write(lvt, vector);
+    apic.write(initial, 1'000'000);
+    EXPECT_NEAR(static_cast<double>(apic.timer_due()), host_tsc() + 2e6, 2);
+}
+
 TEST_F(ApicTimerTest, while_the_vcpu_waits_the_host_counts_again) {
     apic.use_cpu_timer();
     apic.write(lvt, vector);

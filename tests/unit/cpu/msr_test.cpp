@@ -354,4 +354,13 @@ TEST_F(MsrTest, nothing_that_linux_reads_unasked_faults) {
         EXPECT_EQ(rd(index), done) << std::hex << index;
 }
 
+TEST_F(MsrTest, a_scaled_tsc_is_read_and_written_as_the_guest_sees_it) {
+    msrs.set_tsc_ratio(tsc_as_host / 2);
+    fake::machine().ns = 1'000'000; // 2,000,000 ticks of the host
+    EXPECT_EQ(value_of(msr::tsc), 1'000'000u);
+    EXPECT_EQ(wr(msr::tsc, 5'000'000), done);
+    EXPECT_EQ(value_of(msr::tsc), 5'000'000u);
+    EXPECT_EQ(msrs.guest_tsc(2'000'100), 5'000'050u);
+}
+
 } // namespace

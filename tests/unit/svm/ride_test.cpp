@@ -143,6 +143,22 @@ TEST_F(SvmRide, KvmsSwitchAndItsSaveAreaAreNeverTouched) {
     }
 }
 
+TEST_F(SvmRide, ATscOfItsOwnFrequencyIsInTheCpuWithItsGuestAlone) {
+    features(feature::tsc_ratio);
+    power(HWV_TENURE_RIDE);
+    Guest guest;
+    constexpr std::uint64_t ratio = 3ull << 31, others = 5ull << 30;
+    guest.backend.set_tsc_ratio(ratio);
+    for (std::uint32_t cpu : {0u, 1u}) {
+        hardware.cpus[cpu].msrs[msr::tsc_ratio] = others;
+        guest.load(cpu);
+        guest.run(ExitCode::intr,
+                  [&](Vmcb &) { EXPECT_EQ(hardware.here().msrs[msr::tsc_ratio], ratio); });
+        guest.backend.put();
+        EXPECT_EQ(hardware.here().msrs[msr::tsc_ratio], others);
+    }
+}
+
 // KVM writes neither again while it believes that its value is there.
 TEST_F(SvmRide, MsrsThatKvmLeavesToItsGuestAreAsFoundAfterThePut) {
     features(feature::tsc_ratio);

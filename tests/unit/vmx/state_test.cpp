@@ -199,6 +199,24 @@ TEST_F(VmxState, TheTscOffsetIsWrittenAtOnceOrWithTheFirstLoad) {
 
 // ---- segments ----
 
+TEST_F(VmxState, ATscOfItsOwnFrequencyIsMultiplied) {
+    EXPECT_FALSE(vmcs(field::secondary_controls) & secondary::use_tsc_scaling);
+    guest->put();
+    {
+        Guest fast;
+        fast.backend.set_tsc_ratio(3ull << 31); // 1.5
+        fast.load(0);
+        fast.run();
+        EXPECT_TRUE(fast[field::secondary_controls] & secondary::use_tsc_scaling);
+        EXPECT_EQ(fast[field::tsc_multiplier], 3ull << 47);
+        fast.backend.reset();
+        EXPECT_EQ(fast[field::tsc_multiplier], 3ull << 47);
+        EXPECT_TRUE(fast[field::secondary_controls] & secondary::use_tsc_scaling);
+        fast.put();
+    }
+    guest->load(0);
+}
+
 TEST_F(VmxState, SegmentsRoundTrip) {
     enter_long_mode();
     for (unsigned i = 0; i < HWV_SEGMENTS; i++) {
