@@ -135,8 +135,8 @@ struct hwv_host_facts {
 	__u32 cpuid_ext21_ecx;
 	__u32 cpu_timer;    /* a timer of the CPU's may count for guests */
 	__u64 direct_map;   /* kernel virtual address of physical address 0 */
-	__u32 huge_1g;      /* the host maps 1 GiB pages */
 	__u32 paging_levels; /* of the host's own page tables, 4 or 5: NPT walks as many */
+	__u32 reserved1;
 };
 #define HWV_SPEC_IBPB (1U << 0)         /* IBPB exists and is wanted when another VM's vCPU comes to a CPU */
 #define HWV_SPEC_CTRL (1U << 1)         /* SPEC_CTRL exists: swap around the guest */

@@ -16,7 +16,7 @@ class PagedMemory : public Memory {
 
     PagedMemory(Vm &vm, const npt::TableShape<Format> &shape)
         : Memory{vm, gpa_limit(shape.depth)},
-          largest_{hwv_host_facts()->huge_1g ? shape.format.largest() : npt::Level::page_2m},
+          largest_{shape.format.largest()},
           table_{shape.format, {}, shape.depth} {}
     ~PagedMemory() {
         Gather gather;

@@ -96,7 +96,6 @@ void hwv_facts_init(void)
 	facts.direct_map = PAGE_OFFSET;
 	facts.cpu_timer = cpu_timer;
 	facts.paging_levels = pgtable_l5_enabled() ? 5 : 4;
-	facts.huge_1g = boot_cpu_has(X86_FEATURE_GBPAGES);
 	facts.nx_huge_pages = wants_nx_huge_pages();
 	hwv_speculation_facts(&facts);
 	if (boot_cpu_has(X86_FEATURE_OSXSAVE)) {
