@@ -2,7 +2,7 @@
 // timeout: 90
 // Who switches SVM/VMX off where nobody is asked. The kernel has one slot for that: KVM's modules
 // have to find it free, or the kernel complains, which the bed hears. `crash boom` and `crash
-// kexec` are for crash.sh: another kernel follows under a guest, which is some lines of code.
+// kexec` are for next_kernel.sh: another kernel follows under a guest, which is some lines of code.
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
