@@ -15,7 +15,8 @@ void VcpuOf<B>::deliver_events() {
     check_events = false;
     if (pv_eoi.armed()) settle_pv_eoi();
     apic.sync();
-    give_deadline();
+    if constexpr (counts_deadlines<B>)
+        if (apic.take_counting()) backend.set_deadline(apic.timer_due());
     const bool nmi_open = !backend.injecting() && !backend.nmi_blocked() && !backend.shadow();
     if (apic.nmis() && nmi_open && apic.take_nmi()) backend.inject({HWV_EVENT_NMI, vector::nmi});
     if (interruptible()) {
@@ -33,13 +34,6 @@ void VcpuOf<B>::deliver_events() {
     }
     backend.want_nmi_window(apic.nmis() != 0);
     open_windows();
-}
-
-// To the CPU's timer, where it has one.
-template <Backend B>
-[[gnu::always_inline]] inline void VcpuOf<B>::give_deadline() {
-    if constexpr (counts_deadlines<B>)
-        if (apic.take_counting()) backend.set_deadline(apic.timer_due());
 }
 
 // Class 16 opens whatever the task priority is. A vector that only the task priority holds back

@@ -191,11 +191,7 @@ template <Backend B>
     case HWV_EXIT_CPUID: return complete_as(*this, exit, on_cpuid(*this));
     case HWV_EXIT_HYPERCALL: return complete_as(*this, exit, on_hypercall(*this, exit));
     case HWV_EXIT_MSR_READ: return complete_as(*this, exit, on_msr_read(*this, exit));
-    case HWV_EXIT_MSR_WRITE: {
-        const Outcome done = on_msr_write(*this, exit);
-        give_deadline(); // else it would be looked at on the long way
-        return complete_as(*this, exit, done);
-    }
+    case HWV_EXIT_MSR_WRITE: return complete_as(*this, exit, on_msr_write(*this, exit));
     default: return complete_as(*this, exit, on_rdtsc(*this, exit));
     }
 }

@@ -127,7 +127,6 @@ class VcpuOf final : public Vcpu {
     Step wait_for_event(int &error);
     void deliver_events();
     void open_windows();
-    void give_deadline();
     Status take_over(const hwv_reply &reply);
     void complete(const hwv_reply &reply);
     Status apply(std::uint32_t groups);

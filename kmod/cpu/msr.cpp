@@ -100,6 +100,10 @@ bool MsrFile::readable(std::uint32_t index) const {
     }
 }
 
+std::uint64_t MsrFile::guest_tsc(std::uint64_t host) const {
+    return scale_tsc(host, tsc_ratio_) + tsc_offset_;
+}
+
 // ---- writing ----
 
 MsrResult MsrFile::write(std::uint32_t index, std::uint64_t &value, const MsrContext &context,

@@ -84,10 +84,8 @@ class MsrFile {
     MsrResult write(std::uint32_t index, std::uint64_t &value, const MsrContext &context,
                     MsrEffect &effect);
 
-    // Guest TSC = host TSC, scaled, + offset.
-    std::uint64_t guest_tsc(std::uint64_t host) const {
-        return scale_tsc(host, tsc_ratio_) + tsc_offset_;
-    }
+    // Guest TSC = host TSC, scaled, + offset. Not inline: all other MSRs would pay for it.
+    [[gnu::noinline]] std::uint64_t guest_tsc(std::uint64_t host) const;
     void set_tsc_ratio(TscRatio ratio) { tsc_ratio_ = ratio; }
     std::uint64_t tsc_offset() const { return tsc_offset_; }
     void set_tsc_offset(std::uint64_t offset) { tsc_offset_ = offset; }
