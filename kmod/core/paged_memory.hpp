@@ -94,7 +94,9 @@ void PagedMemory<Format>::map(const FaultAccess &access, const npt::MemorySlot &
                           .nx_large = nx_large,
                           .fetch = access.fetch || (nx_large && executed(gfn))});
     const std::uint64_t mask = npt::pages(mapping.level) - 1;
-    const bool write = slot.writable() && host.writable;
+    // Without dirty bits a log counts as written what could be: only a write makes it so.
+    const bool unseen = slot.logs_dirty() && !table_.tracks_access() && !access.write;
+    const bool write = slot.writable() && host.writable && !unseen;
     // The access comes right after: with its bits set, the CPU need not come back to set them.
     const npt::Leaf leaf{gfn & ~mask, host.pfn & ~mask, mapping.level, {true, write, mapping.exec},
                          true,        access.write};

@@ -57,6 +57,7 @@ class Table {
 
     // What nCR3 or EPTP is loaded with.
     std::uint64_t root_pointer() const { return format_.root_pointer(root_, depth_); }
+    bool tracks_access() const { return format_.tracks_access(); }
     bool initialised() const { return root_ != 0; }
     const Stats &stats() const { return stats_; }
     std::uint64_t gfn_end() const { return pages(depth_) << index_bits; }

@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <cstring>
 #include "core/machine.hpp"
+#include "npt/format_ept.hpp"
 
 namespace {
 
@@ -368,6 +369,32 @@ TEST_F(MemoryTest, dirty_log_of_guest_and_kernel) {
     EXPECT_EQ(log(64, 64), Words{1});
     EXPECT_EQ(log(), (Words{1ull << 63 | 2, 0, 2}));
     EXPECT_EQ(log(), (Words{0, 0, 0}));
+}
+
+// Before Haswell: only the right to write tells.
+TEST_F(MemoryTest, dirty_log_without_dirty_bits) {
+    PagedMemory<npt::EptFormat> old{*vm, {npt::EptFormat{}, 4}};
+    ASSERT_TRUE(old.init());
+    ASSERT_TRUE(old.set_memory(slot(HWV_MEMORY_LOG_DIRTY)));
+    SlotCache cache;
+    const auto touch = [&](std::uint64_t page_number, bool write) {
+        FaultAccess access{};
+        access.gpa = base + page_number * page_bytes;
+        access.write = write;
+        EXPECT_EQ(*old.fault(access, nullptr, cache, vcpu->spare), FaultResult::mapped);
+    };
+    const auto log = [&] {
+        std::uint64_t words[3];
+        EXPECT_TRUE(old.harvest({.slot = 3, .pages = pages}, words));
+        return words[0];
+    };
+    touch(1, false);
+    touch(2, true);
+    EXPECT_EQ(log(), 1u << 2);
+    EXPECT_EQ(log(), 0u);
+    touch(1, true);
+    touch(2, false); // as a read before it would: not written
+    EXPECT_EQ(log(), 1u << 1);
 }
 
 TEST_F(MemoryTest, the_log_outlives_the_mapping) {
