@@ -365,6 +365,9 @@ TEST_F(VmxEntry, TheTimerCountsToTheDeadlineInItsOwnUnit) {
     backend().set_deadline(hardware.tsc + (1ull << 40));
     guest->run();
     EXPECT_EQ(vmcs(field::preemption_timer), timer_off) << "as far as the field goes";
+    backend().set_deadline(hardware.tsc + 320'000);
+    guest->run();
+    EXPECT_NE(vmcs(field::preemption_timer), timer_off);
     backend().set_deadline(0);
     guest->run();
     EXPECT_EQ(vmcs(field::preemption_timer), timer_off);
