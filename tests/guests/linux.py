@@ -38,7 +38,7 @@ def clean_log():
 
 
 def two_processors():
-    """The launcher's threads on two processors of the host."""
+    """The launcher's threads on two processors of the host; with large pages: scripts/bedlib/README.md."""
     case = boot("host-with-two-processors", "show")
     run_cases([case], "--smp", 2, timeout=170)
 
