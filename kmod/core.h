@@ -53,7 +53,7 @@ int hwv_core_vcpu_create(struct hwv_core_vm *vm, __u32 id, struct hwv_host_vcpu 
 void hwv_core_vcpu_destroy(struct hwv_core_vcpu *vcpu);
 /*
  * Called, and returns, with preemption off, registered with the preemption notifier; sleeps in between.
- * Loads the vCPU on `cpu`, where the thread is, and puts it in the end.
+ * Loads the vCPU on `cpu`, where the thread is, and puts it in the end. Returns with irqs off.
  */
 int hwv_core_vcpu_run(struct hwv_core_vcpu *vcpu, __u32 cpu);
 int hwv_core_vcpu_sync(struct hwv_core_vcpu *vcpu); /* loaded */

@@ -75,6 +75,7 @@ void hwv_host_cpu_kick(__u32 cpu);      /* any context: makes a guest on `cpu` e
 void hwv_host_cpu_kick_wait(__u32 cpu); /* irqs on: and returns after it did */
 void hwv_host_call(__u32 cpu, void (*function)(void *argument), void *argument); /* irqs on: on that CPU, irqs off there; waits. Nothing where it is offline */
 __u64 hwv_host_irq_save(void); /* any context */
+void hwv_host_irq_disable(void); /* irqs on */
 void hwv_host_irq_restore(__u64 flags);
 int hwv_host_handle_work(void);  /* process: serves it. -EINTR: a signal */
 
@@ -83,7 +84,7 @@ int hwv_host_handle_work(void);  /* process: serves it. -EINTR: a signal */
  * Preemption off. Turns irqs off; from here until entry_end() the CPU's time is the guest's (%guest). Nonzero: a signal, a
  * reschedule or other work waits for this thread; else the guest's FPU state is in the registers.
  */
-int hwv_host_entry_begin(struct hwv_host_vcpu *vcpu, __u32 *cpu);
+int hwv_host_entry_begin(struct hwv_host_vcpu *vcpu);
 int hwv_host_work_pending(void); /* in between: what entry_begin() would say now */
 void hwv_host_entry_end(struct hwv_host_vcpu *vcpu); /* turns irqs on: the one that ended the guest is taken now, on the guest's time */
 void hwv_host_guest_enter(void);  /* irqs off: RCU's accounting; from here to guest_exit noinstr */
@@ -112,7 +113,7 @@ int hwv_host_vmxe(int on); /* irqs off: CR4.VMXE of this CPU. -EOPNOTSUPP: this 
 struct hwv_host_segments { /* selectors of the thread's that VM exits do not load back */
 	__u16 ds, es, fs, gs, ldt;
 };
-void hwv_host_segments_restore(const struct hwv_host_segments *segments); /* irqs off; and the limits of GDT and TSS */
+void hwv_host_segments_restore(const struct hwv_host_segments *segments); /* irqs off; and the limit of the TSS */
 int hwv_host_l1d_flush(int stale); /* irqs off, before an entry: whether to flush. stale: the thread or the core brought data into the cache since */
 
 /* ---- SVM only ---- */

@@ -15,8 +15,7 @@ struct Event {
     hwv_event_type type = HWV_EVENT_NONE;
     std::uint8_t vector = 0;
     bool has_error_code = false;
-    std::uint8_t length =
-        0; // software interrupts and exceptions (INT n, INT3, INTO): bytes of the instruction
+    std::uint8_t length = 0; // INT n, INT3, INTO: bytes of the instruction
     std::uint32_t error_code = 0;
 
     constexpr explicit operator bool() const { return type != HWV_EVENT_NONE; }
@@ -37,13 +36,7 @@ inline constexpr std::uint8_t divide_error = 0, debug = 1, nmi = 2, breakpoint =
                               control_protection = 21;
 }
 
-struct IoAccess {
-    std::uint16_t port;
-    std::uint8_t size;
-    bool write, string, rep;
-    std::uint8_t segment;      // hwv_segment_index; OUTS
-    std::uint8_t address_size; // bytes; string
-};
+using IoAccess = hwv_exit_io; // as the user will read it, but for the data
 
 struct FaultAccess {
     std::uint64_t gpa;

@@ -112,8 +112,11 @@ std::uint8_t VcpuOf<B>::measure(ExitReason reason) {
 // with TF, traps.
 template <Backend B>
 [[gnu::always_inline]] inline void VcpuOf<B>::advance(std::uint8_t length) {
-    const std::uint64_t next = backend.rip() + length;
-    backend.set_rip(wide() ? next : next & 0xffff'ffff);
+    const std::uint64_t rip = backend.rip();
+    std::uint64_t next = rip + length;
+    if (((next ^ rip) >> 32) && !wide()) [[unlikely]]
+        next &= 0xffff'ffff;
+    backend.set_rip(next);
     if (backend.shadow()) backend.set_shadow(0);
     const std::uint64_t flags = backend.rflags();
     if (flags & rflags::rf) backend.set_rflags(flags & ~rflags::rf);

@@ -21,11 +21,13 @@ template <Backend B>
 
 template <Backend B>
 Outcome on_cpuid(VcpuOf<B> &v) {
+    const auto state = [&v] {
+        return cpu::CpuidState{.xcr0 = v.xcr0,
+                               .osxsave = (v.backend.cr4() & cr4::osxsave) != 0,
+                               .apic_enabled = v.apic.present()};
+    };
     const cpu::CpuidResult r = v.cpuid.lookup(static_cast<std::uint32_t>(v.gprs[HWV_RAX]),
-                                              static_cast<std::uint32_t>(v.gprs[HWV_RCX]),
-                                              {.xcr0 = v.xcr0,
-                                               .osxsave = (v.backend.cr4() & cr4::osxsave) != 0,
-                                               .apic_enabled = v.apic.present()});
+                                              static_cast<std::uint32_t>(v.gprs[HWV_RCX]), state);
     v.gprs[HWV_RAX] = r.eax;
     v.gprs[HWV_RBX] = r.ebx;
     v.gprs[HWV_RCX] = r.ecx;
@@ -173,14 +175,13 @@ template <Backend B>
 // for another CPU, or touches the guest's memory. They are served with irqs off and no word to the
 // host.
 constexpr bool is_quick(const Exit &exit) {
-    if (exit.delivering || !exit.length) return false;
     switch (exit.reason) {
     case HWV_EXIT_CPUID:
     case HWV_EXIT_HYPERCALL:
     case HWV_EXIT_MSR_READ:
     case HWV_EXIT_MSR_WRITE:
     case HWV_EXIT_RDTSC:
-    case HWV_EXIT_RDTSCP: return true;
+    case HWV_EXIT_RDTSCP: return exit.length && !exit.delivering;
     default: return false;
     }
 }

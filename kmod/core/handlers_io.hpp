@@ -13,15 +13,9 @@ Outcome on_io(VcpuOf<B> &v, const Exit &exit) {
     if (io.write && !io.string && v.vm.ioevents() &&
         hwv_host_ioevent(v.vm.host(), 1, io.port, io.size, data))
         return Outcome::resume_next;
-    v.leave(HWV_EXIT_IO, exit).io = {.port = io.port,
-                                     .size = io.size,
-                                     .write = io.write,
-                                     .string = io.string,
-                                     .rep = io.rep,
-                                     .segment = io.segment,
-                                     .address_size = io.address_size,
-                                     .data = io.write ? data : 0,
-                                     .reserved = 0};
+    hwv_exit &e = v.leave(HWV_EXIT_IO, exit);
+    e.io = io;
+    if (io.write) e.io.data = data;
     if (io.string) {
         v.wanted |= HWV_REGS_GPR | HWV_REGS_SEGMENT | HWV_REGS_CONTROL;
         return Outcome::to_user;
@@ -45,20 +39,16 @@ static_assert(merge(~0ull, 0, 4) == 0 && merge(~0ull, 0, 2) == 0xffff'ffff'ffff'
 
 template <Backend B>
 Outcome on_hypercall(VcpuOf<B> &v, const Exit &exit) {
-    const cpu::HypercallRequest call{
-        .nr = v.value(HWV_RAX),
-        .args = {v.value(HWV_RBX), v.value(HWV_RCX), v.value(HWV_RDX), v.value(HWV_RSI)},
-        .wide = v.wide(),
-        .cpl = v.backend.cpl()};
+    const cpu::HypercallRequest call{v.gprs, v.wide(), static_cast<std::uint8_t>(v.backend.cpl())};
     const cpu::HypercallAnswer r = v.vm.hypercall(call);
     if (!r.known && v.vm.has(HWV_VM_HYPERCALL_TO_USER)) {
         v.leave(HWV_EXIT_HYPERCALL, exit).hypercall = {
-            .nr = call.nr, .args = {call.args[0], call.args[1], call.args[2], call.args[3]}};
+            .nr = call.nr(), .args = {call.arg(0), call.arg(1), call.arg(2), call.arg(3)}};
         v.completion = {
             .kind = Completion::Kind::hypercall, .length = exit.length, .size = 0, .load = {}};
         return Outcome::to_user;
     }
-    v.gprs[HWV_RAX] = merge(v.gprs[HWV_RAX], r.value, v.wide() ? 8 : 4);
+    v.gprs[HWV_RAX] = r.value;
     return Outcome::resume_next;
 }
 

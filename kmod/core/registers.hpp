@@ -12,6 +12,7 @@ void copy_shared(T &to, const T &from) {
     static_assert(sizeof(T) % 8 == 0 && alignof(T) == 8);
     auto *out = reinterpret_cast<std::uint64_t *>(&to);
     auto *in = reinterpret_cast<const std::uint64_t *>(&from);
+#pragma GCC unroll 8
     for (unsigned i = 0; i < sizeof(T) / 8; ++i)
         out[i] = __atomic_load_n(in + i, __ATOMIC_RELAXED);
 }

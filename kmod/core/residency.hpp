@@ -10,15 +10,15 @@ namespace hwv::residency {
 Status init(); // process context, at module load
 void exit();
 
-extern std::uint64_t *last_vcpu; // by CPU: Vm::serial and the vCPU's id
+extern std::uint64_t *last_vcpu; // by CPU: Vcpu::serial
 
 // Preemption off, on `cpu`.
 inline LoadContext arrive(Vcpu &vcpu, std::uint32_t cpu) {
-    const std::uint64_t self = vcpu.vm.serial * HWV_MAX_VCPUS + vcpu.id;
-    const LoadContext context{
-        .cpu = cpu, .other_cpu = vcpu.last_cpu != cpu, .other_vcpu = last_vcpu[cpu] != self};
-    last_vcpu[cpu] = self;
-    vcpu.last_cpu = cpu;
+    const LoadContext context{.cpu = cpu,
+                              .other_cpu = vcpu.cpu.load(std::memory_order_relaxed) != cpu,
+                              .other_vcpu = last_vcpu[cpu] != vcpu.serial};
+    last_vcpu[cpu] = vcpu.serial;
+    vcpu.cpu.store(cpu, std::memory_order_relaxed);
     return context;
 }
 

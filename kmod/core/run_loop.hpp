@@ -119,9 +119,8 @@ auto VcpuOf<B>::step(int &error) -> Step {
     if (asked() || mp_state.load(std::memory_order_relaxed) != HWV_MP_RUNNING)
         return serve_requests(error);
     if (check_events || apic.events()) deliver_events();
-    __u32 cpu;
-    const bool work = hwv_host_entry_begin(host, &cpu);
-    begin_guest(cpu);
+    const bool work = hwv_host_entry_begin(host);
+    begin_guest();
     if (work || asked()) [[unlikely]] {
         end_guest();
         hwv_host_entry_end(host);
@@ -151,12 +150,12 @@ template <Backend B>
 int VcpuOf<B>::run_guest(std::uint32_t cpu) {
     load(cpu);
     statistics.begin(arch::rdtsc());
-    hwv_reply reply;
+    [[gnu::uninitialized]] hwv_reply reply;
     copy_shared(reply, run->reply);
     const Status taken = take_over(reply);
     const int error = taken ? enter_until_left() : to_errno(taken);
     statistics.cut(Segment::kernel, arch::rdtsc());
-    const IrqsOff guard;
+    hwv_host_irq_disable();
     put();
     return error;
 }

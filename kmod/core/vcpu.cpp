@@ -7,7 +7,13 @@ namespace hwv {
 
 Vcpu::Vcpu(Vm &vm_of, Memory &memory_of, std::uint32_t number, hwv_host_vcpu *host_of,
            hwv_run *page)
-    : vm{vm_of}, id{number}, host{host_of}, run{page}, apic{number, host_of}, memory{memory_of} {
+    : vm{vm_of},
+      id{number},
+      serial{vm_of.serial * HWV_MAX_VCPUS + number},
+      host{host_of},
+      run{page},
+      apic{number, host_of},
+      memory{memory_of} {
     mp_state = number == 0 ? HWV_MP_RUNNING : HWV_MP_WAIT_SIPI;
     apic.set_features({.present = vm.has_apic()});
     msrs.set_tsc_ratio(vm.tsc_ratio());
@@ -25,13 +31,13 @@ void Vcpu::ask(std::uint32_t what) {
     requests_.fetch_or(what, std::memory_order_seq_cst);
     hwv_host_vcpu_wake(host);
     if (in_guest_.load(std::memory_order_seq_cst))
-        hwv_host_cpu_kick(cpu_.load(std::memory_order_relaxed));
+        hwv_host_cpu_kick(cpu.load(std::memory_order_relaxed));
 }
 
 void Vcpu::flush_and_wait() {
     requests_.fetch_or(request::flush, std::memory_order_seq_cst);
     if (in_guest_.load(std::memory_order_seq_cst))
-        hwv_host_cpu_kick_wait(cpu_.load(std::memory_order_relaxed));
+        hwv_host_cpu_kick_wait(cpu.load(std::memory_order_relaxed));
 }
 
 bool Vcpu::runnable() const {

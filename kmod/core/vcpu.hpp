@@ -54,6 +54,7 @@ class Vcpu : public hwv_core_vcpu {
 
     Vm &vm;
     const std::uint32_t id;
+    const std::uint64_t serial; // no other vCPU has it, or had
     hwv_host_vcpu *const host;
     hwv_run *const run; // shared with the user: the exit and regs areas are only written, the reply
                         // is copied once
@@ -79,7 +80,7 @@ class Vcpu : public hwv_core_vcpu {
     bool window_wanted = false;                         // reply asked for an interrupt window
     bool started = false;                               // has run: CPUID is fixed
     std::uint32_t clock_version = 0, steal_version = 0; // of the guest's records
-    std::uint32_t last_cpu = ~0u;                       // where it was loaded last
+    std::atomic<std::uint32_t> cpu{~0u};                // where it was loaded last
 
     // ---- any thread ----
     void ask(std::uint32_t what); // sets requests and makes the vCPU look at them: wakes it, or
@@ -96,12 +97,8 @@ class Vcpu : public hwv_core_vcpu {
     std::atomic<bool> halted_takes_interrupts{false}, halted_takes_nmis{false};
 
     // ---- the guest side of the entry ----
-    // Announces that the guest is about to run on this CPU; from here ask() sends an interrupt.
-    // irqs off.
-    void begin_guest(std::uint32_t cpu) {
-        cpu_.store(cpu, std::memory_order_relaxed);
-        in_guest_.store(true, std::memory_order_seq_cst);
-    }
+    // Announces that the guest is about to run; from here ask() sends an interrupt. irqs off.
+    void begin_guest() { in_guest_.store(true, std::memory_order_seq_cst); }
     void end_guest() { in_guest_.store(false, std::memory_order_release); }
 
     // ---- the paravirtual clock and its kin (process context) ----
@@ -124,7 +121,6 @@ class Vcpu : public hwv_core_vcpu {
     void adopt_cpuid();
 
     std::atomic<std::uint32_t> requests_{0};
-    std::atomic<std::uint32_t> cpu_{0};
     std::atomic<bool> in_guest_{false};
 };
 

@@ -49,7 +49,7 @@ unsigned Vm::deliver(const cpu::InterruptMessage &message, unsigned source) {
     return cpu::deliver(bus, message, source);
 }
 
-cpu::HypercallAnswer Vm::hypercall(const cpu::HypercallRequest &call) {
+cpu::HypercallAnswer Vm::hypercall(cpu::HypercallRequest call) {
     Bus bus{*this};
     return cpu::serve_hypercall(bus, call);
 }

@@ -46,7 +46,7 @@ class Vm : public hwv_core_vm {
     int msi(std::uint64_t address, std::uint32_t data);
     // From the vCPU `source`'s ICR, or from outside (cpu::no_source). vCPUs that accepted.
     unsigned deliver(const cpu::InterruptMessage &message, unsigned source);
-    cpu::HypercallAnswer hypercall(const cpu::HypercallRequest &call);
+    cpu::HypercallAnswer hypercall(cpu::HypercallRequest call);
 
     // How many ioeventfds there are: without any, no exit asks for one.
     std::uint32_t ioevents() const { return ioevents_.load(std::memory_order_relaxed); }

@@ -135,23 +135,12 @@ bool CpuidTable::has(Feature f) const {
 // "If a value entered for CPUID.EAX is higher than the maximum input value ... the data for the
 // highest basic information leaf is returned" (SDM); zeros on the other make, and for the
 // hypervisor's range.
-const hwv_cpuid_entry *CpuidTable::beyond(std::uint32_t leaf, std::uint32_t subleaf) const {
+const hwv_cpuid_entry *CpuidTable::beyond(std::uint32_t &leaf, std::uint32_t subleaf) const {
     if (!repeats_last_ || leaf >> 28 == 4) return nullptr;
     const bool in_range = leaf & 0x8000'0000 ? leaf <= max_extended_ : leaf <= max_basic_;
-    return in_range ? nullptr : find(max_basic_, subleaf);
-}
-
-CpuidResult CpuidTable::lookup(std::uint32_t leaf, std::uint32_t subleaf,
-                               const CpuidState &state) const {
-    CpuidResult result;
-    const hwv_cpuid_entry *e = find(leaf, subleaf);
-    if (!e) [[unlikely]] {
-        e = beyond(leaf, subleaf);
-        if (e) leaf = e->leaf;
-    }
-    if (e) result = {e->eax, e->ebx, e->ecx, e->edx};
-    adjust(leaf, subleaf, state, result);
-    return result;
+    const hwv_cpuid_entry *e = in_range ? nullptr : find(max_basic_, subleaf);
+    if (e) leaf = max_basic_;
+    return e;
 }
 
 void CpuidTable::adjust(std::uint32_t leaf, std::uint32_t subleaf, const CpuidState &state,

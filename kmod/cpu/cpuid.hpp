@@ -56,7 +56,18 @@ class CpuidTable {
     // leaf). Nothing changes on error.
     Status set(const hwv_cpuid_entry *entries, std::uint32_t count, std::uint32_t apic_id);
 
-    CpuidResult lookup(std::uint32_t leaf, std::uint32_t subleaf, const CpuidState &state) const;
+    // State: what returns the vCPU's CpuidState. It is asked for leaves that show some of it.
+    template <typename State>
+    CpuidResult lookup(std::uint32_t leaf, std::uint32_t subleaf, const State &state) const {
+        std::uint32_t shown = leaf; // its results are shown
+        const hwv_cpuid_entry *e = find(leaf, subleaf);
+        if (!e) [[unlikely]]
+            e = beyond(shown, subleaf);
+        CpuidResult result;
+        if (e) result = {e->eax, e->ebx, e->ecx, e->edx};
+        if (varies(shown)) adjust(shown, subleaf, state(), result);
+        return result;
+    }
 
     bool has(Feature feature) const;
     std::uint64_t cr4_allowed() const { return cr4_allowed_; }
@@ -80,7 +91,11 @@ class CpuidTable {
     void derive();
     std::uint32_t first(std::uint32_t leaf) const;
     bool present(std::uint32_t leaf) const;
-    const hwv_cpuid_entry *beyond(std::uint32_t leaf, std::uint32_t subleaf) const;
+    const hwv_cpuid_entry *beyond(std::uint32_t &leaf, std::uint32_t subleaf) const;
+    static constexpr bool varies(std::uint32_t leaf) {
+        constexpr std::uint32_t below_32 = 1u << 1 | 1u << 0xb | 1u << 0xd | 1u << 0x1f;
+        return leaf < 32 ? below_32 >> leaf & 1 : leaf == 0x8000'0001;
+    }
     void adjust(std::uint32_t leaf, std::uint32_t subleaf, const CpuidState &state,
                 CpuidResult &result) const;
     std::uint32_t xsave_bytes(std::uint64_t components, bool compacted) const;

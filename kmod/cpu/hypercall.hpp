@@ -4,6 +4,7 @@
 #pragma once
 #include <cstdint>
 #include "cpu/ipi.hpp"
+#include "hwv.h"
 
 namespace hwv::cpu {
 
@@ -13,10 +14,18 @@ inline constexpr std::int64_t no_permission = -1, invalid = -22, unknown = -1000
 } // namespace hypercall
 
 struct HypercallRequest {
-    std::uint64_t nr;      // RAX
-    std::uint64_t args[4]; // RBX, RCX, RDX, RSI
-    bool wide;             // 64-bit mode: else registers count by their low halves
-    unsigned cpl;
+    const std::uint64_t *gprs; // indexed by hwv_gpr_index
+    bool wide;                 // 64-bit mode: else registers count by their low halves
+    std::uint8_t cpl;
+
+    std::uint64_t nr() const { return value(HWV_RAX); }
+    std::uint64_t arg(unsigned n) const {
+        constexpr std::uint8_t registers[] = {HWV_RBX, HWV_RCX, HWV_RDX, HWV_RSI};
+        return value(registers[n]);
+    }
+
+  private:
+    std::uint64_t value(unsigned gpr) const { return wide ? gprs[gpr] : gprs[gpr] & 0xffff'ffff; }
 };
 
 struct HypercallAnswer {
@@ -26,19 +35,19 @@ struct HypercallAnswer {
 
 namespace detail {
 
-// Bitmap of vCPUs in two words from APIC id args[2] on, ICR in args[3]. Returns how many took it.
+// Bitmap of vCPUs in two words from APIC id arg(2) on, ICR in arg(3). Returns how many took it.
 template <typename Bus>
 std::int64_t send_ipis(Bus &bus, const HypercallRequest &call) {
     constexpr std::uint64_t logical = 1u << 11, shorthand = 3u << 18;
     const unsigned width = call.wide ? 64 : 32;
     InterruptMessage message;
-    if ((call.args[3] & (logical | shorthand)) ||
-        !decode_icr(call.args[3] & 0xffff'ffff, true, message))
+    if ((call.arg(3) & (logical | shorthand)) ||
+        !decode_icr(call.arg(3) & 0xffff'ffff, true, message))
         return hypercall::invalid;
     std::int64_t count = 0;
     for (unsigned bit = 0; bit < 2 * width; ++bit) {
-        if (!(call.args[bit / width] >> bit % width & 1)) continue;
-        const std::uint64_t id = call.args[2] + bit;
+        if (!(call.arg(bit / width) >> bit % width & 1)) continue;
+        const std::uint64_t id = call.arg(2) + bit;
         if (id >= bus.size()) break;
         message.destination = static_cast<std::uint32_t>(id);
         count += deliver(bus, message);
@@ -61,20 +70,15 @@ std::int64_t kick(Bus &bus, std::uint64_t id) {
 // Any context that may deliver. Bus as for deliver().
 template <typename Bus>
 HypercallAnswer serve_hypercall(Bus &bus, HypercallRequest call) {
-    if (!call.wide) {
-        call.nr &= 0xffff'ffff;
-        for (auto &arg : call.args)
-            arg &= 0xffff'ffff;
-    }
     std::int64_t result = hypercall::unknown;
     bool known = true;
     if (call.cpl)
         result = hypercall::no_permission;
-    else if (call.nr == hypercall::vapic_poll_irq)
+    else if (call.nr() == hypercall::vapic_poll_irq)
         result = 0;
-    else if (call.nr == hypercall::kick_cpu)
-        result = detail::kick(bus, call.args[1]);
-    else if (call.nr == hypercall::send_ipi)
+    else if (call.nr() == hypercall::kick_cpu)
+        result = detail::kick(bus, call.arg(1));
+    else if (call.nr() == hypercall::send_ipi)
         result = detail::send_ipis(bus, call);
     else
         known = false;

@@ -62,7 +62,7 @@ class Statistics {
     }
 
     static constexpr unsigned bucket(std::uint64_t cycles) {
-        const unsigned b = cycles ? static_cast<unsigned>(std::bit_width(cycles)) - 1 : 0;
+        const unsigned b = static_cast<unsigned>(std::bit_width(cycles | 1)) - 1;
         return b < HWV_HISTOGRAM ? b : HWV_HISTOGRAM - 1;
     }
 

@@ -29,10 +29,9 @@ noinstr void hwv_host_guest_exit(void)
 	guest_state_exit_irqoff();
 }
 
-int hwv_host_entry_begin(struct hwv_host_vcpu *vcpu, __u32 *cpu)
+int hwv_host_entry_begin(struct hwv_host_vcpu *vcpu)
 {
 	local_irq_disable();
-	*cpu = smp_processor_id();
 	guest_timing_enter_irqoff();
 	hwv_fpu_enter(&vcpu->fpu);
 	return xfer_to_guest_mode_work_pending();

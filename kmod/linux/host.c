@@ -128,6 +128,11 @@ void hwv_host_call(__u32 cpu, void (*function)(void *), void *argument)
 	smp_call_function_single(cpu, function, argument, 1);
 }
 
+void hwv_host_irq_disable(void)
+{
+	local_irq_disable();
+}
+
 __u64 hwv_host_irq_save(void)
 {
 	unsigned long flags;

@@ -58,6 +58,7 @@ static long run(struct hwv_host_vcpu *vcpu)
 	preempt_disable();
 	preempt_notifier_register(&vcpu->preempt);
 	err = hwv_core_vcpu_run(vcpu->core, smp_processor_id());
+	local_irq_enable();
 	preempt_notifier_unregister(&vcpu->preempt);
 	preempt_enable();
 	atomic_set_release(&vcpu->user, HWV_VCPU_IDLE);

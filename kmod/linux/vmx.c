@@ -29,11 +29,11 @@ int hwv_host_vmxe(int on)
 }
 
 /*
- * VM exits set the limits of GDT and TSS to constants, LDTR to none, and the data segments to what
+ * VM exits set the limit of the TSS to a constant, LDTR to none, and the data segments to what
  * the VMCS has: none. GS goes first, since its base is the user's only in KERNEL_GS_BASE, which the
  * caller restores after this.
  */
-void hwv_host_segments_restore(const struct hwv_host_segments *s)
+static noinline void restore_selectors(const struct hwv_host_segments *s)
 {
 	if (s->ldt)
 		asm volatile("lldt %0" : : "m"(s->ldt));
@@ -45,6 +45,11 @@ void hwv_host_segments_restore(const struct hwv_host_segments *s)
 		loadsegment(ds, s->ds);
 		loadsegment(es, s->es);
 	}
+}
+
+void hwv_host_segments_restore(const struct hwv_host_segments *s)
+{
+	if (s->ds | s->es | s->fs | s->gs | s->ldt)
+		restore_selectors(s);
 	invalidate_tss_limit();
-	load_fixmap_gdt(raw_smp_processor_id());
 }

@@ -27,7 +27,7 @@ class Backend {
     void destroy();
     void reset();
 
-    void load(const LoadContext &context);
+    void load(LoadContext context);
     void put();
     bool reachable() const { return true; } // the VMCB is memory
 

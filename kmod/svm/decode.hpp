@@ -59,8 +59,8 @@ constexpr IoAccess decode_io(std::uint64_t info) {
     io.size = info >> 4 & 7;          // bits 4, 5, 6: 1, 2, 4 bytes
     io.address_size = info >> 6 & 14; // bits 7, 8, 9: 2, 4, 8 bytes
     io.write = !(info & 1);
-    io.string = info & 4;
-    io.rep = info & 8;
+    io.string = info >> 2 & 1;
+    io.rep = info >> 3 & 1;
     io.segment = info >> 10 & 7;
     return io;
 }
@@ -120,10 +120,6 @@ constexpr void decode_details(const RawExit &raw, ExitCode code, Exit &exit) {
     case HWV_EXIT_MSR_READ:
         if (raw.info1) exit.reason = HWV_EXIT_MSR_WRITE;
         break;
-    case HWV_EXIT_IO:
-        exit.io = decode_io(raw.info1);
-        exit.length = length(raw.rip, raw.info2); // on every CPU
-        break;
     case HWV_EXIT_CR_READ:
     case HWV_EXIT_CR_WRITE:
     case HWV_EXIT_DR_ACCESS: exit.reg = decode_register(raw, code); break;
@@ -165,7 +161,10 @@ constexpr void decode_beyond_table(const RawExit &raw, ExitCode code, Exit &exit
         exit.delivering = detail::delivering(raw);
     if (!known)
         detail::decode_beyond_table(raw, code, exit);
-    else if (entry & detail::with_details)
+    else if (exit.reason == HWV_EXIT_IO) { // the one that counts
+        exit.io = detail::decode_io(raw.info1);
+        exit.length = detail::length(raw.rip, raw.info2); // on every CPU
+    } else if (entry & detail::with_details)
         detail::decode_details(raw, code, exit);
     return exit;
 }

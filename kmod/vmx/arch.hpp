@@ -5,6 +5,7 @@
 #pragma once
 #include <type_traits>
 #include "core/arch.hpp"
+#include "host.h"
 #include "vmx/msr.hpp"
 #include "vmx/vmcs.hpp"
 
@@ -129,6 +130,7 @@ inline TablePointer sgdt() {
     asm volatile("sgdt %0" : "=m"(p));
     return p;
 }
+inline void lgdt(const TablePointer &p) { asm volatile("lgdt %0" : : "m"(p)); }
 inline TablePointer sidt() {
     TablePointer p;
     asm volatile("sidt %0" : "=m"(p));
@@ -140,18 +142,17 @@ inline std::uint16_t str() {
     return selector;
 }
 
-struct Selectors {
-    std::uint16_t cs, ss, ds, es, fs, gs;
-};
-[[gnu::always_inline]] inline Selectors selectors() {
-    Selectors s;
-    asm volatile("mov %%cs, %0" : "=r"(s.cs));
-    asm volatile("mov %%ss, %0" : "=r"(s.ss));
-    asm volatile("mov %%ds, %0" : "=r"(s.ds));
-    asm volatile("mov %%es, %0" : "=r"(s.es));
-    asm volatile("mov %%fs, %0" : "=r"(s.fs));
-    asm volatile("mov %%gs, %0" : "=r"(s.gs));
-    return s;
+[[gnu::always_inline]] inline std::uint16_t code_selector() {
+    std::uint16_t selector;
+    asm volatile("mov %%cs, %0" : "=r"(selector));
+    return selector;
+}
+[[gnu::always_inline]] inline void read_data_selectors(hwv_host_segments &s) {
+    asm volatile("mov %%ds, %0" : "=m"(s.ds));
+    asm volatile("mov %%es, %0" : "=m"(s.es));
+    asm volatile("mov %%fs, %0" : "=m"(s.fs));
+    asm volatile("mov %%gs, %0" : "=m"(s.gs));
+    asm volatile("sldt %0" : "=m"(s.ldt));
 }
 
 [[gnu::always_inline]] inline std::uint64_t read_cr0() {

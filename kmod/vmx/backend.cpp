@@ -13,7 +13,7 @@ Status Backend::init(std::uint32_t id) {
     id_ = id;
     host_xcr0_ = hwv_host_facts()->xcr0;
     set_work(work_l1d, hwv_host_facts()->speculation & HWV_SPEC_L1D_FLUSH);
-    set_work(work_perf, Cpus::capabilities().perf_global_ctrl);
+    counters_ = Cpus::capabilities().perf_global_ctrl;
     reset();
     return {};
 }
@@ -33,16 +33,15 @@ void Backend::reset() {
     xcr0_ = 1;
     cr2_ = rsp_ = 0;
     spec_ctrl_ = 0;
-    if (loaded_) release_msrs();
-    guest_msrs_ = {};
+    for (std::uint32_t index :
+         {msr::star, msr::lstar, msr::sfmask, msr::kernel_gs_base, msr::tsc_aux})
+        (void)set_msr(index, 0);
     cstar_ = 0;
     set_work(work_timer, false);
     debug_granted_ = false;
     *task_priority() = 0;
     fresh_ = true;
-    if (!loaded_) return;
-    hold_msrs();
-    write_all();
+    if (loaded_) write_all();
 }
 
 void Backend::write_all() {
@@ -198,15 +197,6 @@ void Backend::set_xcr0(std::uint64_t v) {
 void Backend::update_xcr0() { set_work(work_xcr0, (cr4_ & cr4::osxsave) && xcr0_ != host_xcr0_); }
 
 // ---- segments ----------------------------------------------------------------------------------
-
-unsigned Backend::cpl() const {
-    return (read(field::guest_ss_access_rights) & access_rights::dpl) >> access_rights::dpl_shift;
-}
-
-std::uint16_t Backend::learn_code() const {
-    known_ |= known_code;
-    return code_attributes_ = to_attributes(read(field::guest_cs_access_rights));
-}
 
 Segment Backend::segment(unsigned index) const {
     std::uint16_t attributes = to_attributes(read_at(field::guest_es_access_rights, index));

@@ -31,7 +31,7 @@ class Backend {
     void destroy();
     void reset();
 
-    void load(const LoadContext &context);
+    void load(LoadContext context);
     void put();
     bool reachable() const { return loaded_; }
 
@@ -74,7 +74,10 @@ class Backend {
     void set_tpr(std::uint8_t v);
     std::uint64_t efer() const { return efer_; }
     void set_efer(std::uint64_t v);
-    unsigned cpl() const;
+    unsigned cpl() const {
+        return (read(field::guest_ss_access_rights) & access_rights::dpl) >>
+               access_rights::dpl_shift;
+    }
     Segment segment(unsigned index) const;
     std::uint16_t code_attributes() const {
         return known(known_code) ? code_attributes_ : learn_code();
@@ -124,9 +127,8 @@ class Backend {
         work_debug = 1u << 1,  // the guest's DR0-3 and DR6 go into the CPU
         work_flush = 1u << 2,  // translations are stale
         work_l1d = 1u << 3,    // L1TF: the data cache may have to be flushed
-        work_perf = 1u << 4,   // the host's performance counters rest
-        work_timer = 1u << 5,  // the preemption timer counts to deadline_
-        work_no_cpu = 1u << 6, // not loaded, or on a CPU that is not in service
+        work_timer = 1u << 4,  // the preemption timer counts to deadline_
+        work_no_cpu = 1u << 5, // not loaded, or on a CPU that is not in service
     };
     enum Known : std::uint32_t { // read from the VMCS since the exit
         known_rflags = 1u << 0,
@@ -137,18 +139,16 @@ class Backend {
     };
     enum Dirty : std::uint32_t { dirty_rip = 1u << 0, dirty_rflags = 1u << 1 };
 
-    // MSRs that VM exits do not restore. The guest's, or what load() found of the host's.
-    struct HeldMsrs {
-        std::uint64_t star = 0, lstar = 0, sfmask = 0, kernel_gs_base = 0, tsc_aux = 0;
-    };
-
     bool known(Known what) const { return known_ & what; }
     template <typename T, std::uint16_t E>
     T learn(Known what, T &where, Field<T, E> f) const {
         known_ |= what;
         return where = read(f);
     }
-    std::uint16_t learn_code() const;
+    std::uint16_t learn_code() const {
+        known_ |= known_code;
+        return code_attributes_ = to_attributes(read(field::guest_cs_access_rights));
+    }
     std::uint32_t interruptibility() const {
         return known(known_interruptibility) ? interruptibility_
                                              : learn(known_interruptibility, interruptibility_,
@@ -172,6 +172,7 @@ class Backend {
     void write_host();
     void write_host_cpu();
     void hold_msrs();
+    static void exchange_msrs(const HeldMsrs &from, const HeldMsrs &to);
     void keep_swapped_gs();
     void release_msrs();
     static void barrier();
@@ -182,6 +183,8 @@ class Backend {
     void write_event();
     void write_host_state();
     void rest_counters();
+    void rest_pebs();
+    void restore_tracing();
     void flush_l1d();
     void write_timer();
     int switch_debug(Gprs &gprs);
@@ -210,12 +213,14 @@ class Backend {
     std::uint64_t efer_ = 0;
     std::uint64_t dr_[4] = {}, dr6_ = 0;
     std::uint64_t xcr0_ = 1, host_xcr0_ = 1;
-    HeldMsrs guest_msrs_{}, host_msrs_{};
+    HeldMsrs guest_msrs_{};
+    std::uint64_t host_kernel_gs_base_ = 0; // the thread's
     std::uint64_t cstar_ = 0; // SYSCALL from compatibility mode is #UD on Intel: only remembered
     bool loaded_ = false;     // from load() to put(): the VMCS is current
     bool debug_granted_ = false;
     bool fresh_ = true;     // the VMCS has not been written yet
     bool entered_ = false;  // since load()
+    bool counters_ = false; // the host's performance counters rest while the guest runs
     bool l1d_stale_ = true; // the host's data may have come to the L1 data cache
 
     std::uint32_t id_ = 0;
@@ -229,6 +234,7 @@ class Backend {
     std::uint64_t host_rsp_ = 0, host_cr3_ = 0, host_cr4_ = 0, host_fs_base_ = 0;
     std::uint64_t host_debugctl_ = 0, host_perf_ = 0, host_pebs_ = 0;
     hwv_host_segments host_segments_{};
+    TablePointer host_gdt_{};
 };
 
 } // namespace hwv::vmx

@@ -57,11 +57,19 @@ Status Cpu::enable(hwv_tenure tenure) {
         (void)invept(InvalidateBy::all, 0);
     }
     others_ = none;
+    read_msrs();
     tenure_ = tenure;
     return {};
 }
 
 // What is borrowed stays with its vCPU until put(): the VMCS below it is not hwv's.
+void Cpu::read_msrs() {
+    host_msrs_ = {.star = arch::rdmsr(msr::star),
+                  .lstar = arch::rdmsr(msr::lstar),
+                  .sfmask = arch::rdmsr(msr::sfmask),
+                  .tsc_aux = Cpus::capabilities().tsc_aux ? arch::rdmsr(msr::tsc_aux) : 0};
+}
+
 void Cpu::disable() {
     if (tenure_ == HWV_TENURE_OWN) {
         clear_resident();
@@ -92,8 +100,8 @@ bool Cpu::load(Vmcs &vmcs) {
     const int here = static_cast<int>(hwv_host_cpu()), held = vmcs.cpu_.load();
     if (held != Vmcs::nowhere && held != here)
         hwv_host_call(static_cast<std::uint32_t>(held), evict, &vmcs);
+    if (holds(vmcs)) return true; // nobody but its own vCPU takes it away
     const IrqsOff guard;
-    if (resident_ == &vmcs) return true;
     clear_resident();
     const bool borrow = tenure_ != HWV_TENURE_OWN;
     if (borrow) {
@@ -115,8 +123,7 @@ bool Cpu::load(Vmcs &vmcs) {
 // VMCS since load(), because its vCPU went to another CPU: then it may be active there by now, and
 // what VMPTRLD of it does here the manual leaves open ("Software Use of Virtual-Machine Control
 // Structures"). Nothing tells hwv of the IPI.
-bool Cpu::put() {
-    if (!borrowed_) return false;
+bool Cpu::give_back() {
     borrowed_ = false;
     clear_resident();
     if (others_ != none) (void)vmptrld(others_);

@@ -30,6 +30,11 @@ class Vmcs {
     std::atomic<int> cpu_{nowhere}; // that may hold parts of it
 };
 
+// MSRs that VM exits do not restore.
+struct HeldMsrs {
+    std::uint64_t star = 0, lstar = 0, sfmask = 0, kernel_gs_base = 0, tsc_aux = 0;
+};
+
 class Cpu {
   public:
     Status prepare(std::uint32_t revision); // process context; idempotent
@@ -44,16 +49,27 @@ class Cpu {
     bool load(Vmcs &vmcs);
     // Irqs off. Gives the CPU back to whoever had VMX on: true. Where hwv has, the VMCS stays for
     // the next time.
-    bool put();
+    bool put() { return borrowed_ && give_back(); }
     bool enabled() const { return tenure_ != 0; }
     bool shared() const { return tenure_ == HWV_TENURE_RIDE; }
+    bool holds(const Vmcs &vmcs) const { return resident_ == &vmcs; }
+    // The host's, as learn_msrs() found them, all but the thread's KERNEL_GS_BASE.
+    const HeldMsrs &host_msrs() const { return host_msrs_; }
+    // On the CPU, before the guest's are loaded. Where hwv has VMX on nobody changes them; KVM may
+    // have left its guest's in them until it returns to its user.
+    void learn_msrs() {
+        if (tenure_ != HWV_TENURE_OWN) read_msrs();
+    }
 
   private:
     friend class Vmcs;
     static void evict(void *vmcs); // on the CPU that may hold it, irqs off
     void clear_resident();
+    bool give_back();
+    void read_msrs();
 
     hwv_host_page region_{}; // VMXON's
+    HeldMsrs host_msrs_{};
     Vmcs *resident_ = nullptr;
     std::uint64_t others_ = none; // the VMCS that was current before load(), of another hypervisor
     bool borrowed_ = false;       // from load() to put(), where the CPU is not hwv's

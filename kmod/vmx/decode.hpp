@@ -112,7 +112,6 @@ constexpr void decode_task_switch(const RawExit &raw, Exit &exit) {
 
 constexpr void decode_details(const RawExit &raw, Exit &exit) {
     switch (exit.reason) {
-    case HWV_EXIT_IO: exit.io = decode_io(raw); break;
     case HWV_EXIT_PAGE_FAULT: exit.fault = decode_violation(raw); break;
     case HWV_EXIT_CR_WRITE:
         exit.reg = decode_cr(raw.qualification);
@@ -140,10 +139,12 @@ constexpr Exit decode_failure(const RawExit &raw) {
 } // namespace detail
 
 [[gnu::always_inline]] constexpr Exit decode(const RawExit &raw) {
-    if (raw.not_entered || (raw.reason & exit_reason::entry_failure)) [[unlikely]]
-        return detail::decode_failure(raw);
-    const ReasonEntry entry = reason_entry(raw.reason);
     Exit exit;
+    if (raw.not_entered || (raw.reason & exit_reason::entry_failure)) [[unlikely]] {
+        exit = detail::decode_failure(raw);
+        return exit;
+    }
+    const ReasonEntry entry = reason_entry(raw.reason);
     exit.none = 0;
     exit.reason = static_cast<ExitReason>(entry.reason);
     exit.length = static_cast<std::uint8_t>(entry.needs & needs::length ? raw.length : 0);
@@ -152,7 +153,10 @@ constexpr Exit decode_failure(const RawExit &raw) {
     exit.raw_info[1] = raw.guest_physical;
     if (raw.vectoring & event::valid) [[unlikely]]
         exit.delivering = to_event(raw.vectoring, raw.vectoring_error, raw.entry_length);
-    if (entry.needs & needs::details) detail::decode_details(raw, exit);
+    if (exit.reason == HWV_EXIT_IO) // the one that counts
+        exit.io = detail::decode_io(raw);
+    else if (entry.needs & needs::details)
+        detail::decode_details(raw, exit);
     return exit;
 }
 

@@ -39,8 +39,10 @@ constexpr bool is_nmi(std::uint32_t interruption) {
 
 HWV_NOINSTR RawExit Backend::enter(Gprs &gprs) {
     RawExit raw; // what a reason does not need may be anything: zeroing it would cost as much again
-    if (work_ & work_no_cpu) [[unlikely]] // what VMCS is current, if any, is not this vCPU's
-        return {.rip = rip_, .not_entered = 1};
+    if (work_ & work_no_cpu) [[unlikely]] { // what VMCS is current, if any, is not this vCPU's
+        raw = {.rip = rip_, .not_entered = 1};
+        return raw;
+    }
     raw.rule = raw.not_entered = 0;
     if (gprs[HWV_RSP] != rsp_) write(field::guest_rsp, rsp_ = gprs[HWV_RSP]);
     write_dirty();
@@ -61,8 +63,8 @@ HWV_NOINSTR RawExit Backend::enter(Gprs &gprs) {
     }
     hwv_host_guest_exit();
 
-    if (host_debugctl_) [[unlikely]]
-        arch::wrmsr(msr::debugctl, host_debugctl_); // VM exits clear it
+    if (host_debugctl_ | host_pebs_) [[unlikely]]
+        restore_tracing();
     if (work_) [[unlikely]]
         after_work();
     if (how || (raw.reason & exit_reason::entry_failure)) [[unlikely]]
@@ -110,6 +112,7 @@ void Backend::write_event() {
     if (cr4 != host_cr4_) [[unlikely]]
         write(field::host_cr4, host_cr4_ = cr4);
     host_debugctl_ = arch::rdmsr(msr::debugctl);
+    if (counters_) rest_counters();
 }
 
 bool Backend::before_entry(RawExit &raw) {
@@ -124,7 +127,6 @@ bool Backend::before_entry(RawExit &raw) {
         set_work(work_flush, false);
     }
     if (work_ & work_xcr0) arch::xsetbv(0, xcr0_);
-    if (work_ & work_perf) rest_counters();
     if (work_ & work_l1d) flush_l1d();
     if (work_ & work_timer) write_timer();
     return true;
@@ -132,10 +134,16 @@ bool Backend::before_entry(RawExit &raw) {
 
 // The controls load 0 into the guest's PERF_GLOBAL_CTRL and the host's value back. PEBS would write
 // its records at the host's addresses in the guest's memory: it rests too.
-void Backend::rest_counters() {
+[[gnu::always_inline]] inline void Backend::rest_counters() {
     const std::uint64_t counting = arch::rdmsr(msr::perf_global_ctrl);
-    if (counting != host_perf_) write(field::host_perf_global_ctrl, host_perf_ = counting);
-    host_pebs_ = counting && Cpus::capabilities().pebs ? arch::rdmsr(msr::pebs_enable) : 0;
+    if (counting != host_perf_) [[unlikely]]
+        write(field::host_perf_global_ctrl, host_perf_ = counting);
+    if (counting) [[unlikely]]
+        rest_pebs();
+}
+
+void Backend::rest_pebs() {
+    host_pebs_ = Cpus::capabilities().pebs ? arch::rdmsr(msr::pebs_enable) : 0;
     if (host_pebs_) arch::wrmsr(msr::pebs_enable, 0);
 }
 
@@ -164,6 +172,11 @@ void Backend::write_timer() {
 
 void Backend::after_work() {
     if (work_ & work_xcr0) arch::xsetbv(0, host_xcr0_);
+}
+
+// VM exits clear DEBUGCTL.
+void Backend::restore_tracing() {
+    if (host_debugctl_) arch::wrmsr(msr::debugctl, host_debugctl_);
     if (host_pebs_) arch::wrmsr(msr::pebs_enable, host_pebs_);
     host_pebs_ = 0;
 }

@@ -30,6 +30,7 @@ class ClockTest : public CoreMachine {
         is_kicked();
         const PreemptGuard guard;
         EXPECT_EQ(vcpu->run_guest(number), 0);
+        hwv::fake::host().irqs_off = false;
         cpu::PvClock clock;
         std::memcpy(&clock, memory.bytes, sizeof clock);
         EXPECT_FALSE(clock.version & 1) << "left half written";

@@ -89,6 +89,8 @@ class CoreMachine : public testing::Test {
         page.reply = reply;
         const PreemptGuard guard;
         const int error = vcpu->run_guest(0);
+        EXPECT_TRUE(host.irqs_off);
+        host.irqs_off = false;
         EXPECT_FALSE(backend().loaded);
         EXPECT_TRUE(error || backend().script.empty()) << "turns that were not taken";
         return error;

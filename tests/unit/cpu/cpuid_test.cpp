@@ -75,7 +75,7 @@ class CpuidTest : public testing::Test {
         ASSERT_TRUE(static_cast<bool>(table.set(entries.data(), count, id)));
     }
     CpuidResult at(std::uint32_t leaf, std::uint32_t subleaf = 0) const {
-        return table.lookup(leaf, subleaf, state);
+        return table.lookup(leaf, subleaf, [&] { return state; });
     }
 
     CpuidFacts facts{read_host, 0xe7, 48, 2'400'000, true};

@@ -18,14 +18,20 @@ class HypercallTest : public testing::Test {
     }
     std::int64_t call(std::uint64_t nr, std::uint64_t a = 0, std::uint64_t b = 0,
                       std::uint64_t c = 0, std::uint64_t d = 0) {
-        const auto answer = serve_hypercall(bus, {nr, {a, b, c, d}, wide, cpl});
+        std::uint64_t gprs[HWV_GPRS] = {};
+        gprs[HWV_RAX] = nr;
+        gprs[HWV_RBX] = a;
+        gprs[HWV_RCX] = b;
+        gprs[HWV_RDX] = c;
+        gprs[HWV_RSI] = d;
+        const auto answer = serve_hypercall(bus, {gprs, wide, cpl});
         known = answer.known;
         return static_cast<std::int64_t>(answer.value);
     }
 
     fake::Bus bus{40};
     bool wide = true, known = false;
-    unsigned cpl = 0;
+    std::uint8_t cpl = 0;
 };
 
 TEST_F(HypercallTest, numbers_and_rights) {

@@ -16,11 +16,10 @@ void hwv_host_preempt_enable(void) {
     if (!host().preempt_off && host().irqs_off) hardware().violation("sleeps with irqs off");
 }
 
-int hwv_host_entry_begin(struct hwv_host_vcpu *, __u32 *cpu) {
+int hwv_host_entry_begin(struct hwv_host_vcpu *) {
     if (!host().preempt_off) hardware().violation("entry with preemption on");
     host().irqs_off = true;
     ++host().begun;
-    *cpu = hardware().cpu;
     if (!host().works) return 0;
     --host().works;
     return 1;

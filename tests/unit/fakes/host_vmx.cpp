@@ -25,6 +25,7 @@ void hwv_host_call(__u32 cpu, void (*function)(void *), void *argument) {
     hardware().cpu = here;
 }
 
+void hwv_host_irq_disable(void) { host().irqs_off = true; }
 __u64 hwv_host_irq_save(void) {
     const bool before = host().irqs_off;
     host().irqs_off = true;
@@ -45,7 +46,9 @@ void hwv_host_segments_restore(const struct hwv_host_segments *s) {
     if (!host().irqs_off) hardware().violation("host segments restored with irqs on");
     if (s->gs)
         hardware().here().msrs[hwv::vmx::msr::kernel_gs_base] = vmx().here().gs_descriptor_base;
-    vmx().here().segments = {.ds = s->ds, .es = s->es, .fs = s->fs, .gs = s->gs};
+    const std::uint16_t gdt_limit = vmx().here().segments.gdt_limit;
+    vmx().here().segments = {
+        .ds = s->ds, .es = s->es, .fs = s->fs, .gs = s->gs, .gdt_limit = gdt_limit};
     hardware().here().ldt = s->ldt;
 }
 

@@ -66,6 +66,7 @@ struct VmxRun : VmxMachine {
         page.reply = reply;
         const PreemptGuard guard;
         const int error = vcpu->run_guest(hardware.cpu);
+        host.irqs_off = false;
         EXPECT_EQ(vmx.here().current, ~0ull) << "KVM had none";
         return error;
     }

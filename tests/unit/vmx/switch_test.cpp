@@ -88,8 +88,7 @@ TEST_F(VmxSwitch, TheGuestsMsrsAreLoadedAndTheHostsRestored) {
         ASSERT_TRUE(backend().set_msr(index, value++));
     EXPECT_TRUE(hardware.msr_writes.empty()) << "not loaded yet";
     for (std::uint32_t cpu : {0u, 1u}) {
-        for (std::uint32_t index : held) // what KVM's guest left, and no constant
-            hardware.cpus[cpu].msrs[index] += 0x100 + cpu;
+        hardware.cpus[cpu].msrs[msr::kernel_gs_base] += 0x100 + cpu; // the thread's
         guest->load(cpu);
         guest->run(ExitCode::external_interrupt, [&](fake::FakeVmcs &) {
             value = 0x1000;
@@ -122,9 +121,7 @@ TEST_F(VmxSwitch, EqualMsrsAreNotWritten) {
 }
 
 TEST_F(VmxSwitch, ALoadedVcpuIsResetAndLeavesNothing) { // INIT
-    for (std::uint32_t index :
-         {msr::star, msr::lstar, msr::sfmask, msr::kernel_gs_base, msr::tsc_aux})
-        hardware.here().msrs[index] = 0; // as the guest's after reset
+    hardware.here().msrs[msr::kernel_gs_base] = 0;      // as the guest's after reset
     guest->load(0);
     for (std::uint32_t index :
          {msr::star, msr::lstar, msr::sfmask, msr::kernel_gs_base, msr::tsc_aux})

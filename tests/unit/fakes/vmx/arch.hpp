@@ -5,6 +5,7 @@
 #include <type_traits>
 #include "core/arch.hpp"
 #include "fakes/vmx_hardware.hpp"
+#include "host.h"
 #include "vmx/msr.hpp"
 #include "vmx/vmcs.hpp"
 
@@ -48,15 +49,14 @@ inline TablePointer sgdt() {
     const fake::VmxCpu &c = fake::vmx().here();
     return {c.segments.gdt_limit, reinterpret_cast<std::uint64_t>(c.gdt)};
 }
+inline void lgdt(const TablePointer &p) { fake::vmx().here().segments.gdt_limit = p.limit; }
 inline TablePointer sidt() { return {0xfff, fake::vmx().here().idt}; }
 inline std::uint16_t str() { return fake::vmx().here().tr; }
 
-struct Selectors {
-    std::uint16_t cs, ss, ds, es, fs, gs;
-};
-inline Selectors selectors() {
+inline std::uint16_t code_selector() { return 0x10; }
+inline void read_data_selectors(hwv_host_segments &to) {
     const fake::LoadedSegments &s = fake::vmx().here().segments;
-    return {0x10, 0x18, s.ds, s.es, s.fs, s.gs};
+    to = {s.ds, s.es, s.fs, s.gs, static_cast<std::uint16_t>(hwv::arch::sldt())};
 }
 inline std::uint64_t read_cr0() { return fake::vmx().here().cr0; }
 inline std::uint64_t read_cr2() { return fake::vmx().here().cr2; }
