@@ -13,6 +13,8 @@ from bedlib.cpio import Archive
 from bedlib.initramfs import busybox_applets, stripped
 from bedlib.paths import BUILD, ROOT, BedError
 
+SEALED_BYTES = 256 << 20  # of --share
+
 
 def script(options, stdin):
     """The job; `stdin` is none, pipe or tty."""
@@ -78,10 +80,21 @@ def payload(options):
             put(archive, f"opt/hwv/{path.relative_to(BUILD)}", path)
     put_command(archive, options)
     if options.share:
+        check_size(options.share)
         put(archive, "share", options.share)
     for path in options.put:
         put(archive, str(path.absolute()), path)
     return archive.pack()
+
+
+def check_size(directory):
+    """All of it goes into L1's memory, and through ours."""
+    total = 0
+    for below in directory.rglob("*"):
+        total += below.stat().st_size if below.is_file() else 0
+        if total > SEALED_BYTES:
+            raise BedError(f"--share: {directory} holds more than {SEALED_BYTES >> 20} MiB, which this bed cannot carry into L1: "
+                           "share less, or give single files by --put")
 
 
 def put_command(archive, options):

@@ -47,6 +47,14 @@ class Bochs(unittest.TestCase):
         self.assertEqual((status, out.split()), (0, [b"sharedput1"]), err)
         self.assertEqual(bed("--", "perl", "-e", "exit 5")[0], 5)
 
+    def test_a_share_that_is_too_large_is_named(self):
+        (TMP / "large").mkdir()
+        with open(TMP / "large" / "disk", "wb") as disk:
+            disk.truncate(1 << 40)
+        status, out, err = shell("true", "--share", TMP / "large")
+        self.assertEqual((status, out), (125, b""), err)
+        self.assertIn(f"--share: {TMP / 'large'} holds more than", err)
+
     def test_two_processors(self):
         self.assertEqual(shell("nproc", "--smp", 2)[:2], (0, b"2\n"))
 
