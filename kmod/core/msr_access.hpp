@@ -8,7 +8,7 @@ namespace hwv {
 
 template <Backend B>
 cpu::MsrResult VcpuOf<B>::read_msr(std::uint32_t index, std::uint64_t &value, bool by_host) {
-    const cpu::MsrResult r = msrs.read(index, value, msr_context(by_host));
+    const cpu::MsrResult r = msrs.read(index, value, msr_context(index, by_host));
     if (r != cpu::MsrResult::backend) return r;
     if (index == cpu::msr::efer) {
         value = backend.efer();
@@ -26,7 +26,7 @@ cpu::MsrResult VcpuOf<B>::write_msr(std::uint32_t index, std::uint64_t value, bo
     if (rule == cpu::MsrRule::fault) return cpu::MsrResult::fault;
     if (rule == cpu::MsrRule::valid && backend.set_msr(index, value)) return cpu::MsrResult::done;
     cpu::MsrEffect asked{};
-    const cpu::MsrResult r = msrs.write(index, value, msr_context(by_host), asked);
+    const cpu::MsrResult r = msrs.write(index, value, msr_context(index, by_host), asked);
     if (r == cpu::MsrResult::done) apply_msr_effect(asked);
     if (r != cpu::MsrResult::backend) return r;
     if (index == cpu::msr::efer) {

@@ -88,7 +88,9 @@ class VcpuOf final : public Vcpu {
     bool read_page_directories(std::uint64_t cr3, std::uint64_t (&entries)[4]);
     void set_tpr(std::uint8_t tpr);                  // 0..15, as CR8
     void sync_tpr() { backend.set_tpr(apic.cr8()); } // the guest changed it by the APIC's register
-    cpu::MsrContext msr_context(bool by_host) const {
+    // Only EFER's rules depend on the guest's paging.
+    cpu::MsrContext msr_context(std::uint32_t index, bool by_host) const {
+        if (index != cpu::msr::efer) return {.efer = 0, .paging = false, .host = by_host};
         return {.efer = backend.efer(), .paging = (backend.cr0() & cr0::pg) != 0, .host = by_host};
     }
     npt::GuestPaging guest_paging() const {

@@ -48,6 +48,13 @@ MsrResult MsrFile::read(std::uint32_t index, std::uint64_t &value, const MsrCont
     if (in(index, msr::x2apic_first, 0x100)) return done_if(apic_.read_msr(index, value));
     MsrResult result = MsrResult::done;
     if (read_special(index, value, result)) return result;
+    if (const unsigned row = plain_row(index); row != no_row) {
+        if (plain_msrs[row].kind == PlainKind::write_only) return MsrResult::fault;
+        const bool shown = context.host || index != msr::arch_capabilities ||
+                           cpuid_.has(feature::arch_capabilities);
+        value = plain_[row];
+        return done_if(shown);
+    }
     if (const std::uint64_t *storage = mtrr(index)) {
         value = *storage;
         return MsrResult::done;
@@ -56,14 +63,7 @@ MsrResult MsrFile::read(std::uint32_t index, std::uint64_t &value, const MsrCont
         value = mc_[index - msr::mc_first];
         return MsrResult::done;
     }
-    const unsigned row = plain_row(index);
-    if (row == no_row)
-        return context.host || readable(index) ? MsrResult::backend : MsrResult::fault;
-    if (plain_msrs[row].kind == PlainKind::write_only) return MsrResult::fault;
-    if (index == msr::arch_capabilities && !context.host && !cpuid_.has(feature::arch_capabilities))
-        return MsrResult::fault;
-    value = plain_[row];
-    return MsrResult::done;
+    return context.host || readable(index) ? MsrResult::backend : MsrResult::fault;
 }
 
 bool MsrFile::read_special(std::uint32_t index, std::uint64_t &value, MsrResult &result) const {
@@ -106,12 +106,34 @@ std::uint64_t MsrFile::guest_tsc(std::uint64_t host) const {
 
 // ---- writing ----
 
+inline MsrResult MsrFile::write_plain(unsigned row, std::uint64_t value,
+                                      const MsrContext &context) {
+    const PlainMsr &rule = plain_msrs[row];
+    if (context.host) {
+        plain_[row] = value;
+        return MsrResult::done;
+    }
+    switch (rule.kind) {
+    case PlainKind::fixed: return MsrResult::fault;
+    case PlainKind::same: return done_if(value == plain_[row]);
+    case PlainKind::strict:
+        if (value & ~rule.mask) return MsrResult::fault;
+        [[fallthrough]];
+    case PlainKind::stored: plain_[row] = (value & rule.mask) | (plain_[row] & ~rule.mask); break;
+    case PlainKind::sink:
+    case PlainKind::write_only: break;
+    }
+    return MsrResult::done;
+}
+
 MsrResult MsrFile::write(std::uint32_t index, std::uint64_t &value, const MsrContext &context,
                          MsrEffect &effect) {
     if (in(index, msr::x2apic_first, 0x100)) {
         effect.kind = MsrEffect::Kind::apic;
         return done_if(apic_.write_msr(index, value, effect.apic));
     }
+    if (const unsigned row = plain_row(index); row != no_row)
+        return write_plain(row, value, context);
     MsrResult result = MsrResult::done;
     if (write_special(index, value, result, context, effect)) return result;
     if (std::uint64_t *storage = mtrr(index)) {
@@ -121,8 +143,6 @@ MsrResult MsrFile::write(std::uint32_t index, std::uint64_t &value, const MsrCon
     }
     if (in(index, msr::mc_first, mc_banks * mc_fields))
         return write_bank(index - msr::mc_first, value, context);
-    if (const unsigned row = plain_row(index); row != no_row)
-        return write_plain(row, value, context);
     return check_backend(index, value, context) ? MsrResult::backend : MsrResult::fault;
 }
 
@@ -187,25 +207,6 @@ MsrResult MsrFile::write_pv(std::uint32_t index, std::uint64_t value, MsrEffect 
         break;
     }
     effect.gpa = value & ~pv_enabled;
-    return MsrResult::done;
-}
-
-MsrResult MsrFile::write_plain(unsigned row, std::uint64_t value, const MsrContext &context) {
-    const PlainMsr &rule = plain_msrs[row];
-    if (context.host) {
-        plain_[row] = value;
-        return MsrResult::done;
-    }
-    switch (rule.kind) {
-    case PlainKind::fixed: return MsrResult::fault;
-    case PlainKind::same: return done_if(value == plain_[row]);
-    case PlainKind::strict:
-        if (value & ~rule.mask) return MsrResult::fault;
-        [[fallthrough]];
-    case PlainKind::stored: plain_[row] = (value & rule.mask) | (plain_[row] & ~rule.mask); break;
-    case PlainKind::sink:
-    case PlainKind::write_only: break;
-    }
     return MsrResult::done;
 }
 

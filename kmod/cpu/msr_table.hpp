@@ -106,17 +106,38 @@ static_assert(plain_ascending());
 
 inline constexpr unsigned no_row = ~0u;
 
-constexpr unsigned plain_row(std::uint32_t index) {
-    unsigned low = 0, high = plain_count;
-    while (low < high) {
-        const unsigned middle = (low + high) / 2;
-        if (plain_msrs[middle].index < index)
-            low = middle + 1;
-        else
-            high = middle;
+// The rows by a hash of their index, each in the first free slot from there on.
+class PlainSlots {
+  public:
+    constexpr PlainSlots() {
+        for (std::uint8_t &row : rows_)
+            row = none;
+        for (unsigned row = 0; row < plain_count; ++row) {
+            unsigned at = first(plain_msrs[row].index);
+            while (rows_[at] != none)
+                at = (at + 1) % size;
+            rows_[at] = static_cast<std::uint8_t>(row);
+        }
     }
-    return low < plain_count && plain_msrs[low].index == index ? low : no_row;
-}
+    constexpr unsigned row(std::uint32_t index) const {
+        for (unsigned at = first(index); rows_[at] != none; at = (at + 1) % size)
+            if (plain_msrs[rows_[at]].index == index) return rows_[at];
+        return no_row;
+    }
+
+  private:
+    static constexpr unsigned size = 256;
+    static constexpr std::uint8_t none = 0xff;
+    static_assert(plain_count < none && plain_count <= size / 2);
+    static constexpr unsigned first(std::uint32_t index) {
+        return index * 0x9e37'79b1u >> 24; // Knuth, "The Art of Computer Programming", 6.4
+    }
+
+    std::uint8_t rows_[size];
+};
+inline constexpr PlainSlots plain_slots;
+
+constexpr unsigned plain_row(std::uint32_t index) { return plain_slots.row(index); }
 static_assert(plain_row(0) == 0 && plain_row(0xc001'102c) == plain_count - 1 &&
               plain_row(2) == no_row);
 
