@@ -38,9 +38,10 @@ def clean_log():
 
 
 def two_processors():
-    """The launcher's threads on two processors of the host; with large pages: scripts/bedlib/README.md."""
+    """The launcher's threads on two processors of the host. Bochs 3.0 loses guests' exceptions there: scripts/bedlib/README.md."""
     case = boot("host-with-two-processors", "show")
-    run_cases([case], "--smp", 2, timeout=170)
+    emulator = ["--emulator", "bochs"] if BED == "vmx" else []
+    run_cases([case], "--smp", 2, *emulator, timeout=250)
 
 
 def main():
