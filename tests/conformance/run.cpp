@@ -138,16 +138,26 @@ void under_hwv() {
     }
 }
 
+// An emulator's timer may fall on another instruction in KVM's run than in ours, which was right by
+// the manual: KVM alone is asked once more, our run stands as it was.
+unsigned oracle_runs(const Case &c) { return std::max(2u, on_qemu72() ? c.attempts : 1); }
+
+std::string ask_kvm(Vms &vms, const Case &c, const Result &ours) {
+    return guarded(vms, c, [&] { return against_oracle(c, ours, run_once(vms.of(c), c)); });
+}
+
 void under_kvm() {
     Vms vms{oracle::Kind::kvm};
     for (Item &item : items) {
         if (item.reported) continue;
         const Case &c = item.c;
         announce("right under hwv, kvm", c);
-        const unsigned attempts = on_qemu72() ? c.attempts : 1;
-        for (unsigned n = 0; n < attempts && (!n || !item.wrong.empty()); ++n)
-            item.wrong = guarded(
-                vms, c, [&] { return against_oracle(c, item.result, run_once(vms.of(c), c)); });
+        item.wrong = ask_kvm(vms, c, item.result);
+        for (unsigned n = 1; n < oracle_runs(c) && !item.wrong.empty(); ++n) {
+            std::printf("# %s - the oracle is asked again: %s\n", c.name.c_str(),
+                        item.wrong.c_str());
+            item.wrong = ask_kvm(vms, c, item.result);
+        }
         print(item);
     }
 }
