@@ -13,6 +13,7 @@
 #include "core/exit.hpp"
 #include "core/guest_state.hpp"
 #include "core/result.hpp"
+#include "core/traps.hpp"
 
 namespace hwv {
 
@@ -32,7 +33,7 @@ struct LoadContext {
 template <typename B>
 concept Backend = requires(B b, const B c, Gprs &gprs, const typename B::RawExit &raw,
                            std::uint64_t u64, std::uint32_t u32, unsigned n, bool on, Event event,
-                           const Segment &seg, const TableRegister &table) {
+                           const Segment &seg, const TableRegister &table, const Traps &traps) {
     typename B::TableFormat; // of npt/
 
     // life; process context
@@ -100,6 +101,13 @@ concept Backend = requires(B b, const B c, Gprs &gprs, const typename B::RawExit
     {b.set_shadow(std::uint8_t{})};
     { c.nmi_blocked() } -> std::same_as<bool>;
     {b.set_nmi_blocked(on)};
+
+    // exits that not every guest has
+    { B::trappable() } -> std::same_as<Traps>;        // what this CPU can
+    { b.allocate_msr_map() } -> std::same_as<Status>; // process context; for traps with MSR ranges
+    {b.set_traps(traps)};                             // from the next entry on; of what it can
+    {b.step_past(ExitReason{})}; // one instruction without the trap that gave this reason, then
+                                 // HWV_EXIT_STEP; NONE: the trap is there again
 
     // memory and time
     {b.set_table_root(u64)};  // physical, without the encryption mask

@@ -4,6 +4,7 @@
 #pragma once
 #include "core/arch.hpp"
 #include "core/fetch.hpp"
+#include "core/stepping.hpp"
 
 namespace hwv {
 
@@ -13,6 +14,7 @@ namespace hwv {
 template <Backend B>
 void VcpuOf<B>::deliver_events() {
     check_events = false;
+    if (still_stepping()) return;
     if (pv_eoi.armed()) settle_pv_eoi();
     apic.sync();
     if constexpr (counts_deadlines<B>)
@@ -55,6 +57,7 @@ void VcpuOf<B>::open_windows() {
 template <Backend B>
 void VcpuOf<B>::initialise() {
     const std::uint64_t kept = backend.cr0() & (cr0::cd | cr0::nw);
+    end_step();
     for (auto &gpr : gprs)
         gpr = 0;
     if (const hwv_cpuid_entry *version = cpuid.find(1, 0)) gprs[HWV_RDX] = version->eax;
@@ -99,6 +102,13 @@ auto VcpuOf<B>::serve_requests(int &error) -> Step {
         if (asked_for & request::pv_eoi) settle_pv_eoi(false);
     }
     if (asked_for & request::flush) backend.flush_translations();
+    if (asked_for & request::traps) {
+        if (const Status taken = take_traps(); !taken) {
+            put_back(request::traps);
+            error = to_errno(taken);
+            return Step::left;
+        }
+    }
     std::uint8_t sipi_vector = 0;
     if (apic.take_init()) initialise();
     if (apic.take_start_up(sipi_vector) && mp_state.load() == HWV_MP_WAIT_SIPI)

@@ -99,13 +99,15 @@ std::optional<Instruction> VcpuOf<B>::instruction(ExitReason reason) {
 }
 
 template <Backend B>
-std::uint8_t VcpuOf<B>::measure(ExitReason reason) {
+std::uint8_t VcpuOf<B>::measure(ExitReason &reason) {
     const CodeSize size = code_size();
     const Fetched f = fetch();
     if (const std::uint8_t length = plain_length(f.bytes, reason); length && length <= f.count)
         return length;
     const auto i = decode_instruction(f.bytes, f.count, size);
-    return i && matches(*i, reason) ? i->length : 0;
+    if (!i || !matches(*i, reason)) return 0;
+    if (i->operation == Operation::rdtscp) reason = HWV_EXIT_RDTSCP;
+    return i->length;
 }
 
 // Architecturally an instruction that completes ends the STI and MOV SS shadows, clears RF and,

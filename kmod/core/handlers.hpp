@@ -4,8 +4,10 @@
 #pragma once
 #include "core/fetch.hpp"
 #include "core/handlers_control.hpp"
+#include "core/handlers_debug.hpp"
 #include "core/handlers_io.hpp"
 #include "core/handlers_memory.hpp"
+#include "core/stepping.hpp"
 
 namespace hwv {
 
@@ -45,11 +47,16 @@ Outcome on_hlt(VcpuOf<B> &v, const Exit &exit) {
     return Outcome::resume_next;
 }
 
-// #DB and #AC are always intercepted, so that no guest can hold a CPU in an endless delivery loop,
-// and given back.
+// Given back. #DB and #AC always exit, so that no guest can hold a CPU in an endless delivery loop;
+// others where they are trapped. INT3 and INTO return behind themselves.
 template <Backend B>
 Outcome on_exception(VcpuOf<B> &v, const Exit &exit) {
-    const ExceptionInfo &x = exit.exception;
+    ExceptionInfo x = exit.exception;
+    if (x.vector == vector::breakpoint || x.vector == vector::overflow) {
+        ExitReason reason = exit.reason;
+        if (!x.software_length) x.software_length = v.measure(reason);
+        if (!x.software_length) return Outcome::resume_same;
+    }
     if (x.vector == vector::debug) v.enter_debug_handler(x.dr6);
     if (x.vector == vector::page_fault) v.backend.set_cr2(x.address);
     if (x.software_length) return v.raise({HWV_EVENT_SOFTWARE, x.vector, false, x.software_length});
@@ -138,7 +145,7 @@ template <Backend B>
         return Outcome::resume_same;
     case HWV_EXIT_CR_READ:
     case HWV_EXIT_CR_WRITE: return on_control_register(v, exit);
-    case HWV_EXIT_DR_ACCESS: v.backend.grant_debug(); return Outcome::resume_same;
+    case HWV_EXIT_DR_ACCESS: return on_debug_register(v, exit);
     case HWV_EXIT_XSETBV: return on_xsetbv(v);
     case HWV_EXIT_RDTSC:
     case HWV_EXIT_RDTSCP: return on_rdtsc(v, exit);
@@ -158,8 +165,8 @@ template <Backend B>
     case HWV_EXIT_NONE: // the CPU was taken away: not entered
         return v.fail(exit, HWV_ERROR_VIRT_FAULT);
     case HWV_EXIT_DESCRIPTOR:
-    case HWV_EXIT_STEP:
-    case HWV_EXIT_INVPCID:
+    case HWV_EXIT_INVPCID: return v.step_past(exit);
+    case HWV_EXIT_STEP: v.end_step(); return Outcome::resume_same;
     case HWV_EXIT_UNKNOWN:
     case HWV_EXIT_CPU_REASONS:
     case HWV_EXIT_MMIO:

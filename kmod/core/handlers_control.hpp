@@ -3,6 +3,7 @@
 // with.
 #pragma once
 #include "core/fetch.hpp"
+#include "core/handlers_io.hpp"
 
 namespace hwv {
 
@@ -68,7 +69,7 @@ Outcome write_cr4(VcpuOf<B> &v, std::uint64_t value) {
 template <Backend B>
 Outcome write_cr3(VcpuOf<B> &v, std::uint64_t value) {
     PagingRegisters now = v.paging();
-    now.cr3 = value & ~(1ull << 63);
+    now.cr3 = now.cr4 & cr4::pcide ? value & ~(1ull << 63) : value;
     if (now.cr3 >> v.limits.phys_bits || !v.load_page_directories(now)) return v.gp();
     v.backend.set_cr3(now.cr3);
     v.backend.flush_translations();
@@ -111,14 +112,15 @@ static_assert(lmsw(1, 0) == 1 && lmsw(0xf, 0) == 1 && lmsw(0, 0xffff) == 0xf);
 template <Backend B>
 Outcome on_control_register(VcpuOf<B> &v, const Exit &exit) {
     RegisterAccess access = exit.reg;
-    std::uint8_t length = exit.length;
+    std::uint8_t length = exit.length, width = v.wide() ? 8 : 4;
     if (!access.decoded || !length) {
         const auto i = v.instruction(exit.reason);
         if (!i) return Outcome::resume_same;
         length = i->length;
         access.clts = i->operation == Operation::clts;
         access.lmsw = i->operation == Operation::lmsw;
-        if (access.lmsw && i->memory) return v.fail(exit, HWV_ERROR_EMULATION);
+        if (i->memory) return v.step_past(exit); // LMSW, SMSW
+        if (i->operation == Operation::smsw) width = i->size;
         if (access.lmsw) access.source = static_cast<std::uint16_t>(v.gprs[i->reg]);
         access.write = i->operation == Operation::mov_to_cr;
         access.number = i->number;
@@ -132,7 +134,7 @@ Outcome on_control_register(VcpuOf<B> &v, const Exit &exit) {
     else if (access.write)
         done = write_control(v, access.number, v.value(access.gpr));
     else if (const auto value = read_control(v, access.number))
-        v.gprs[access.gpr] = *value;
+        v.gprs[access.gpr] = merge(v.gprs[access.gpr], *value, width);
     else
         return v.ud();
     if (done == Outcome::resume_next) v.advance(length);

@@ -164,6 +164,7 @@ void two_byte(Instruction &i, Reader &in, const Prefixes &p, CodeSize code) {
         i.operation = group_0f01(m);
         i.memory = m.memory();
         i.reg = static_cast<std::uint8_t>(m.rm() | (p.rex & 1 ? 8 : 0));
+        i.size = static_cast<std::uint8_t>(operand_bytes(p, code));
         return;
     }
     case 0x06: i.operation = Op::clts; return;
@@ -247,6 +248,8 @@ void one_byte(Instruction &i, Reader &in, const Prefixes &p, CodeSize code, std:
     case 0xa2:
     case 0xa3: plain_mov(i, in, p, code, opcode); return;
     case 0x90: i.operation = p.rep ? Op::pause : Op::other; return;
+    case 0xcc: i.operation = Op::int3; return;
+    case 0xce: i.operation = Op::into; return;
     case 0xe4:
     case 0xe5:
         in.skip(1);
@@ -306,6 +309,7 @@ bool matches(const Instruction &instruction, ExitReason reason) {
     case HWV_EXIT_PAUSE: return op == Op::pause;
     case HWV_EXIT_XSETBV: return op == Op::xsetbv;
     case HWV_EXIT_DESCRIPTOR: return op == Op::descriptor;
+    case HWV_EXIT_EXCEPTION: return op == Op::int3 || op == Op::into;
     case HWV_EXIT_RSM: return op == Op::rsm;
     case HWV_EXIT_VIRT_INSTRUCTION: return op == Op::virt || op == Op::vmmcall;
     case HWV_EXIT_RDPRU: return op == Op::rdpru;

@@ -44,6 +44,8 @@ enum class Operation : std::uint8_t {
     rsm,
     virt,
     descriptor,
+    int3,
+    into,
     rdpru,
     load,
     store,
@@ -53,7 +55,7 @@ enum class Operation : std::uint8_t {
 struct Instruction {
     Operation operation = Operation::other;
     std::uint8_t length = 0; // bytes, 1..15
-    std::uint8_t size = 0;   // load, store: bytes in memory
+    std::uint8_t size = 0;   // load, store: bytes in memory; SMSW: of its operand
     std::uint8_t reg = 0; // register operand: hwv_gpr_index (load, store, MOV CR/DR source), memory
                           // or CR/DR number in `number`
     std::uint8_t number = 0;           // MOV CR/DR: which

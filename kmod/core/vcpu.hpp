@@ -28,6 +28,7 @@ inline constexpr std::uint32_t flush = 1u << 0, // drop cached translations
     wall_clock = 1u << 5,
                                pv_eoi = 1u
                                         << 6, // look at the PV EOI byte where sleeping is allowed
+    traps = 1u << 7,                          // take the VM's traps
     records = clock | steal | wall_clock | pv_eoi; // all that reach for the guest's memory
 }
 

@@ -46,6 +46,9 @@ class VcpuOf final : public Vcpu {
     cpu::ApicEffect effect{}; // of the last write to the APIC
     Event deferred{};         // an interrupt that an exception overtook
     bool in_run = false, descheduled = false, waiting = false;
+    Traps traps{};         // that the backend has
+    bool stepping = false; // over the instruction at step_rip
+    std::uint64_t step_rip = 0;
 
     Status init();
     int run_guest(std::uint32_t cpu); // HWV_RUN; preemption off, see hwv_core_vcpu_run()
@@ -68,7 +71,9 @@ class VcpuOf final : public Vcpu {
     locate(std::uint64_t linear); // of code that the CPU has just fetched
     std::optional<Instruction>
     instruction(ExitReason reason); // fetched and decoded; nullopt: it is not the one that exited
-    std::uint8_t measure(ExitReason reason); // its length alone; 0: it is not the one that exited
+    // Its length alone; 0: it is not the one that exited. Not every implementation tells RDTSCP
+    // from RDTSC: then `reason` changes.
+    std::uint8_t measure(ExitReason &reason);
     void advance(std::uint8_t length); // RIP behind the instruction: the one place where it moves
     Outcome raise(const Event &exception);       // queues a fault at the same RIP
     void enter_debug_handler(std::uint64_t dr6); // what a #DB that is delivered does to DR6, DR7
@@ -135,8 +140,12 @@ class VcpuOf final : public Vcpu {
     void apply_msr_effect(const cpu::MsrEffect &asked);
     void apply_control(const hwv_regs &r);
     void apply_event(const hwv_event_state &e);
-    void finish_exit(); // the part of the exit area that every exit has
-    void initialise();  // INIT
+    void finish_exit();                  // the part of the exit area that every exit has
+    Status take_traps();                 // may sleep
+    Outcome step_past(const Exit &exit); // the guest executes itself what exited
+    void end_step();
+    bool still_stepping();
+    void initialise(); // INIT
     void start_up(std::uint8_t sipi_vector);
     bool interruptible() const {
         return (backend.rflags() & rflags::if_) && !backend.shadow() && !backend.injecting();

@@ -14,7 +14,9 @@ Vm::Vm(hwv_host_vm *host, const hwv_create_vm &request)
       tsc_ratio_{cpu::tsc_ratio(tsc_khz_, hwv_host_tsc_khz())},
       moment_tsc_{arch::rdtsc()},
       moment_boot_ns_{hwv_host_boot_ns()},
-      start_ns_{moment_boot_ns_} {}
+      start_ns_{moment_boot_ns_} {
+    hwv_host_lock_init(&traps_lock_);
+}
 
 Status Vm::add(Vcpu &vcpu, unsigned id) {
     if (id >= HWV_MAX_VCPUS) return Error::invalid;
@@ -23,6 +25,8 @@ Status Vm::add(Vcpu &vcpu, unsigned id) {
         return Error::exists;
     for (unsigned end = vcpu_end_.load();
          end < id + 1 && !vcpu_end_.compare_exchange_weak(end, id + 1);) {}
+    const LockGuard guard{traps_lock_}; // set_traps() changes them first, and looks for vCPUs then
+    if (traps_set_) vcpu.put_back(request::traps);
     return {};
 }
 
@@ -70,6 +74,20 @@ Vm::Moment Vm::moment_here() const {
     const Moment now{arch::rdtsc(), clock_ns()};
     hwv_host_preempt_enable();
     return now;
+}
+
+void Vm::set_traps(const Traps &traps) {
+    {
+        const LockGuard guard{traps_lock_};
+        traps_ = traps;
+        traps_set_ = true;
+    }
+    each_vcpu([](Vcpu &v) { v.ask(request::traps); });
+}
+
+Traps Vm::traps() {
+    const LockGuard guard{traps_lock_};
+    return traps_;
 }
 
 void Vm::set_clock_ns(std::uint64_t ns) {

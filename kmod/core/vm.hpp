@@ -5,6 +5,7 @@
 #include <atomic>
 #include "core/memory.hpp"
 #include "core/paged_memory.hpp"
+#include "core/traps.hpp"
 #include "cpu/hypercall.hpp"
 #include "cpu/ipi.hpp"
 #include "cpu/tsc.hpp"
@@ -60,6 +61,11 @@ class Vm : public hwv_core_vm {
             eoi_exits_[i].store(request.vectors[i], std::memory_order_relaxed);
     }
 
+    // Process context: each vCPU takes them before it enters again; who is in the guest is called
+    // out of it.
+    void set_traps(const Traps &traps);
+    Traps traps();
+
     // Of the guest's time stamp counters.
     std::uint32_t tsc_khz() const { return tsc_khz_; }
     cpu::TscRatio tsc_ratio() const { return tsc_ratio_; }
@@ -95,6 +101,9 @@ class Vm : public hwv_core_vm {
     std::atomic<std::uint64_t> eoi_exits_[4] = {};
     std::atomic<std::uint32_t> ioevents_{0};
     std::atomic<std::uint32_t> turn_{0}; // of lowest-priority delivery
+    hwv_host_lock traps_lock_{};
+    Traps traps_{};
+    bool traps_set_ = false; // ever
     struct Bus;
 };
 

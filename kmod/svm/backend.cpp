@@ -27,6 +27,7 @@ Status Backend::init(std::uint32_t) {
 void Backend::destroy() {
     if (vmcb_) hwv_host_pages_free(&page_, 0);
     vmcb_ = nullptr;
+    msr_map_.destroy();
 }
 
 void Backend::reset() {
@@ -39,29 +40,22 @@ void Backend::reset() {
     set_msr(msr::tsc_aux, 0);
     spec_ctrl_ = 0;
     virt_spec_ctrl_ = 0;
-    debug_granted_ = nmi_blocked_ = nmi_wanted_ = iret_seen_ = false;
-    set_work(work_debug | work_nmi | work_inject | work_ssbd, false);
+    debug_granted_ = held_by_tpr_ = nmi_blocked_ = nmi_wanted_ = iret_seen_ = false;
+    lifted_ = HWV_EXIT_NONE;
+    set_work(work_debug | work_nmi | work_inject | work_ssbd | work_step, false);
     set_cr0(0x6000'0010);
     set_cr4(0);
-    intercept_debug();
+    set_traps(traps_);
     touch(clean::all);
 }
 
 // The intercepts of every guest. See checker.cpp for those that may never be missing.
 void Backend::reset_control() {
     ControlArea &c = vmcb_->control;
-    const Capabilities &can = Cpus::capabilities();
     c.intercepts = required_intercepts();
     c.intercepts.set(ExitCode::vintr); // V_IRQ is only ever set to learn of the window
-    c.intercepts.set(ExitCode::cr0_sel_write);
     c.intercepts.set(ExitCode::cr_write + 4);
-    if (can.pause_filter) {
-        c.intercepts.set(ExitCode::pause);
-        c.pause_count = 3000;
-        c.pause_threshold = can.pause_threshold ? 128 : 0;
-    }
     c.io_map = phys_to_hw(Cpus::maps().io_pa());
-    c.msr_map = phys_to_hw(Cpus::maps().msr_pa());
     c.int_ctl = int_ctl::v_intr_masking | (vnmi_ ? int_ctl::v_nmi_enable : 0);
     c.int_state = 0;
     c.event_inj = 0;
@@ -175,7 +169,7 @@ const std::uint8_t *Backend::instruction_bytes(const RawExit &raw) const {
 void Backend::set_cr0(std::uint64_t v) {
     cr0_ = v | cr0::et;
     vmcb_->save.cr0 = cr0_ & ~(cr0::cd | cr0::nw);
-    set_intercept(ExitCode::cr_read + 0, cr0_ & (cr0::cd | cr0::nw));
+    intercept_control();
     touch(clean::cr);
 }
 
@@ -184,7 +178,7 @@ void Backend::set_cr0(std::uint64_t v) {
 void Backend::set_cr4(std::uint64_t v) {
     cr4_ = v;
     vmcb_->save.cr4 = v | cr4::mce;
-    set_intercept(ExitCode::cr_read + 4, !(v & cr4::mce));
+    intercept_control();
     update_xcr0();
     touch(clean::cr);
 }
@@ -258,7 +252,7 @@ void Backend::intercept_debug() {
     const bool live = debug_granted_ || (vmcb_->save.dr7 & 0xff);
     set_work(work_debug, live);
     std::uint32_t &word = vmcb_->control.intercepts.words[number(ExitCode::dr_read) / 32];
-    const std::uint32_t wanted = debug_granted_ ? 0 : ~0u;
+    const std::uint32_t wanted = debug_granted_ && !traps_.debug_registers() ? 0 : ~0u;
     if (word == wanted) return;
     word = wanted;
     touch(clean::intercepts);
@@ -332,10 +326,10 @@ void Backend::inject(const Event &e) {
 // first. One that the TPR holds back is watched for by the guest's writes of CR8: not every
 // implementation compares the priorities alike.
 void Backend::want_interrupt_window(bool on, std::uint8_t priority) {
-    const bool held = on && priority <= tpr();
-    set_intercept(ExitCode::cr_write + 8, held);
+    held_by_tpr_ = on && priority <= tpr();
+    set_intercept(ExitCode::cr_write + 8, held_by_tpr_ || traps_.writes_cr(8));
     std::uint64_t window = 0;
-    if (on && !held) {
+    if (on && !held_by_tpr_) {
         const bool any = priority > 15;
         window = int_ctl::v_irq |
                  (any ? int_ctl::v_ign_tpr : std::uint64_t{priority} << int_ctl::v_prio_shift);

@@ -9,6 +9,7 @@
 #include "svm/checker.hpp"
 #include "svm/cpu.hpp"
 #include "svm/decode.hpp"
+#include "svm/maps.hpp"
 #include "svm/msr.hpp"
 #include "svm/vmcb.hpp"
 
@@ -91,6 +92,11 @@ class Backend {
     bool nmi_blocked() const;
     void set_nmi_blocked(bool on);
 
+    static Traps trappable();
+    Status allocate_msr_map();
+    void set_traps(const Traps &traps);
+    void step_past(ExitReason reason);
+
     void set_table_root(std::uint64_t pa);
     void flush_translations();
     void set_tsc_ratio(cpu::TscRatio v) { tsc_ratio_ = v; }
@@ -113,6 +119,7 @@ class Backend {
         work_inject = 1u << 3, // an NMI or a software interrupt is injected
         work_no_cpu = 1u << 4, // not loaded on a CPU in service
         work_ssbd = 1u << 5,   // SSBD is on in the guest, by VIRT_SPEC_CTRL
+        work_step = 1u << 6,   // one instruction alone
     };
 
     void touch(std::uint32_t groups) { vmcb_->control.clean &= ~groups; }
@@ -126,6 +133,8 @@ class Backend {
     void set_work(std::uint32_t bits, bool on) { work_ = on ? work_ | bits : work_ & ~bits; }
     void set_table(VmcbSegment &to, const TableRegister &t);
     void intercept_debug();
+    void intercept_trapped();
+    void intercept_control();
     void update_xcr0();
     void update_nmi();
     void assign_asid();
@@ -150,8 +159,10 @@ class Backend {
     void after_exit(RawExit &raw, bool faulted);
     bool switch_debug(Gprs &gprs);
     void begin_injection();
+    bool wants_step();
     void arm_step();
     void disarm_step();
+    void after_step(RawExit &raw, bool iret_done);
     void after_nmi_work(RawExit &raw);
 
     Vmcb *vmcb_ = nullptr;
@@ -180,6 +191,10 @@ class Backend {
     std::uint64_t tsc_aux_ = 0, host_tsc_aux_ = 0, host_tsc_ratio_ = tsc_ratio_default;
     cpu::TscRatio tsc_ratio_ = cpu::tsc_as_host; // in the MSR's own format
     bool debug_granted_ = false;
+    bool held_by_tpr_ = false; // an interrupt: CR8's writes tell when no more
+    Traps traps_{};
+    ExitReason lifted_ = HWV_EXIT_NONE; // its traps rest for an instruction
+    MsrMap msr_map_;                    // only with traps on MSRs
 
     // Blocking of NMIs where the CPU does not virtualize it (vNMI): from injection until IRET is
     // done.
@@ -189,7 +204,7 @@ class Backend {
     bool step_armed_ = false; // TF is ours, for one instruction
     bool step_tf_ = false;    // the guest's TF meanwhile
     std::uint64_t iret_rip_ = 0;
-    std::uint64_t step_dr6_ = 0; // and DR6 before it
+    std::uint64_t step_rip_ = 0, step_dr6_ = 0; // and where, and DR6 before it
 };
 
 } // namespace hwv::svm

@@ -83,12 +83,20 @@ constexpr RegisterAccess decode_register(const RawExit &raw, ExitCode code) {
     return reg;
 }
 
+constexpr std::uint8_t length(std::uint64_t rip, std::uint64_t next) {
+    const std::uint64_t bytes = next - rip;
+    return next && bytes <= 15 ? bytes : 0;
+}
+
 constexpr ExceptionInfo decode_exception(const RawExit &raw, std::uint8_t v) {
     const bool code = v == vector::double_fault || v == vector::alignment_check ||
                       v == vector::control_protection ||
                       (v >= vector::invalid_tss && v <= vector::page_fault);
     const std::uint32_t error = code ? static_cast<std::uint32_t>(raw.info1) : 0;
-    return {v, code, 0, error, v == vector::page_fault ? raw.info2 : 0, 0};
+    // "#BP (Breakpoint)", "#OF (Overflow)": RIP is still at the instruction
+    const bool software = v == vector::breakpoint || v == vector::overflow;
+    const std::uint8_t bytes = software ? length(raw.rip, raw.next_rip) : 0;
+    return {v, code, bytes, error, v == vector::page_fault ? raw.info2 : 0, 0};
 }
 
 // APM "Task Switch Intercept".
@@ -96,11 +104,6 @@ constexpr TaskSwitch decode_task_switch(const RawExit &raw) {
     const bool code = raw.info2 >> 44 & 1;
     return {static_cast<std::uint16_t>(raw.info1), (raw.info2 >> 36 & 1) != 0,
             (raw.info2 >> 38 & 1) != 0, code, code ? static_cast<std::uint32_t>(raw.info2) : 0};
-}
-
-constexpr std::uint8_t length(std::uint64_t rip, std::uint64_t next) {
-    const std::uint64_t bytes = next - rip;
-    return next && bytes <= 15 ? bytes : 0;
 }
 
 // What was being delivered. A software interrupt is delivered again by executing its instruction
@@ -140,6 +143,8 @@ constexpr void decode_beyond_table(const RawExit &raw, ExitCode code, Exit &exit
         exit.raw_info[0] = raw.rule;
     } else if (code == ExitCode::not_entered) {
         exit.reason = HWV_EXIT_NONE;
+    } else if (code == ExitCode::stepped) {
+        exit.reason = HWV_EXIT_STEP;
     }
 }
 

@@ -77,6 +77,7 @@ enum class ExitCode : std::uint32_t {
     vmgexit,
     not_entered = 0xf000'0000, // of the codes reserved to the host's software: an SVM instruction
                                // of the world switch faulted
+    stepped,                   // and of those: one instruction is done
     invalid = 0xffff'ffff,     // -1 in all 64 bits; not every implementation writes the upper half
 };
 // clang-format on

@@ -23,32 +23,47 @@ constexpr std::uint32_t switched[] = {
 
 } // namespace
 
+Status MsrMap::create() {
+    TRY(from_errno(hwv_host_pages_alloc(order, &page_)));
+    fill_ones(page_, order);
+    return {};
+}
+
+void MsrMap::destroy() {
+    if (page_.va) hwv_host_pages_free(&page_, order);
+    page_ = {};
+}
+
+void MsrMap::allow_all_but(const Traps &traps, const Capabilities &capabilities) {
+    for (std::uint32_t index : switched)
+        allow(index, !traps.reads_msr(index), !traps.writes_msr(index));
+    if (capabilities.tsc_aux) // the CPU holds the guest's value while it is loaded
+        allow(msr::tsc_aux, !traps.reads_msr(msr::tsc_aux), false);
+    if (capabilities.v_spec_ctrl)
+        allow(msr::spec_ctrl, !traps.reads_msr(msr::spec_ctrl), !traps.writes_msr(msr::spec_ctrl));
+}
+
 Status PermissionMaps::create(const Capabilities &capabilities) {
-    TRY(from_errno(hwv_host_pages_alloc(msr_order, &msr_)));
+    TRY(msr_.create());
     if (Status io = from_errno(hwv_host_pages_alloc(io_order, &io_)); !io) {
         destroy();
         return io;
     }
-    fill_ones(msr_, msr_order);
     fill_ones(io_, io_order);
-    for (std::uint32_t index : switched)
-        allow(index, true, true);
-    if (capabilities.tsc_aux)
-        allow(msr::tsc_aux, true, false); // the CPU holds the guest's value while it is loaded
-    if (capabilities.v_spec_ctrl) allow(msr::spec_ctrl, true, true);
+    msr_.allow_all_but({}, capabilities);
     return {};
 }
 
 void PermissionMaps::destroy() {
-    if (msr_.va) hwv_host_pages_free(&msr_, msr_order);
+    msr_.destroy();
     if (io_.va) hwv_host_pages_free(&io_, io_order);
-    msr_ = io_ = {};
+    io_ = {};
 }
 
-void PermissionMaps::allow(std::uint32_t index, bool read, bool write) {
+void MsrMap::allow(std::uint32_t index, bool read, bool write) {
     const std::uint32_t bit = msr_bit(index);
     if (bit == ~0u) return;
-    std::uint8_t &byte = static_cast<std::uint8_t *>(msr_.va)[bit / 8];
+    std::uint8_t &byte = static_cast<std::uint8_t *>(page_.va)[bit / 8];
     const unsigned denied = (read ? 0u : 1u) | (write ? 0u : 2u);
     byte = (byte & ~(3u << bit % 8)) | denied << bit % 8;
 }

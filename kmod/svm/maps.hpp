@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // maps.hpp - which MSRs and ports a guest reaches without an exit. Default deny. APM vol. 2 "MSR
-// Intercepts", "I/O Intercepts". All VMs share one pair; a VM with a policy of its own gets a pair
-// of its own.
+// Intercepts", "I/O Intercepts". All VMs share one pair; a vCPU with traps on MSRs gets a map of
+// its own.
 #pragma once
 #include <cstdint>
+#include "core/traps.hpp"
 #include "core/result.hpp"
 #include "host.h"
 #include "svm/capabilities.hpp"
@@ -23,18 +24,32 @@ constexpr std::uint32_t msr_bit(std::uint32_t index) {
 }
 static_assert(msr_bit(0xc001'1fff) == 0xbffe && msr_bit(0x4b56'4d00) == ~0u);
 
+class MsrMap {
+  public:
+    Status create(); // process context; all exit
+    void destroy();  // idempotent
+
+    void allow(std::uint32_t msr, bool read, bool write);
+    void allow_all_but(const Traps &traps, const Capabilities &capabilities); // ... that need not
+    explicit operator bool() const { return page_.va; }
+    std::uint64_t pa() const { return page_.pa; }
+
+  private:
+    static constexpr std::uint32_t order = 1; // 8 KiB
+    hwv_host_page page_{};
+};
+
 class PermissionMaps {
   public:
     Status create(const Capabilities &capabilities); // process context
     void destroy();                                  // idempotent
 
-    void allow(std::uint32_t msr, bool read, bool write); // everything else exits
-    std::uint64_t msr_pa() const { return msr_.pa; }
+    std::uint64_t msr_pa() const { return msr_.pa(); }
     std::uint64_t io_pa() const { return io_.pa; }
 
   private:
-    static constexpr std::uint32_t msr_order = 1, io_order = 2; // 8 KiB; 12 of 16 KiB
-    hwv_host_page msr_{};
+    static constexpr std::uint32_t io_order = 2; // 12 of 16 KiB
+    MsrMap msr_;
     hwv_host_page io_{};
 };
 

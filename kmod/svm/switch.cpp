@@ -109,7 +109,7 @@ void Backend::leave_to_kvm() {
 bool Backend::before_entry() {
     if (work_ & work_no_cpu) return false;
     if (work_ & work_inject) begin_injection();
-    if (work_ & work_nmi) arm_step();
+    if ((work_ & (work_nmi | work_step)) && wants_step()) arm_step();
     if (work_ & work_xcr0) arch::xsetbv(0, xcr0_);
     if (work_ & work_ssbd) hwv_host_virt_spec_ctrl(virt_spec_ctrl_, 1);
     return true;
@@ -136,7 +136,7 @@ void Backend::after_exit(RawExit &raw, bool faulted) {
     }
     set_work(work_inject, false);
     entered();
-    if (work_ & work_nmi) after_nmi_work(raw);
+    if (work_ & (work_nmi | work_step)) after_nmi_work(raw);
 }
 
 // ---- debug registers: the guest's DR0-3 live here only from now until after the exit ----
@@ -165,22 +165,27 @@ void Backend::begin_injection() {
     }
 }
 
-// ---- NMI blocking
+// ---- NMI blocking, and single steps
 // -------------------------------------------------------------------------------------------------
 // IRET ends it, and its intercept comes before it is executed. To learn of its end when an NMI
 // waits, the guest steps over it with TF set, and over an interrupt shadow likewise; the #DB is
 // turned into a second report of the window. An IRET that itself faults leaves TF in the image that
-// the fault handler returns to: one #DB more than there should be.
+// the fault handler returns to: one #DB more than there should be. An instruction whose trap rests
+// is stepped over the same way; its faults exit.
 
-void Backend::arm_step() {
+bool Backend::wants_step() {
     // Behind another event: our own interrupt ends the guest as soon as that one is delivered.
     if (nmi_wanted_ && event_ && event_.type != HWV_EVENT_NMI && !nmi_blocked())
         hwv_host_cpu_kick(hwv_host_cpu());
     const bool before_iret = iret_seen_ && vmcb_->save.rip == iret_rip_;
     const bool in_shadow = !nmi_blocked() && (vmcb_->control.int_state & int_state::shadow);
-    if (!nmi_wanted_ || (vmcb_->control.event_inj & event::valid) || (!before_iret && !in_shadow))
-        return;
+    return !(vmcb_->control.event_inj & event::valid) &&
+           ((work_ & work_step) || (nmi_wanted_ && (before_iret || in_shadow)));
+}
+
+void Backend::arm_step() {
     step_armed_ = true;
+    step_rip_ = vmcb_->save.rip;
     step_tf_ = vmcb_->save.rflags & rflags::tf;
     step_dr6_ = vmcb_->save.dr6;
     vmcb_->save.rflags |= rflags::tf;
@@ -191,22 +196,32 @@ void Backend::disarm_step() {
     if (!step_tf_) vmcb_->save.rflags &= ~rflags::tf;
 }
 
+// Not every implementation tells a single step by DR6 (Bochs's): past an instruction it can be
+// nothing else.
+void Backend::after_step(RawExit &raw, bool iret_done) {
+    SaveArea &s = vmcb_->save;
+    const bool lifted = work_ & work_step;
+    if (iret_done)
+        step_armed_ = false; // IRET loaded the guest's own TF
+    else
+        disarm_step();
+    const bool ours = raw.code == number(ExitCode::exception + vector::debug) && !step_tf_ &&
+                      (lifted ? s.rip != step_rip_ : (s.dr6 & dr6_single_step) != 0);
+    if (!ours) return;
+    touch(clean::dr);
+    if ((s.dr6 ^ step_dr6_) & 0xf) { // a breakpoint of the guest's, too
+        s.dr6 = (s.dr6 & ~dr6_single_step) | (step_dr6_ & dr6_single_step);
+        return;
+    }
+    s.dr6 = step_dr6_;
+    raw = {.code = number(lifted ? ExitCode::stepped : ExitCode::iret), .rip = s.rip};
+}
+
 void Backend::after_nmi_work(RawExit &raw) {
     SaveArea &s = vmcb_->save;
     const bool iret_done = iret_seen_ && s.rip != iret_rip_;
     if (step_armed_) {
-        // only our step happened: nothing that the guest's own TF or breakpoints ask for
-        const bool stepped = raw.code == number(ExitCode::exception + vector::debug) &&
-                             (s.dr6 & dr6_single_step) && !((s.dr6 ^ step_dr6_) & 0xf) && !step_tf_;
-        if (iret_done)
-            step_armed_ = false; // IRET loaded the guest's own TF
-        else
-            disarm_step();
-        if (stepped) {
-            s.dr6 = step_dr6_;
-            touch(clean::dr);
-            raw = {.code = number(ExitCode::iret), .rip = s.rip};
-        }
+        after_step(raw, iret_done);
     } else if (raw.code == number(ExitCode::iret)) {
         iret_seen_ = true;
         iret_rip_ = s.rip;

@@ -20,6 +20,7 @@ Status Backend::init(std::uint32_t id) {
 
 void Backend::destroy() {
     vmcs_.destroy();
+    msr_map_.destroy();
     if (apic_page_.va) hwv_host_pages_free(&apic_page_, 0);
     apic_page_ = {};
 }
@@ -39,6 +40,7 @@ void Backend::reset() {
     cstar_ = 0;
     set_work(work_timer, false);
     debug_granted_ = false;
+    lifted_ = HWV_EXIT_NONE;
     *task_priority() = 0;
     fresh_ = true;
     if (loaded_) write_all();
@@ -64,12 +66,11 @@ void Backend::reset_control() {
     write(field::pin_controls, can.pin_controls());
     write(field::primary_controls, primary_);
     const bool scaled = tsc_ratio_ != cpu::tsc_as_host;
-    write(field::secondary_controls,
-          can.secondary_controls() | (scaled ? secondary::use_tsc_scaling : 0));
+    secondary_ = can.secondary_controls() | (scaled ? secondary::use_tsc_scaling : 0);
+    write(field::secondary_controls, secondary_);
     if (scaled) write(field::tsc_multiplier, tsc_ratio_ << 16); // 48 bits are a fraction
     write(field::exit_controls, can.exit_controls());
     write(field::entry_controls, entry_controls_);
-    write(field::exception_bitmap, required_exceptions);
     write(field::pf_error_mask, 0);
     write(field::pf_error_match, 0);
     write(field::cr3_target_count, 0);
@@ -78,7 +79,6 @@ void Backend::reset_control() {
     write(field::entry_msr_load_count, 0);
     write(field::entry_interruption, 0);
     write(field::tpr_threshold, 0);
-    write(field::msr_bitmap, Cpus::msr_map().pa());
     write(field::virtual_apic, apic_page_.pa);
     write(field::vmcs_link, ~0ull);
     if (can.timer) write(field::preemption_timer, timer_off);
@@ -93,8 +93,6 @@ void Backend::reset_control() {
 
 // "Processor State After Power-up, Reset, or INIT".
 void Backend::reset_state() {
-    write(field::cr0_mask, ~guest_cr0);
-    write(field::cr4_mask, ~guest_cr4);
     set_efer(0);
     set_cr0(0x6000'0010);
     set_cr4(0);
@@ -113,7 +111,7 @@ void Backend::reset_state() {
     write(field::guest_activity, activity::active);
     write(field::guest_pending_debug, 0);
     set_page_directory_pointers({});
-    intercept_debug();
+    write_traps();
 }
 
 void Backend::reset_segments() {
@@ -264,7 +262,7 @@ void Backend::grant_debug() {
 // DR7 is switched by the CPU, DR0-3 and DR6 by hand: only for a guest that uses them.
 void Backend::intercept_debug() {
     set_work(work_debug, debug_granted_ || (read(field::guest_dr7) & 0xff));
-    set_primary(primary::mov_dr_exiting, !debug_granted_);
+    set_primary(primary::mov_dr_exiting, !debug_granted_ || traps_.debug_registers());
 }
 
 // ---- MSRs --------------------------------------------------------------------------------------
@@ -335,6 +333,11 @@ bool Backend::set_msr(std::uint32_t index, std::uint64_t v) {
 void Backend::set_primary(std::uint32_t bits, bool on) {
     const std::uint32_t next = on ? primary_ | bits : primary_ & ~bits;
     if (next != primary_) write(field::primary_controls, primary_ = next);
+}
+
+void Backend::set_secondary(std::uint32_t bits, bool on) {
+    const std::uint32_t next = on ? secondary_ | bits : secondary_ & ~bits;
+    if (next != secondary_) write(field::secondary_controls, secondary_ = next);
 }
 
 void Backend::set_threshold(std::uint8_t v) {

@@ -12,6 +12,7 @@
 #include "vmx/controls.hpp"
 #include "vmx/cpu.hpp"
 #include "vmx/decode.hpp"
+#include "vmx/maps.hpp"
 
 // enter.S: where VM exits arrive.
 extern "C" const char hwv_vmx_exit[];
@@ -105,14 +106,18 @@ class Backend {
     bool nmi_blocked() const { return interruptibility() & interruptibility::nmi; }
     void set_nmi_blocked(bool on);
 
+    static Traps trappable();
+    Status allocate_msr_map() { return msr_map_ ? Status{} : msr_map_.create(); }
+    void set_traps(const Traps &traps);
+    void step_past(ExitReason reason);
+
     void set_table_root(std::uint64_t pointer); // EPTP
     void flush_translations() { set_work(work_flush, true); }
     void set_tsc_offset(std::uint64_t v);
     void set_tsc_ratio(cpu::TscRatio v) { tsc_ratio_ = v; }
     bool has_timer() const { return Cpus::capabilities().timer; }
     void set_deadline(std::uint64_t tsc);
-    // "PDPTE Registers": in PAE paging the CPU takes the four from the VMCS when a guest is
-    // entered.
+    // "PDPTE Registers": in PAE paging the CPU takes the four from the VMCS at entry.
     void set_page_directory_pointers(const std::uint64_t (&entries)[4]);
 
   private:
@@ -158,6 +163,8 @@ class Backend {
     void set_pending_step();
     void set_work(std::uint32_t bits, bool on) { work_ = on ? work_ | bits : work_ & ~bits; }
     void set_primary(std::uint32_t bits, bool on);
+    void set_secondary(std::uint32_t bits, bool on);
+    void write_traps();
     void set_threshold(std::uint8_t v);
     std::uint8_t *task_priority() const {
         return static_cast<std::uint8_t *>(apic_page_.va) + 0x80;
@@ -227,7 +234,10 @@ class Backend {
     std::uint64_t table_root_ = 0, tsc_offset_ = 0; // until the VMCS has been written
     cpu::TscRatio tsc_ratio_ = cpu::tsc_as_host;
     std::uint64_t deadline_ = 0; // of the host's TSC
-    std::uint32_t primary_ = 0, entry_controls_ = 0;
+    std::uint32_t primary_ = 0, secondary_ = 0, entry_controls_ = 0;
+    Traps traps_{};
+    ExitReason lifted_ = HWV_EXIT_NONE; // its traps rest for an instruction
+    MsrMap msr_map_;                    // only with traps on MSRs
     std::uint8_t threshold_ = 0;
 
     // what the VMCS says of the host

@@ -139,7 +139,8 @@ Status start() {
     const std::uint32_t count = hwv_host_cpu_count();
     void *memory = hwv_host_alloc(count * sizeof(Cpu));
     if (!memory) return Error::no_memory;
-    Status made = Cpus::msr_map_.create(Cpus::capabilities_);
+    Status made = Cpus::msr_map_.create();
+    if (made) Cpus::msr_map_.allow_all_but({}, Cpus::capabilities_);
     if (made && !Cpus::capabilities_.l1d_flush) made = Cpus::l1d_.create();
     if (!made) {
         Cpus::msr_map_.destroy();

@@ -15,16 +15,19 @@ constexpr std::uint32_t switched[] = {
 
 } // namespace
 
-Status MsrMap::create(const Capabilities &capabilities) {
+Status MsrMap::create() {
     TRY(from_errno(hwv_host_pages_alloc(0, &page_)));
     auto *words = static_cast<std::uint64_t *>(page_.va);
     for (std::uint32_t i = 0; i < 4096 / 8; i++)
         words[i] = ~0ull;
-    for (std::uint32_t index : switched)
-        allow(index, true, true);
-    if (capabilities.tsc_aux)
-        allow(msr::tsc_aux, true, false); // the CPU holds the guest's value while it is loaded
     return {};
+}
+
+void MsrMap::allow_all_but(const Traps &traps, const Capabilities &capabilities) {
+    for (std::uint32_t index : switched)
+        allow(index, !traps.reads_msr(index), !traps.writes_msr(index));
+    if (capabilities.tsc_aux) // the CPU holds the guest's value while it is loaded
+        allow(msr::tsc_aux, !traps.reads_msr(msr::tsc_aux), false);
 }
 
 void MsrMap::destroy() {
@@ -36,9 +39,12 @@ void MsrMap::allow(std::uint32_t index, bool read, bool write) {
     const std::uint32_t bit = msr_bit(index);
     if (bit == ~0u) return;
     auto *bytes = static_cast<std::uint8_t *>(page_.va);
-    const auto mask = static_cast<std::uint8_t>(~(1u << bit % 8));
-    if (read) bytes[bit / 8] &= mask;
-    if (write) bytes[(bit + write_offset) / 8] &= mask;
+    const auto one = static_cast<std::uint8_t>(1u << bit % 8);
+    const auto set = [one](std::uint8_t &byte, bool exits) {
+        byte = static_cast<std::uint8_t>(exits ? byte | one : byte & ~one);
+    };
+    set(bytes[bit / 8], !read);
+    set(bytes[(bit + write_offset) / 8], !write);
 }
 
 } // namespace hwv::vmx

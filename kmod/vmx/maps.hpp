@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // maps.hpp - which MSRs a guest reaches without an exit. Default deny; ports all exit without a
-// map. Intel SDM vol. 3 "MSR-Bitmap Address". All VMs share one map; a VM with a policy of its own
-// gets one of its own.
+// map. Intel SDM vol. 3 "MSR-Bitmap Address". All VMs share one map; a vCPU with traps on MSRs gets
+// one of its own.
 #pragma once
 #include <cstdint>
 #include "core/result.hpp"
+#include "core/traps.hpp"
 #include "host.h"
 #include "vmx/capabilities.hpp"
 
@@ -25,10 +26,12 @@ static_assert(msr_bit(0xc000'1fff) + write_offset == 4096 * 8 - 1 && msr_bit(0x4
 
 class MsrMap {
   public:
-    Status create(const Capabilities &capabilities); // process context
-    void destroy();                                  // idempotent
+    Status create(); // process context; all exit
+    void destroy();  // idempotent
 
-    void allow(std::uint32_t msr, bool read, bool write); // everything else exits
+    void allow(std::uint32_t msr, bool read, bool write);
+    void allow_all_but(const Traps &traps, const Capabilities &capabilities); // ... that need not
+    explicit operator bool() const { return page_.va; }
     std::uint64_t pa() const { return page_.pa; }
 
   private:

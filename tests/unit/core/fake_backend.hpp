@@ -119,6 +119,11 @@ struct FakeBackend {
         std::copy(std::begin(entries), std::end(entries), page_directories.begin());
         ++page_directories_set;
     }
+    static Traps trappable() { return every_trap; }
+    Status allocate_msr_map() { return no_memory ? Status{Error::no_memory} : Status{}; }
+    void set_traps(const Traps &v) { traps = v, ++traps_set; }
+    void step_past(ExitReason reason) { lifted = reason; }
+
     void set_table_root(std::uint64_t) {}
     void flush_translations() { ++flushes; }
     void set_tsc_offset(std::uint64_t) {}
@@ -128,7 +133,10 @@ struct FakeBackend {
     std::vector<Event> delivered; // by entry
     unsigned flushes = 0, rip_moves = 0;
     std::uint8_t interrupt_window = 0; // priority class asked for
-    bool nmi_window = false, loaded = false, cpu_off = false;
+    bool nmi_window = false, loaded = false, cpu_off = false, no_memory = false;
+    Traps traps{};
+    unsigned traps_set = 0;
+    ExitReason lifted = HWV_EXIT_NONE;
     std::array<std::uint64_t, 4> page_directories{};
     unsigned page_directories_set = 0;
     std::map<std::uint32_t, std::uint64_t> msrs;
