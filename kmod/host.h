@@ -108,6 +108,41 @@ __u64 hwv_host_steal_ns(void); /* this thread: time runnable but not running */
 int hwv_host_ioevent(struct hwv_host_vm *vm, int port, __u64 address, __u32 bytes, __u64 data); /* 1: taken */
 void hwv_host_resample(struct hwv_host_vm *vm, __u8 vector); /* signals resample fds of irqfds with that vector */
 
+/* ---- tracepoints (RCU watches, preemption or irqs off): linux/trace.h. Called only while one is on, see core/trace.hpp ---- */
+struct hwv_trace_at {
+	__u64 vm; /* its number */
+	__u64 rip;
+	__u32 vcpu;
+	__u32 reserved;
+};
+struct hwv_trace_exit {
+	__u64 raw_reason;
+	__u64 info[2];
+	__u32 reason;
+	__u32 reserved;
+};
+struct hwv_trace_inject {
+	__u8 type; /* enum hwv_event_type */
+	__u8 vector;
+	__u8 has_error;
+	__u8 reserved;
+	__u32 error_code;
+};
+struct hwv_trace_cpuid {
+	__u32 leaf, subleaf, eax, ebx, ecx, edx;
+};
+struct hwv_exit_io;
+void hwv_host_trace_exit(const struct hwv_trace_at *at, const struct hwv_trace_exit *exit);
+void hwv_host_trace_entry(const struct hwv_trace_at *at);
+void hwv_host_trace_inject(const struct hwv_trace_at *at, const struct hwv_trace_inject *event);
+void hwv_host_trace_page_fault(const struct hwv_trace_at *at, __u64 address, __u64 error_code);
+void hwv_host_trace_cpuid(const struct hwv_trace_at *at, const struct hwv_trace_cpuid *cpuid);
+void hwv_host_trace_msr(const struct hwv_trace_at *at, __u32 index, __u64 data, int write, int exception);
+void hwv_host_trace_pio(const struct hwv_trace_at *at, const struct hwv_exit_io *io, __u32 data);
+void hwv_host_trace_mmio(const struct hwv_trace_at *at, __u32 type, __u32 bytes, __u64 gpa, __u64 data);
+void hwv_host_trace_hypercall(const struct hwv_trace_at *at, const __u64 *words /* nr and four arguments */);
+void hwv_host_trace_userspace_exit(const struct hwv_trace_at *at, __u32 reason, int error);
+
 /* ---- VMX only ---- */
 int hwv_host_vmxe(int on); /* irqs off: CR4.VMXE of this CPU. -EOPNOTSUPP: this kernel keeps it for KVM */
 struct hwv_host_segments { /* selectors of the thread's that VM exits do not load back */

@@ -76,6 +76,24 @@ fault:
                  : "memory");
 }
 
+// The same object; what the compiler worked out about its parts, it works out anew. In a loop that
+// is seldom gone round it would keep their addresses in memory rather than add an offset.
+template <typename T>
+[[gnu::always_inline]] inline T &forgotten(T &object) {
+    T *p = &object;
+    asm volatile("" : "+r"(p));
+    return *p;
+}
+
+// A static branch of the kernel's (static_key_false()): a NOP until the key at this address is
+// switched on, which the kernel does by patching a jump in.
+[[gnu::always_inline]] inline bool static_branch(const char *key) {
+    asm goto(HWV_STATIC_BRANCH_ASM : : "i"(key), "i"(HWV_STATIC_BRANCH_BIAS) : : l_yes);
+    return false;
+l_yes:
+    return true;
+}
+
 // All loads before it are done before anything after it begins.
 [[gnu::always_inline]] inline void load_fence() { asm volatile("lfence" : : : "memory"); }
 

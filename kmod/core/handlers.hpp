@@ -22,14 +22,21 @@ template <Backend B>
 }
 
 template <Backend B>
-Outcome on_cpuid(VcpuOf<B> &v) {
+cpu::CpuidResult cpuid_answer(const VcpuOf<B> &v) {
     const auto state = [&v] {
         return cpu::CpuidState{.xcr0 = v.xcr0,
                                .osxsave = (v.backend.cr4() & cr4::osxsave) != 0,
                                .apic_enabled = v.apic.present()};
     };
-    const cpu::CpuidResult r = v.cpuid.lookup(static_cast<std::uint32_t>(v.gprs[HWV_RAX]),
-                                              static_cast<std::uint32_t>(v.gprs[HWV_RCX]), state);
+    return v.cpuid.lookup(static_cast<std::uint32_t>(v.gprs[HWV_RAX]),
+                          static_cast<std::uint32_t>(v.gprs[HWV_RCX]), state);
+}
+
+template <Backend B>
+Outcome on_cpuid(VcpuOf<B> &v) {
+    if (trace::on<__tracepoint_hwv_cpuid>()) [[unlikely]]
+        trace::cpuid(v);
+    const cpu::CpuidResult r = cpuid_answer(v);
     v.gprs[HWV_RAX] = r.eax;
     v.gprs[HWV_RBX] = r.ebx;
     v.gprs[HWV_RCX] = r.ecx;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // handlers_io.hpp - port I/O, MSRs and hypercalls: what leaves to user most often, or never should.
 #pragma once
+#include "core/trace.hpp"
 #include "core/vcpu_of.hpp"
 #include "cpu/hypercall.hpp"
 
@@ -39,6 +40,8 @@ static_assert(merge(~0ull, 0, 4) == 0 && merge(~0ull, 0, 2) == 0xffff'ffff'ffff'
 
 template <Backend B>
 Outcome on_hypercall(VcpuOf<B> &v, const Exit &exit) {
+    if (trace::on<__tracepoint_hwv_hypercall>()) [[unlikely]]
+        trace::hypercall(v);
     const cpu::HypercallRequest call{v.gprs, v.wide(), static_cast<std::uint8_t>(v.backend.cpl())};
     const cpu::HypercallAnswer r = v.vm.hypercall(call);
     if (!r.known && v.vm.has(HWV_VM_HYPERCALL_TO_USER)) {
@@ -53,8 +56,20 @@ Outcome on_hypercall(VcpuOf<B> &v, const Exit &exit) {
 }
 
 template <Backend B>
+[[gnu::always_inline]] inline void trace_msr(const VcpuOf<B> &v, bool write, bool fault) {
+    if (trace::on<__tracepoint_hwv_msr>()) [[unlikely]]
+        trace::msr(v, write, fault);
+}
+
+template <Backend B>
+Outcome msr_refused(VcpuOf<B> &v, bool write) {
+    trace_msr(v, write, true);
+    return v.gp();
+}
+
+template <Backend B>
 Outcome msr_to_user(VcpuOf<B> &v, const Exit &exit, bool write) {
-    if (!v.vm.has(HWV_VM_MSR_TO_USER)) return v.gp();
+    if (!v.vm.has(HWV_VM_MSR_TO_USER)) return msr_refused(v, write);
     v.leave(write ? HWV_EXIT_MSR_WRITE : HWV_EXIT_MSR_READ, exit).msr = {
         .index = static_cast<__u32>(v.gprs[HWV_RCX]),
         .reserved = 0,
@@ -70,8 +85,11 @@ template <Backend B>
 Outcome on_msr_read(VcpuOf<B> &v, const Exit &exit) {
     std::uint64_t value = 0;
     switch (v.read_msr(static_cast<std::uint32_t>(v.gprs[HWV_RCX]), value, false)) {
-    case cpu::MsrResult::done: v.set_edx_eax(value); return Outcome::resume_next;
-    case cpu::MsrResult::fault: return v.gp();
+    case cpu::MsrResult::done:
+        v.set_edx_eax(value);
+        trace_msr(v, false, false);
+        return Outcome::resume_next;
+    case cpu::MsrResult::fault: return msr_refused(v, false);
     default: return msr_to_user(v, exit, false);
     }
 }
@@ -81,11 +99,12 @@ Outcome on_msr_write(VcpuOf<B> &v, const Exit &exit) {
     const auto index = static_cast<std::uint32_t>(v.gprs[HWV_RCX]);
     switch (v.write_msr(index, v.edx_eax(), false)) {
     case cpu::MsrResult::done:
+        trace_msr(v, true, false);
         if (index - cpu::msr::x2apic_first > cpu::msr::x2apic_last - cpu::msr::x2apic_first)
             return Outcome::resume_next;
         v.sync_tpr();
         return v.after_apic_write(exit);
-    case cpu::MsrResult::fault: return v.gp();
+    case cpu::MsrResult::fault: return msr_refused(v, true);
     default: return msr_to_user(v, exit, true);
     }
 }

@@ -62,6 +62,13 @@ Outcome on_apic_page(VcpuOf<B> &v, const Exit &exit, const Instruction &i) {
 }
 
 template <Backend B>
+[[gnu::always_inline]] inline void trace_mmio(const VcpuOf<B> &v, trace::Mmio type,
+                                              std::uint32_t bytes, std::uint64_t data) {
+    if (trace::on<__tracepoint_hwv_mmio>()) [[unlikely]]
+        trace::mmio(v, type, bytes, data);
+}
+
+template <Backend B>
 Outcome on_mmio(VcpuOf<B> &v, const Exit &exit) {
     const FaultAccess &access = exit.fault;
     const CodeSize size = v.code_size();
@@ -87,12 +94,14 @@ Outcome on_mmio(VcpuOf<B> &v, const Exit &exit) {
     m.reserved = 0;
     __builtin_memcpy(m.insn, f.bytes, sizeof(m.insn)); // bytes past the count are zero
     if (!simple) {
+        trace_mmio(v, trace::Mmio::unsatisfied, 0, 0);
         v.wanted |= HWV_REGS_GPR | HWV_REGS_SEGMENT | HWV_REGS_CONTROL;
         return Outcome::to_user;
     }
     m.size = i->size;
     if (access.write) {
         m.data = stored_value(*i, v.gprs);
+        trace_mmio(v, trace::Mmio::write, i->size, m.data);
         v.advance(i->length);
         return Outcome::to_user;
     }
@@ -103,6 +112,8 @@ Outcome on_mmio(VcpuOf<B> &v, const Exit &exit) {
 
 template <Backend B>
 Outcome on_page_fault(VcpuOf<B> &v, const Exit &exit) {
+    if (trace::on<__tracepoint_hwv_page_fault>()) [[unlikely]]
+        trace::page_fault(v);
     Result<FaultResult> r{FaultResult::mmio};
     {
         MaySleep scope;

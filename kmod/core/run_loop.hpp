@@ -8,6 +8,7 @@
 #include "core/msr_access.hpp"
 #include "core/registers.hpp"
 #include "core/residency.hpp"
+#include "core/trace.hpp"
 
 namespace hwv {
 
@@ -54,15 +55,25 @@ void VcpuOf<B>::complete(const hwv_reply &reply) {
     if (c.kind == Kind::none) return;
     const bool msr = c.kind == Kind::msr_read || c.kind == Kind::msr_write;
     if (msr && (reply.flags & HWV_REPLY_FAULT)) {
-        (void)gp();
+        (void)msr_refused(*this, c.kind == Kind::msr_write);
         return;
     }
     switch (c.kind) {
-    case Kind::in: gprs[HWV_RAX] = merge(gprs[HWV_RAX], reply.data, c.size); break;
-    case Kind::mmio_read: load_register(c.load, reply.data, gprs); break;
-    case Kind::msr_read: set_edx_eax(reply.data); break;
+    case Kind::in:
+        if (trace::on<__tracepoint_hwv_pio>()) [[unlikely]]
+            trace::pio_read(*this, reply.data);
+        gprs[HWV_RAX] = merge(gprs[HWV_RAX], reply.data, c.size);
+        break;
+    case Kind::mmio_read:
+        trace_mmio(*this, trace::Mmio::read, c.size, reply.data);
+        load_register(c.load, reply.data, gprs);
+        break;
+    case Kind::msr_read:
+        set_edx_eax(reply.data);
+        trace_msr(*this, false, false);
+        break;
     case Kind::hypercall: gprs[HWV_RAX] = merge(gprs[HWV_RAX], reply.data, wide() ? 8 : 4); break;
-    case Kind::msr_write:
+    case Kind::msr_write: trace_msr(*this, true, false); break;
     case Kind::none: break;
     }
     advance(c.length);
@@ -88,9 +99,11 @@ template <Backend B>
     return !asked() && !check_events && !apic.events() && !hwv_host_work_pending();
 }
 
-// Into the guest and out. irqs off.
+// Into the guest and out. irqs off. The tracepoints' own cost is the exit's, never the guest's.
 template <Backend B>
 [[gnu::always_inline]] inline Exit VcpuOf<B>::enter() {
+    if (trace::on<__tracepoint_hwv_entry>()) [[unlikely]]
+        trace::entry(*this);
     statistics.entry(arch::rdtsc());
     new (&raw) Raw(backend.enter(gprs)); // built in place: it is not small
     statistics.cut(Segment::guest, arch::rdtsc());
@@ -100,13 +113,24 @@ template <Backend B>
     return exit;
 }
 
+// Where it is known how the exit will be served: before that, the compiler would have to decide it
+// anew for what decode() knows already.
+template <Backend B>
+[[gnu::always_inline]] inline void VcpuOf<B>::trace_exit() const {
+    if (trace::on<__tracepoint_hwv_exit>()) [[unlikely]]
+        trace::exit(*this);
+}
+
 // What is not quick: after an interrupt's handler had its turn, and with the host told.
 template <Backend B>
 [[gnu::always_inline]] inline Outcome VcpuOf<B>::handle_at_leisure(Exit &exit) {
+    trace_exit();
     end_guest();
     if (exit.reason == HWV_EXIT_MACHINE_CHECK) [[unlikely]]
         hwv_host_machine_check();
     hwv_host_entry_end(host);
+    if (trace::on<__tracepoint_hwv_pio>()) [[unlikely]]
+        trace::pio_written(*this);
     if (pv_eoi.armed()) settle_pv_eoi();
     return handle(exit);
 }
@@ -128,10 +152,14 @@ auto VcpuOf<B>::step(int &error) -> Step {
         error = work ? hwv_host_handle_work() : 0;
         return error ? Step::left : Step::again;
     }
+    // Quick exits queue nothing that they would not be disturbed by.
+    if (trace::on<__tracepoint_hwv_inject>()) [[unlikely]]
+        trace::inject(*this);
     for (;;) {
-        [[gnu::uninitialized]] Exit exit = enter();
+        [[gnu::uninitialized]] Exit exit = arch::forgotten(*this).enter();
         Outcome outcome;
         if (is_quick(exit) && !pv_eoi.armed()) {
+            trace_exit();
             outcome = handle_quickly(exit);
             if (outcome <= Outcome::resume_next && undisturbed()) continue;
             end_guest();
@@ -154,6 +182,8 @@ int VcpuOf<B>::run_guest(std::uint32_t cpu) {
     copy_shared(reply, run->reply);
     const Status taken = take_over(reply);
     const int error = taken ? enter_until_left() : to_errno(taken);
+    if (trace::on<__tracepoint_hwv_userspace_exit>()) [[unlikely]]
+        trace::userspace_exit(*this, error);
     statistics.cut(Segment::kernel, arch::rdtsc());
     hwv_host_irq_disable();
     put();

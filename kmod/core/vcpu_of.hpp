@@ -124,6 +124,7 @@ class VcpuOf final : public Vcpu {
     // ---- parts of the loop, see run_loop.hpp; preemption off ----
     enum class Step : std::uint8_t { entered, again, left };
     Exit enter();
+    void trace_exit() const; // first of all, once
     Outcome handle_at_leisure(Exit &exit);
     Outcome handle(Exit &exit);               // may fill in the instruction's length
     Outcome handle_quickly(const Exit &exit); // one of is_quick(); irqs off

@@ -67,6 +67,7 @@ class Hardware {
     std::function<void(std::uint64_t *gprs, void *vmcb)> guest;
     std::function<void(void *vmcb)> idle_guest; // one without memory came, and ends by NPF
     bool refuse_entry = false;                  // an SVM instruction of the world switch faults
+    bool tracing = false;                       // all tracepoints are on
     bool watch_predictor = false;               // a guest on another's predictions is a violation
     std::uint32_t spec_ctrl = 0;                // that the last entry was given
     std::uint64_t address_mask = ~0ull;         // physical address -> address of the test's memory

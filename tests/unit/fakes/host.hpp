@@ -30,6 +30,7 @@ struct Host {
     std::function<int(int port, std::uint64_t address, std::uint32_t bytes, std::uint64_t data)>
         ioevent;
     std::vector<std::uint8_t> resampled;
+    std::vector<std::string> traced; // host_trace.cpp: "what@RIP"
 
     // host_vmx.cpp
     std::vector<bool> offline; // CPUs that hwv_host_call() does not reach

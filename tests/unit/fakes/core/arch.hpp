@@ -28,6 +28,11 @@ inline bool wrmsr_safe(std::uint32_t index, std::uint64_t value) {
 inline void xsetbv(std::uint32_t index, std::uint64_t value) {
     fake::hardware().xsetbv(index, value);
 }
+template <typename T>
+T &forgotten(T &object) {
+    return object;
+}
+inline bool static_branch(const char *) { return fake::hardware().tracing; }
 inline void load_fence() {}
 inline std::uint32_t sldt() { return fake::hardware().here().ldt; }
 
