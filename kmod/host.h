@@ -170,6 +170,7 @@ struct hwv_host_facts {
 	__u32 cpuid_ext21_eax; /* 0x80000021 */
 	__u32 cpuid_ext21_ecx;
 	__u32 cpu_timer;    /* a timer of the CPU's may count for guests */
+	__u32 apicv;        /* the CPU may work on guests' local APICs */
 	__u64 direct_map;   /* kernel virtual address of physical address 0 */
 	__u32 paging_levels; /* of the host's own page tables, 4 or 5: NPT walks as many */
 	__u32 reserved1;

@@ -46,6 +46,7 @@ enum hwv_tenure { HWV_TENURE_NONE = 0, HWV_TENURE_OWN = 1, HWV_TENURE_RIDE = 2 }
 #define HWV_FEATURE_1G_PAGES (1ULL << 6)
 #define HWV_FEATURE_VNMI (1ULL << 7)
 #define HWV_FEATURE_CPU_TIMER (1ULL << 8) /* the CPU counts for the guest's APIC timer while the guest runs */
+#define HWV_FEATURE_APICV (1ULL << 9) /* the CPU serves a local APIC in x2APIC mode, and delivers its interrupts */
 
 /* HWV_GET_INFO: what this module and this machine can do. Works without SVM/VMX too: `unusable` then says why. */
 struct hwv_info {

@@ -52,7 +52,8 @@ enum hwv_exit_reason {
 	HWV_EXIT_RDPRU = 37,
 	HWV_EXIT_INVPCID = 38,
 	HWV_EXIT_UNKNOWN = 39, /* a raw reason that hwv does not know: raw_reason */
-	HWV_EXIT_CPU_REASONS = 40, /* how many; not a reason */
+	HWV_EXIT_APIC_WRITE = 40, /* of the local APIC where the CPU delivers: an EOI that others wait for, an illegal self-IPI */
+	HWV_EXIT_CPU_REASONS = 41, /* how many; not a reason */
 
 	HWV_EXIT_MMIO = 0x80,
 	HWV_EXIT_EOI = 0x81,

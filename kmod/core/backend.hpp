@@ -115,7 +115,8 @@ concept Backend = requires(B b, const B c, Gprs &gprs, const typename B::RawExit
     {b.set_tsc_offset(u64)};
     {b.set_tsc_ratio(u64)}; // cpu::TscRatio; before the first load(), for life
     // More than this, where the CPU is such: KeepsPageDirectories. And one whose CPU can end the
-    // guest at a time: counts_deadlines.
+    // guest at a time: counts_deadlines; or take the guest's interrupts from its APIC itself:
+    // delivers_interrupts.
     // clang-format on
 };
 
@@ -131,6 +132,15 @@ template <typename B>
 concept counts_deadlines = requires(B b, const B c, std::uint64_t tsc) {
     {b.set_deadline(tsc)};
     { c.has_timer() } -> std::same_as<bool>;
+};
+
+// While the guest runs the CPU works on a page with the local APIC's registers, in x2APIC mode: it
+// delivers what is requested there as soon as the guest takes interrupts, and serves accesses.
+template <typename B>
+concept delivers_interrupts = requires(B b, const B c, const cpu::ApicSummary &summary, bool on) {
+    { c.apic_page() } -> std::same_as<cpu::ApicPage *>; // null: this CPU does not. For life
+    {b.deliver_from_page(on)};     // from the next entry on; off: what inject() says, alone
+    {b.set_apic_summary(summary)}; // what the page does not say; before each entry that changes it
 };
 
 } // namespace hwv

@@ -19,6 +19,7 @@ void VcpuOf<B>::deliver_events() {
     apic.sync();
     if constexpr (counts_deadlines<B>)
         if (apic.take_counting()) backend.set_deadline(apic.timer_due());
+    lend_apic();
     const bool nmi_open = !backend.injecting() && !backend.nmi_blocked() && !backend.shadow();
     if (apic.nmis() && nmi_open && apic.take_nmi()) backend.inject({HWV_EVENT_NMI, vector::nmi});
     if (interruptible()) {
@@ -36,6 +37,22 @@ void VcpuOf<B>::deliver_events() {
     }
     backend.want_nmi_window(apic.nmis() != 0);
     open_windows();
+}
+
+// Where the CPU delivers interrupts itself nothing is pending afterwards that would have to be
+// injected. With PV EOI armed an EOI may be missing that the CPU would wait for.
+template <Backend B>
+void VcpuOf<B>::lend_apic() {
+    if constexpr (delivers_interrupts<B>) {
+        if (!(apic.events() & (cpu::apic_event::interrupt | cpu::apic_event::page))) return;
+        if (!backend.apic_page()) return;
+        const bool lend = apic.lendable() && !pv_eoi.armed();
+        backend.deliver_from_page(lend);
+        if (lend)
+            backend.set_apic_summary(apic.lend());
+        else
+            apic.keep();
+    }
 }
 
 // Class 16 opens whatever the task priority is. A vector that only the task priority holds back

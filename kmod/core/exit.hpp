@@ -3,6 +3,7 @@
 // nobody else does.
 #pragma once
 #include <cstdint>
+#include "cpu/apic_page.hpp"
 #include "hwv.h"
 
 namespace hwv {
@@ -83,6 +84,7 @@ struct Exit {
         RegisterAccess reg;
         TaskSwitch task;
         std::uint64_t linear; // INVLPG, where the CPU decodes it
+        cpu::ApicWrite apic;
     };
 };
 

@@ -108,6 +108,14 @@ Outcome on_task_switch(VcpuOf<B> &v, const Exit &exit) {
     return Outcome::to_user;
 }
 
+// The write is complete, and RIP behind it.
+template <Backend B>
+Outcome on_apic_write(VcpuOf<B> &v, const Exit &exit) {
+    v.effect = v.apic.written(exit.apic);
+    const Outcome done = v.after_apic_write(exit);
+    return done == Outcome::to_user_next ? Outcome::to_user : Outcome::resume_same;
+}
+
 // Instructions whose length the exit does not tell are measured before they are executed.
 constexpr bool is_instruction(ExitReason reason) {
     switch (reason) {
@@ -171,6 +179,9 @@ template <Backend B>
     case HWV_EXIT_TASK_SWITCH: return on_task_switch(v, exit);
     case HWV_EXIT_NONE: // the CPU was taken away: not entered
         return v.fail(exit, HWV_ERROR_VIRT_FAULT);
+    case HWV_EXIT_APIC_WRITE:
+        if constexpr (delivers_interrupts<B>) return on_apic_write(v, exit);
+        break;
     case HWV_EXIT_DESCRIPTOR:
     case HWV_EXIT_INVPCID: return v.step_past(exit);
     case HWV_EXIT_STEP: v.end_step(); return Outcome::resume_same;

@@ -23,6 +23,7 @@ Status VcpuOf<B>::init() {
     backend.set_tsc_offset(msrs.tsc_offset());
     if constexpr (counts_deadlines<B>)
         if (backend.has_timer()) apic.use_cpu_timer();
+    if constexpr (delivers_interrupts<B>) apic.use_page(backend.apic_page());
     return {};
 }
 

@@ -27,6 +27,10 @@ Status VcpuOf<B>::take_traps() {
 template <Backend B>
 Outcome VcpuOf<B>::step_past(const Exit &exit) {
     backend.set_shadow(0);
+    if constexpr (delivers_interrupts<B>) {
+        apic.reclaim();
+        backend.deliver_from_page(false);
+    }
     backend.step_past(exit.reason);
     step_rip = backend.rip();
     stepping = check_events = true;

@@ -134,6 +134,7 @@ class VcpuOf final : public Vcpu {
     Step serve_requests(int &error); // what others asked for; may sleep
     Step wait_for_event(int &error);
     void deliver_events();
+    void lend_apic();
     void open_windows();
     Status take_over(const hwv_reply &reply);
     void complete(const hwv_reply &reply);

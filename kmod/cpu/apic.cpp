@@ -17,11 +17,15 @@ constexpr DeliveryMode lvt_mode(std::uint32_t lvt) {
     return static_cast<DeliveryMode>(lvt >> 8 & 7);
 }
 
+// The highest vector in the i-th 64, of which there is one.
+constexpr std::uint8_t top(unsigned i, std::uint64_t word) {
+    return static_cast<std::uint8_t>(i * 64 + 63 - std::countl_zero(word));
+}
+
 template <typename Words>
 std::uint8_t highest(const Words &words) {
     for (unsigned i = 4; i-- > 0;)
-        if (const std::uint64_t word = words[i])
-            return static_cast<std::uint8_t>(i * 64 + 63 - std::countl_zero(word));
+        if (const std::uint64_t word = words[i]) return top(i, word);
     return 0;
 }
 
@@ -63,6 +67,8 @@ void LocalApic::init() {
     clear_registers();
     events_.fetch_and(~(apic_event::interrupt | apic_event::timer | apic_event::unhalt),
                       std::memory_order_relaxed);
+    lent_ = false;
+    if (page_) post(apic_event::page);
     note_due(false);
 }
 
@@ -171,6 +177,7 @@ bool LocalApic::wakes(bool interrupts, bool nmis) const {
 
 bool LocalApic::ends_halt(bool interrupts, bool nmis) {
     sync();
+    reclaim();
     if (take_unhalt() || (nmis && this->nmis())) return true;
     if (events() & (apic_event::init | apic_event::start_up)) return true;
     return interrupts && (pending() || extint_ready());
@@ -237,6 +244,7 @@ std::uint8_t LocalApic::highest_service() const { return highest(isr_); }
 // Clears the event first and looks then: a vector that arrives in between is seen now or sets the
 // event again.
 std::uint8_t LocalApic::find_pending() {
+    if (lent_) return 0;
     events_.fetch_and(~apic_event::interrupt, std::memory_order_acq_rel);
     const std::uint8_t vector = highest_request();
     held_by_tpr_ = 0;
@@ -261,11 +269,13 @@ void LocalApic::update_ppr() { ppr_ = tpr_ >> 4 >= in_service_ >> 4 ? tpr_ : in_
 void LocalApic::set_tpr(std::uint8_t value) {
     const std::uint8_t before = ppr_;
     tpr_ = value;
+    if (lent_) return; // it is on the page, and the CPU looks at each entry
     update_ppr();
     if (ppr_ < before) post(apic_event::interrupt);
 }
 
 ApicEffect LocalApic::end_of_interrupt() {
+    reclaim();
     const std::uint8_t vector = in_service_;
     if (!vector) return {};
     isr_[vector / 64] &= ~bit(vector);
@@ -283,6 +293,48 @@ bool LocalApic::sole_in_service(std::uint8_t vector) const {
     for (unsigned i = 0; i < words; ++i)
         if (isr_[i] != (i == vector / 64 ? bit(vector) : 0)) return false;
     return !highest_request();
+}
+
+// ---- the page ----
+
+void LocalApic::use_page(ApicPage *page) {
+    page_ = page;
+    if (page) post(apic_event::page);
+}
+
+// What arrives goes to irr_ whoever has the registers, and waits there for the next entry.
+ApicSummary LocalApic::lend() {
+    events_.fetch_and(~(apic_event::interrupt | apic_event::page), std::memory_order_acq_rel);
+    if (!lent_) fill_page();
+    lent_ = true;
+    held_by_tpr_ = 0;
+    ApicSummary summary{};
+    for (unsigned i = 0; i < words; ++i) {
+        std::uint64_t requested = page_->bits(apic_reg::irr, i);
+        if (irr_[i].load(std::memory_order_relaxed)) {
+            requested |= irr_[i].exchange(0, std::memory_order_acq_rel);
+            page_->set_bits(apic_reg::irr, i, requested);
+        }
+        summary.eoi_exits[i] = tmr_[i].load(std::memory_order_relaxed);
+        page_->set_bits(apic_reg::tmr, i, summary.eoi_exits[i]);
+        if (requested) summary.requested = top(i, requested);
+        if (const std::uint64_t served = page_->bits(apic_reg::isr, i))
+            summary.in_service = top(i, served);
+    }
+    return summary;
+}
+
+void LocalApic::take_back() {
+    lent_ = false;
+    for (unsigned i = 0; i < words; ++i) {
+        isr_[i] = page_->bits(apic_reg::isr, i);
+        if (const std::uint64_t requested = page_->bits(apic_reg::irr, i))
+            irr_[i].fetch_or(requested, std::memory_order_relaxed);
+    }
+    in_service_ = highest_service();
+    tpr_ = static_cast<std::uint8_t>(page_->get(apic_reg::tpr));
+    update_ppr();
+    post(apic_event::interrupt | apic_event::page);
 }
 
 // ---- timer ----

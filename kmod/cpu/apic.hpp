@@ -7,6 +7,7 @@
 #pragma once
 #include <atomic>
 #include <cstdint>
+#include "cpu/apic_page.hpp"
 #include "cpu/apic_timer.hpp"
 #include "cpu/ipi.hpp"
 
@@ -27,7 +28,8 @@ inline constexpr std::uint32_t interrupt =
                                    1u << 0, // IRR may hold something deliverable: ask pending()
     timer = 1u << 1,                        // sync() has work
     nmi = 1u << 2, init = 1u << 3, start_up = 1u << 4, extint = 1u << 5, unhalt = 1u << 6,
-                               counting = 1u << 7; // timer_due() may have changed
+                               counting = 1u << 7, // timer_due() may have changed
+    page = 1u << 8; // the registers are here, and the CPU may work on them: lendable(), lend()
 }
 
 class LocalApic {
@@ -112,6 +114,23 @@ class LocalApic {
         if (cpu_timer_) note_due(timer_.count_by_cpu(true));
     }
 
+    // ---- registers that a CPU works on itself while the guest runs ----
+    // On this page, in x2APIC mode: it delivers what is requested there, and serves accesses. Null:
+    // no CPU does.
+    void use_page(ApicPage *page);
+    bool lendable() const { return x2apic(); }
+    // Before an entry: the registers, or what came since, go onto the page.
+    ApicSummary lend();
+    void reclaim() { // for all that asks for what the CPU may have changed
+        if (lent_) [[unlikely]]
+            take_back();
+    }
+    void keep() { // not lendable for now, and seen to be
+        reclaim();
+        (void)take(apic_event::page);
+    }
+    ApicEffect written(const ApicWrite &write); // by the CPU, which leaves the rest
+
     // ---- task priority ----
     std::uint8_t cr8() const { return tpr_ >> 4; }
     void set_cr8(std::uint8_t value) { // cheap when nothing changed: call it after every exit
@@ -164,6 +183,8 @@ class LocalApic {
     std::uint8_t highest_service() const;
     void update_ppr();
     void set_tpr(std::uint8_t value);
+    void take_back();
+    void fill_page();
     void settle();
     void run_timer();
     void note_due(bool due) {
@@ -205,6 +226,8 @@ class LocalApic {
     std::uint8_t ppr_ = 0;
     std::uint8_t held_by_tpr_ = 0;
     bool cpu_timer_ = false;
+    bool lent_ = false; // isr_, tpr_, ppr_ and a part of irr_ are on the page
+    ApicPage *page_ = nullptr;
     std::uint32_t id_;
     std::uint32_t esr_ = 0;
     std::uint64_t icr_ = 0;

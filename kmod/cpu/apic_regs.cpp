@@ -8,14 +8,7 @@
 namespace hwv::cpu {
 namespace {
 
-namespace reg {
-constexpr std::uint32_t id = 0x020, version = 0x030, tpr = 0x080, apr = 0x090, ppr = 0x0a0,
-                        eoi = 0x0b0, rrd = 0x0c0, ldr = 0x0d0, dfr = 0x0e0, svr = 0x0f0,
-                        isr = 0x100, tmr = 0x180, irr = 0x200, esr = 0x280, icr = 0x300,
-                        icr_high = 0x310, lvt_first = 0x320, lvt_last = 0x370,
-                        initial_count = 0x380, current_count = 0x390, divide = 0x3e0,
-                        self_ipi = 0x3f0;
-}
+namespace reg = apic_reg;
 
 constexpr std::uint32_t version_value =
     0x14 | 5u << 16; // integrated, six LVT entries, no EOI-broadcast suppression
@@ -79,6 +72,7 @@ constexpr std::uint32_t timer_deadline_bit = 1u << 18;
 
 std::uint32_t LocalApic::read(std::uint32_t offset) {
     if (offset & 0xf) return 0;
+    reclaim();
     if (!in_page(offset)) {
         error(error_register);
         return 0;
@@ -88,6 +82,7 @@ std::uint32_t LocalApic::read(std::uint32_t offset) {
 
 ApicEffect LocalApic::write(std::uint32_t offset, std::uint32_t value) {
     if (offset & 0xf) return {};
+    reclaim();
     if (!in_page(offset)) {
         error(error_register);
         return {};
@@ -101,6 +96,7 @@ ApicEffect LocalApic::write(std::uint32_t offset, std::uint32_t value) {
 bool LocalApic::read_msr(std::uint32_t index, std::uint64_t &value) {
     const std::uint32_t number = index - 0x800;
     if (!x2apic() || number >= registers || !rules.rule[number].x2_read) return false;
+    if (number != reg::current_count >> 4) reclaim();
     value = number == reg::icr >> 4 ? icr_ : read_register(number << 4);
     return true;
 }
@@ -113,9 +109,11 @@ bool LocalApic::write_msr(std::uint32_t index, std::uint64_t value, ApicEffect &
     if (low & ~rules.rule[number].bits) return false;
     if (offset == reg::icr) {
         effect = write_icr(value, true);
+        if (lent_) page_->set_wide(reg::icr, icr_);
         return true;
     }
     if (value >> 32) return false;
+    reclaim();
     if (offset == reg::lvt_first && (low & timer_deadline_bit) && !features_.tsc_deadline)
         return false;
     effect = offset == reg::self_ipi ? send(low | icr_self, true) : write_register(offset, low);
@@ -132,6 +130,8 @@ bool LocalApic::set_base(std::uint64_t value) {
     const bool on = value & base_enable, extended = value & base_extended;
     if (extended && (!on || !features_.x2apic || !present())) return false;
     if (x2apic() && on && !extended) return false;
+    reclaim();
+    if (page_) post(apic_event::page);
     base_.store((value & ~base_bsp) | (before & base_bsp), std::memory_order_relaxed);
     if (!on && (before & base_enable)) init();
     if (extended && !(before & base_extended)) {
@@ -249,6 +249,29 @@ ApicEffect LocalApic::send(std::uint64_t icr, bool wide) {
     }
     effect.kind = ApicEffect::Kind::ipi;
     return effect;
+}
+
+// ---- the page ----
+
+// What the guest can read of it, but the bitmaps.
+void LocalApic::fill_page() {
+    for (std::uint32_t offset : {reg::id, reg::version, reg::tpr, reg::ldr, reg::svr, reg::esr,
+                                 reg::initial_count, reg::divide})
+        page_->set(offset, read_register(offset));
+    for (std::uint32_t offset = reg::lvt_first; offset <= reg::lvt_last; offset += 0x10)
+        page_->set(offset, read_register(offset));
+    page_->set_wide(reg::icr, icr_);
+    for (unsigned i = 0; i < words; ++i) {
+        page_->set_bits(reg::isr, i, isr_[i]);
+        page_->set_bits(reg::irr, i, 0);
+    }
+}
+
+ApicEffect LocalApic::written(const ApicWrite &write) {
+    if (write.offset == reg::eoi)
+        return {ApicEffect::Kind::eoi, write.vector, is_level(write.vector), {}};
+    if (write.offset == reg::self_ipi) return send(page_->get(write.offset) | icr_self, true);
+    return {};
 }
 
 } // namespace hwv::cpu

@@ -26,6 +26,10 @@ static bool cpu_timer = true;
 module_param(cpu_timer, bool, 0444);
 MODULE_PARM_DESC(cpu_timer, "let the CPU count for a guest's APIC timer (VMX preemption timer)");
 
+static bool apicv = true;
+module_param(apicv, bool, 0444);
+MODULE_PARM_DESC(apicv, "let the CPU work on a guest's local APIC (VMX, as kvm_intel.enable_apicv)");
+
 static struct hwv_host_facts facts;
 
 const struct hwv_host_facts *hwv_host_facts(void)
@@ -95,6 +99,7 @@ void hwv_facts_init(void)
 	facts.phys_bits = boot_cpu_data.x86_phys_bits;
 	facts.direct_map = PAGE_OFFSET;
 	facts.cpu_timer = cpu_timer;
+	facts.apicv = apicv;
 	facts.paging_levels = pgtable_l5_enabled() ? 5 : 4;
 	facts.nx_huge_pages = wants_nx_huge_pages();
 	hwv_speculation_facts(&facts);

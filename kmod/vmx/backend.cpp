@@ -80,6 +80,7 @@ void Backend::reset_control() {
     write(field::entry_interruption, 0);
     write(field::tpr_threshold, 0);
     write(field::virtual_apic, apic_page_.pa);
+    if (can.apicv) reset_delivery();
     write(field::vmcs_link, ~0ull);
     if (can.timer) write(field::preemption_timer, timer_off);
     if (can.vpid) write(field::vpid, static_cast<std::uint16_t>(id_ + 1));
@@ -355,7 +356,7 @@ void Backend::want_interrupt_window(bool on, std::uint8_t priority) {
 // "VM-Execution Control Fields": the threshold may not be above the priority when a guest is
 // entered.
 void Backend::set_tpr(std::uint8_t v) {
-    *task_priority() = static_cast<std::uint8_t>(v << 4);
+    if (v != tpr()) *task_priority() = static_cast<std::uint8_t>(v << 4); // or keep the sub-class
     if (threshold_ > v) set_threshold(v);
 }
 

@@ -6,13 +6,11 @@
 #pragma once
 #include "core/backend.hpp"
 #include "cpu/tsc.hpp"
-#include "npt/format_ept.hpp"
 #include "vmx/arch.hpp"
 #include "vmx/checker.hpp"
 #include "vmx/controls.hpp"
 #include "vmx/cpu.hpp"
 #include "vmx/decode.hpp"
-#include "vmx/maps.hpp"
 
 // enter.S: where VM exits arrive.
 extern "C" const char hwv_vmx_exit[];
@@ -117,6 +115,9 @@ class Backend {
     void set_tsc_ratio(cpu::TscRatio v) { tsc_ratio_ = v; }
     bool has_timer() const { return Cpus::capabilities().timer; }
     void set_deadline(std::uint64_t tsc);
+    cpu::ApicPage *apic_page() const; // apic.cpp
+    void deliver_from_page(bool on);
+    void set_apic_summary(const cpu::ApicSummary &summary);
     // "PDPTE Registers": in PAE paging the CPU takes the four from the VMCS at entry.
     void set_page_directory_pointers(const std::uint64_t (&entries)[4]);
 
@@ -165,7 +166,9 @@ class Backend {
     void set_primary(std::uint32_t bits, bool on);
     void set_secondary(std::uint32_t bits, bool on);
     void write_traps();
+    void write_msr_map();
     void set_threshold(std::uint8_t v);
+    void reset_delivery();
     std::uint8_t *task_priority() const {
         return static_cast<std::uint8_t *>(apic_page_.va) + 0x80;
     }
@@ -204,20 +207,15 @@ class Backend {
     Vmcs vmcs_{};
     hwv_host_page apic_page_{};
     Cpu *cpu_ = nullptr; // where it is loaded
-    std::uint32_t work_ = work_no_cpu;
-    std::uint32_t dirty_ = 0;
+    std::uint32_t work_ = work_no_cpu, dirty_ = 0, spec_ctrl_ = 0;
     mutable std::uint32_t known_ = 0;
-    std::uint32_t spec_ctrl_ = 0;
     Event event_{};
-
     std::uint64_t rip_ = 0, rsp_ = 0;
     mutable std::uint64_t rflags_ = 0, real_cr0_ = 0, real_cr4_ = 0;
     mutable std::uint32_t interruptibility_ = 0;
     mutable std::uint16_t code_attributes_ = 0;
-    std::uint64_t cr0_ = 0; // as the guest sees it, less guest_cr0
-    std::uint64_t cr2_ = 0;
-    std::uint64_t cr4_ = 0; // less guest_cr4
-    std::uint64_t efer_ = 0;
+    std::uint64_t cr0_ = 0, cr4_ = 0; // as the guest sees them, less guest_cr0 and guest_cr4
+    std::uint64_t cr2_ = 0, efer_ = 0;
     std::uint64_t dr_[4] = {}, dr6_ = 0;
     std::uint64_t xcr0_ = 1, host_xcr0_ = 1;
     HeldMsrs guest_msrs_{};
@@ -239,6 +237,8 @@ class Backend {
     ExitReason lifted_ = HWV_EXIT_NONE; // its traps rest for an instruction
     MsrMap msr_map_;                    // only with traps on MSRs
     std::uint8_t threshold_ = 0;
+    bool from_page_ = false; // interrupts are delivered from the virtual-APIC page
+    std::uint64_t eoi_exits_[4] = {};
 
     // what the VMCS says of the host
     std::uint64_t host_rsp_ = 0, host_cr3_ = 0, host_cr4_ = 0, host_fs_base_ = 0;

@@ -22,6 +22,7 @@ struct Capabilities {
     bool l1d_flush = false; // IA32_FLUSH_CMD
     bool timer = false;     // the preemption timer, which counts every 2^timer_shift TSC ticks
     std::uint8_t timer_shift = 0;
+    bool apicv = false; // apic_controls, and they may be used
 
     // What guests run with unless they are in a state that says otherwise.
     std::uint32_t pin_controls() const;
@@ -30,6 +31,11 @@ struct Capabilities {
     std::uint32_t exit_controls() const;
     std::uint32_t entry_controls() const;
 };
+
+// On while the CPU works on a guest's local APIC: "APIC Virtualization and Virtual Interrupts".
+inline constexpr std::uint32_t apic_controls = secondary::virtualize_x2apic_mode |
+                                               secondary::apic_register_virtualization |
+                                               secondary::virtual_interrupt_delivery;
 
 Capabilities read_capabilities(); // of the CPU that runs this; says in the log what is missing
 

@@ -141,9 +141,15 @@ Status start() {
     if (!memory) return Error::no_memory;
     Status made = Cpus::msr_map_.create();
     if (made) Cpus::msr_map_.allow_all_but({}, Cpus::capabilities_);
+    if (made && Cpus::capabilities_.apicv) made = Cpus::apic_map_.create();
+    if (made && Cpus::capabilities_.apicv) {
+        Cpus::apic_map_.allow_all_but({}, Cpus::capabilities_);
+        open_apic(Cpus::apic_map_, true, {});
+    }
     if (made && !Cpus::capabilities_.l1d_flush) made = Cpus::l1d_.create();
     if (!made) {
         Cpus::msr_map_.destroy();
+        Cpus::apic_map_.destroy();
         hwv_host_free(memory);
         return made;
     }
@@ -156,6 +162,7 @@ Status start() {
 void stop() {
     Cpus::l1d_.destroy();
     Cpus::msr_map_.destroy();
+    Cpus::apic_map_.destroy();
     hwv_host_free(Cpus::cpus_);
     Cpus::cpus_ = nullptr;
 }

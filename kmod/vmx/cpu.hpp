@@ -97,6 +97,7 @@ struct Cpus {
 
     static const Capabilities &capabilities() { return capabilities_; }
     static const MsrMap &msr_map() { return msr_map_; }
+    static const MsrMap &apic_map() { return apic_map_; } // where the CPU works on the APIC
     static const L1dBuffer &l1d() { return l1d_; }
     static Cpu &at(std::uint32_t cpu) { return cpus_[cpu]; }
 
@@ -104,7 +105,7 @@ struct Cpus {
     friend Status start();
     friend void stop();
     static inline constinit Capabilities capabilities_{};
-    static inline constinit MsrMap msr_map_{};
+    static inline constinit MsrMap msr_map_{}, apic_map_{};
     static inline constinit L1dBuffer l1d_{};
     static inline constinit Cpu *cpus_ = nullptr;
 };

@@ -110,6 +110,14 @@ constexpr void decode_task_switch(const RawExit &raw, Exit &exit) {
     if (source == gate) exit.length = e.length;
 }
 
+// SDM "EOI Virtualization": bits 7:0 are the vector; "APIC-Write VM Exits": bits 11:0 are the
+// offset on the page.
+constexpr cpu::ApicWrite decode_apic_write(const RawExit &raw) {
+    if (basic(raw.reason) == ExitCode::virtualized_eoi)
+        return {cpu::apic_reg::eoi, static_cast<std::uint8_t>(raw.qualification)};
+    return {static_cast<std::uint32_t>(raw.qualification & 0xfff), 0};
+}
+
 constexpr void decode_details(const RawExit &raw, Exit &exit) {
     switch (exit.reason) {
     case HWV_EXIT_PAGE_FAULT: exit.fault = decode_violation(raw); break;
@@ -121,6 +129,7 @@ constexpr void decode_details(const RawExit &raw, Exit &exit) {
     case HWV_EXIT_EXCEPTION: decode_vectored(raw, exit); break;
     case HWV_EXIT_TASK_SWITCH: decode_task_switch(raw, exit); break;
     case HWV_EXIT_INVLPG: exit.linear = raw.qualification; break;
+    case HWV_EXIT_APIC_WRITE: exit.apic = decode_apic_write(raw); break;
     default: break;
     }
 }
@@ -178,6 +187,7 @@ static_assert(decode({.reason = 10, .length = 2}).length == 2);
 static_assert(decode({.reason = 48, .length = 2, .qualification = 0x182}).length == 0);
 static_assert(decode({.reason = 28, .qualification = 0x10}).reason == HWV_EXIT_CR_READ);
 static_assert(decode({.reason = 1u << 31 | 33, .rule = 7}).raw_info[0] == 7);
+static_assert(decode({.reason = 45, .qualification = 0x152}).apic.vector == 0x52);
 static_assert(decode({.reason = 10, .not_entered = 1}).reason == HWV_EXIT_NONE);
 
 } // namespace hwv::vmx

@@ -38,4 +38,8 @@ class MsrMap {
     hwv_host_page page_{};
 };
 
+// The x2APIC's registers that the CPU serves from the virtual-APIC page. Without apic_controls they
+// would be the host's: then `open` is false.
+void open_apic(MsrMap &map, bool open, const Traps &traps);
+
 } // namespace hwv::vmx

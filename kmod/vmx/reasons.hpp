@@ -57,6 +57,8 @@ constexpr void add_events(ReasonTable &t) {
     t.set(nmi_window, HWV_EXIT_NMI_WINDOW);
     t.set(monitor_trap, HWV_EXIT_STEP);
     t.set(preemption_timer, HWV_EXIT_TIMER);
+    t.set(virtualized_eoi, HWV_EXIT_APIC_WRITE, needs::qualification);
+    t.set(apic_write, HWV_EXIT_APIC_WRITE, needs::qualification);
     t.set(task_switch, HWV_EXIT_TASK_SWITCH,
           needs::qualification | needs::length | needs::vectoring);
     t.set(ept_violation, HWV_EXIT_PAGE_FAULT,

@@ -57,8 +57,7 @@ void Backend::write_traps() {
     write(field::cr4_mask, traps_.writes_cr(4) ? ~0ull : ~guest_cr4);
     write(field::cr0_shadow, cr0_now);
     write(field::cr4_shadow, cr4_now);
-    const bool own = traps_.msr_ranges && msr_map_;
-    write(field::msr_bitmap, own ? msr_map_.pa() : Cpus::msr_map().pa());
+    write_msr_map();
     intercept_debug();
 }
 

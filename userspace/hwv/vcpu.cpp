@@ -148,7 +148,8 @@ const char *exit_name(std::uint32_t reason) {
                                                                           "invalid_state",
                                                                           "rdpru",
                                                                           "invpcid",
-                                                                          "unknown"};
+                                                                          "unknown",
+                                                                          "apic_write"};
     if (reason < names.size()) return names[reason];
     switch (reason) {
     case HWV_EXIT_MMIO: return "mmio";

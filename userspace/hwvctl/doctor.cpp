@@ -110,6 +110,22 @@ void check_tenure(const hwv::System &system, Findings &out) {
     }
 }
 
+// What the CPU does itself of a guest's local APIC; on AMD nothing.
+void check_apic(const hwv_info &info, Findings &out) {
+    if (info.vendor != HWV_VENDOR_INTEL) return;
+    char wanted = 0;
+    std::ifstream{"/sys/module/hwv/parameters/apicv"} >> wanted;
+    if (info.features & HWV_FEATURE_APICV)
+        out.push_back({Verdict::ok, "APIC virtualization (APICv) delivers guests' interrupts", {}});
+    else if (wanted == 'N')
+        out.push_back(
+            {Verdict::ok, "APIC virtualization (APICv) is off by the parameter apicv", {}});
+    else
+        out.push_back({Verdict::warning,
+                       "APIC virtualization (APICv) is missing: interrupts cost guests more exits",
+                       {}});
+}
+
 void check_device(Findings &out) {
     if (!module_loaded("hwv")) {
         out.push_back({Verdict::bad, "the module hwv is not loaded",
@@ -136,7 +152,9 @@ void check_device(Findings &out) {
                                "-bit physical addresses, TSC at " + std::to_string(info.tsc_khz) +
                                " kHz",
                            {}});
-        if (!info.unusable) check_tenure(system, out);
+        if (info.unusable) return;
+        check_apic(info, out);
+        check_tenure(system, out);
     } catch (const hwv::Error &e) {
         out.push_back({Verdict::bad, e.what(), {}});
     }

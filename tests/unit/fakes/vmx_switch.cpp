@@ -3,6 +3,7 @@
 // real CPUs rely on and emulators do not check. Intel SDM vol. 3, "VM Entries", "VM Exits". Whether
 // the VMCS is a valid one, the checker judges.
 #include "fakes/host.hpp"
+#include "fakes/vmx_apic.hpp"
 #include "fakes/vmx_hardware.hpp"
 #include "vmx/entry_state.hpp"
 #include "vmx/exit_code.hpp"
@@ -52,6 +53,10 @@ void check_written(const fake::FakeVmcs &v, const EntryState &s) {
     const auto one = [&](auto field) { must_be_written(v, {field.encoding, field.encoding}); };
     if (s.controls.secondary & secondary::enable_vpid) one(field::vpid);
     if (s.controls.pin & pin::preemption_timer) one(field::preemption_timer);
+    if (s.controls.secondary & secondary::virtual_interrupt_delivery) {
+        one(field::guest_interrupt_status);
+        must_be_written(v, {field::eoi_exit_0.encoding, field::eoi_exit_3.encoding});
+    }
     if (s.controls.entry & entry_control::load_perf_global_ctrl) one(field::guest_perf_global_ctrl);
     if (s.controls.exit & exit_control::load_perf_global_ctrl) one(field::host_perf_global_ctrl);
     if (s.controls.entry_interruption & event::has_error_code) one(field::entry_error_code);
@@ -153,6 +158,7 @@ void run(fake::FakeVmcs &v, const EntryState &s, std::uint64_t *gprs) {
     load_guest(v, s);
     const bool vpid = s.controls.secondary & secondary::enable_vpid;
     fake::vmx().run_tagged(vpid ? s.controls.vpid : 0, s.controls.ept_pointer);
+    fake::VirtualApic{v}.enter(s.controls.entry_interruption & event::valid);
     deliver(v, s.controls.entry_interruption);
     v[field::entry_interruption] &= ~std::uint64_t{event::valid};
     exit_with(v, number(ExitCode::external_interrupt));

@@ -145,6 +145,26 @@ TEST_F(VmxCapabilities, FeaturesAreReportedNeutrally) {
     c.timer = true;
     c.facts.secondary.may = 0;
     EXPECT_EQ(vmx::features(c), always | HWV_FEATURE_FLUSH_BY_ASID | HWV_FEATURE_CPU_TIMER);
+    c = {.apicv = true};
+    EXPECT_EQ(vmx::features(c), always | HWV_FEATURE_APICV);
+}
+
+TEST_F(VmxCapabilities, ApicVirtualizationIsAllOfItsControlsOrNone) {
+    capabilities();
+    EXPECT_TRUE(read_capabilities().apicv);
+    EXPECT_EQ(read_capabilities().secondary_controls() & apic_controls, 0u); // by state
+    host.facts.apicv = 0;
+    EXPECT_FALSE(read_capabilities().apicv);
+    host.facts.apicv = 1;
+    const std::uint32_t all = vmx.facts.secondary.may;
+    for (const std::uint32_t control :
+         {secondary::virtualize_x2apic_mode, secondary::apic_register_virtualization,
+          secondary::virtual_interrupt_delivery}) {
+        vmx.facts.secondary.may = all & ~control;
+        capabilities();
+        EXPECT_FALSE(read_capabilities().apicv) << control;
+        EXPECT_EQ(read_capabilities().unusable, HWV_USABLE) << control;
+    }
 }
 
 TEST_F(VmxCapabilities, ATimerThatMiscountsOrIsNotWantedIsNotUsed) {

@@ -50,6 +50,7 @@ const std::map<std::uint32_t, hwv_exit_reason> table = {
     {39, HWV_EXIT_MONITOR},
     {40, HWV_EXIT_PAUSE},
     {43, HWV_EXIT_INTERRUPT_WINDOW},
+    {45, HWV_EXIT_APIC_WRITE},
     {46, HWV_EXIT_DESCRIPTOR},
     {47, HWV_EXIT_DESCRIPTOR},
     {48, HWV_EXIT_PAGE_FAULT},
@@ -59,6 +60,7 @@ const std::map<std::uint32_t, hwv_exit_reason> table = {
     {53, HWV_EXIT_VIRT_INSTRUCTION},
     {54, HWV_EXIT_WBINVD},
     {55, HWV_EXIT_XSETBV},
+    {56, HWV_EXIT_APIC_WRITE},
     {58, HWV_EXIT_INVPCID},
     {59, HWV_EXIT_VIRT_INSTRUCTION},
     {60, HWV_EXIT_VIRT_INSTRUCTION},
@@ -112,7 +114,9 @@ TEST(VmxDecode, WhatHasToBeRead) {
         {28, qualification | length},
         {29, qualification | length},
         {30, qualification | instruction_info | length},
+        {45, qualification},
         {48, qualification | guest_physical | vectoring},
+        {56, qualification},
     };
     for (std::uint32_t code = 0; code < 0x100; code++) {
         const ReasonEntry entry = reason_entry(code);
@@ -329,6 +333,20 @@ TEST(VmxDecode, TaskSwitches) {
 
 TEST(VmxDecode, InvlpgHasItsAddress) {
     EXPECT_EQ(decode({.reason = 14, .length = 3, .qualification = 0x7000}).linear, 0x7000u);
+}
+
+// SDM "EOI Virtualization", "APIC-Write VM Exits": the vector or the offset, nothing else of it.
+TEST(VmxDecode, WhatTheCpuLeavesOfWritesToTheApic) {
+    const Exit eoi = decode({.reason = 45, .length = 9, .qualification = 0xabcd'0062});
+    EXPECT_EQ(eoi.apic.offset, 0xb0u);
+    EXPECT_EQ(eoi.apic.vector, 0x62);
+    EXPECT_EQ(eoi.length, 0) << "RIP is behind the instruction";
+    for (const std::uint32_t offset : {0x80u, 0xb0u, 0x300u, 0x3f0u}) {
+        const Exit write = decode({.reason = 56, .length = 9, .qualification = 0x7000 + offset});
+        EXPECT_EQ(write.apic.offset, offset);
+        EXPECT_EQ(write.apic.vector, 0);
+        EXPECT_EQ(write.length, 0);
+    }
 }
 
 TEST(VmxDecode, WhatWasBeingDelivered) {

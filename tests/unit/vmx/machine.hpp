@@ -28,7 +28,7 @@ class VmxMachine : public testing::Test {
         hardware.leaves[0x8000'0008] = {.eax = 48 << 8 | 52}; // memory is the test's own
         vmx.facts = test::facts();
         vmx.facts.physical_bits = 52;
-        host.facts.cpu_timer = 1;
+        host.facts.cpu_timer = host.facts.apicv = 1;
         for (hardware.cpu = 0; hardware.cpu < count; hardware.cpu++)
             hardware.here().msrs = msrs(hardware.cpu);
         hardware.cpu = 0;
