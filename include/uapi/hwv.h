@@ -2,8 +2,8 @@
 /*
  * hwv.h - the ioctl interface of /dev/hwv, version 1.
  *
- * Three kinds of file descriptor: /dev/hwv (system), VM (HWV_CREATE_VM), vCPU (HWV_CREATE_VCPU). They may be closed in any
- * order. A VM belongs to the address space that created it: HWV_RUN, HWV_SET_MEMORY and every call that may touch guest
+ * Four kinds of file descriptor: /dev/hwv (system), VM (HWV_CREATE_VM), vCPU (HWV_CREATE_VCPU), observer (HWV_ATTACH). They may be
+ * closed in any order. A VM belongs to the address space that created it: HWV_RUN, HWV_SET_MEMORY and every call that may touch guest
  * memory return EIO from any other one.
  *
  * Extensible structures: the kernel dispatches on direction, type and number of a request; _IOC_SIZE is the caller's size
@@ -193,8 +193,11 @@ struct hwv_xsave {
 
 #include "hwv_event.h"
 #include "hwv_exit.h"
+#include "hwv_observe.h"
+#include "hwv_policy.h"
 #include "hwv_run.h"
 #include "hwv_stats.h"
+#include "hwv_trace.h"
 
 /* ---- requests -------------------------------------------------------------------------------------------------------- */
 
@@ -203,6 +206,9 @@ struct hwv_xsave {
 #define HWV_GET_INFO _IOR(HWV_IOC, 0x00, struct hwv_info)
 #define HWV_GET_CPUID _IOWR(HWV_IOC, 0x01, struct hwv_cpuid_table)
 #define HWV_CREATE_VM _IOW(HWV_IOC, 0x02, struct hwv_create_vm)
+
+#define HWV_LIST_VMS _IOWR(HWV_IOC, 0x03, struct hwv_vm_list)
+#define HWV_ATTACH _IOW(HWV_IOC, 0x04, struct hwv_attach)
 
 #define HWV_SET_MEMORY _IOW(HWV_IOC, 0x10, struct hwv_memory)
 #define HWV_DIRTY_LOG _IOW(HWV_IOC, 0x11, struct hwv_dirty_log)
@@ -221,6 +227,18 @@ struct hwv_xsave {
 #define HWV_XSAVE _IOW(HWV_IOC, 0x25, struct hwv_xsave)
 #define HWV_APIC_REG _IOWR(HWV_IOC, 0x26, struct hwv_apic_reg)
 #define HWV_INTERRUPT _IOW(HWV_IOC, 0x27, struct hwv_interrupt)
-#define HWV_STATS _IOWR(HWV_IOC, 0x28, struct hwv_stats)
+
+#define HWV_OBSERVE_INFO _IOR(HWV_IOC, 0x30, struct hwv_vm_entry)
+#define HWV_PAUSE _IO(HWV_IOC, 0x31)
+#define HWV_RESUME _IO(HWV_IOC, 0x32)
+#define HWV_KILL _IO(HWV_IOC, 0x33)
+#define HWV_OBSERVE_REGS _IOW(HWV_IOC, 0x34, struct hwv_observe_regs)
+#define HWV_OBSERVE_MEMORY _IOWR(HWV_IOC, 0x35, struct hwv_observe_memory)
+#define HWV_RING_OPEN _IOW(HWV_IOC, 0x36, struct hwv_ring_open)
+#define HWV_RING_CLOSE _IOW(HWV_IOC, 0x37, __u32)
+#define HWV_POLICY_SET _IOWR(HWV_IOC, 0x38, struct hwv_policy)
+#define HWV_POLICY_GET _IOWR(HWV_IOC, 0x39, struct hwv_policy)
+#define HWV_STOP_GET _IOR(HWV_IOC, 0x3a, struct hwv_stop)
+#define HWV_STOP_REPLY _IOW(HWV_IOC, 0x3b, struct hwv_stop_reply)
 
 #endif
