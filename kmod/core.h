@@ -16,6 +16,7 @@ extern "C" {
 
 struct hwv_core_vm;
 struct hwv_core_vcpu;
+struct hwv_core_ring; /* instrument/ring.hpp */
 
 /* ---- module ---- */
 int hwv_core_init(void); /* looks at the CPU, chooses the backend. Never fails for a missing feature: see hwv_core_info().unusable */
@@ -66,8 +67,23 @@ int hwv_core_vcpu_interrupt(struct hwv_core_vcpu *vcpu, const struct hwv_interru
 void hwv_core_vcpu_kick(struct hwv_core_vcpu *vcpu); /* any context */
 void hwv_core_vcpu_timer(struct hwv_core_vcpu *vcpu); /* hard irq */
 int hwv_core_vcpu_runnable(struct hwv_core_vcpu *vcpu); /* any context: a wait for events is over */
-void hwv_core_vcpu_stats(struct hwv_core_vcpu *vcpu, struct hwv_exit_stats *exits /* HWV_EXIT_CPU_REASONS */,
-			 struct hwv_time *time, __u64 *entries);
+void *hwv_core_vcpu_stats(struct hwv_core_vcpu *vcpu); /* by hwv_host_shared_alloc(HWV_STATS_BYTES), for the vCPU's life; NULL: none */
+
+
+/* ---- observers ---- */
+__u64 hwv_core_vm_serial(struct hwv_core_vm *vm); /* no other VM has it, or had; above those of older ones */
+void hwv_core_vcpu_pause(struct hwv_core_vcpu *vcpu); /* any context: at its next boundary it calls hwv_host_vcpu_pause() */
+int hwv_core_vcpu_asked(struct hwv_core_vcpu *vcpu);  /* any context: for something else than to pause */
+void hwv_core_vcpu_kill(struct hwv_core_vcpu *vcpu);  /* any context: every HWV_RUN from now on returns -ESHUTDOWN */
+/* Loaded: the groups of registers out, or in; bits of HWV_REGS_*. -EBUSY: in the midst of an instruction that left to user */
+int hwv_core_vcpu_registers(struct hwv_core_vcpu *vcpu, struct hwv_regs *regs, __u32 groups, int set);
+/* Guest-physical memory: the owner's address of gpa, and how many bytes follow in the same slot. -EFAULT: none is there */
+int hwv_core_vm_find_memory(struct hwv_core_vm *vm, __u64 gpa, __u64 *hva, __u64 *bytes);
+/* shared: hwv_host_shared_alloc(HWV_RING_HEADER + request->capacity * 64) */
+int hwv_core_ring_create(void *shared, struct hwv_host_observer *observer, const struct hwv_ring_open *request,
+			 struct hwv_core_ring **out);
+void hwv_core_ring_destroy(struct hwv_core_ring *ring); /* no vCPU has it, nor had it since synchronize_rcu() */
+void hwv_core_vcpu_set_ring(struct hwv_core_vcpu *vcpu, __u32 slot /* < HWV_MAX_OBSERVERS */, struct hwv_core_ring *ring /* or NULL */);
 
 #ifdef __cplusplus
 }

@@ -14,6 +14,7 @@ extern "C" {
 
 struct hwv_host_vm;   /* linux/vm.c: file, mm, notifier, eventfds */
 struct hwv_host_vcpu; /* linux/vcpu.c: file, thread, timer, FPU, wait queue */
+struct hwv_host_observer; /* linux/observer.c: file, what it asked for */
 
 /* ---- diagnostics (any context; log is rate-limited, `format` has at most two %llx) ---- */
 void hwv_host_log(const char *format, __u64 a, __u64 b);
@@ -26,6 +27,8 @@ struct hwv_host_page {
 };
 void *hwv_host_alloc(__u64 bytes);
 void hwv_host_free(void *memory);
+void *hwv_host_shared_alloc(__u64 bytes); /* may be mapped to user space, where it lives as long as it is mapped */
+void hwv_host_shared_free(void *memory);
 int hwv_host_pages_alloc(__u32 order, struct hwv_host_page *out);
 void hwv_host_pages_free(const struct hwv_host_page *page, __u32 order); /* any context with irqs on */
 
@@ -93,6 +96,12 @@ void hwv_host_machine_check(void); /* irqs off: the one that ended the guest, to
 
 /* ---- the vCPU's thread ---- */
 int hwv_host_vcpu_block(struct hwv_host_vcpu *vcpu); /* process: sleeps until hwv_core_vcpu_runnable(); -EINTR */
+/*
+ * Process: leaves the vCPU, which is loaded, to observers until none has the VM paused (0) or something but to pause is asked
+ * of it (1); -EINTR: a signal.
+ */
+int hwv_host_vcpu_pause(struct hwv_host_vcpu *vcpu);
+void hwv_host_observer_wake(struct hwv_host_observer *observer); /* any context: poll() has something to say */
 void hwv_host_vcpu_wake(struct hwv_host_vcpu *vcpu); /* any context */
 void hwv_host_timer_start(struct hwv_host_vcpu *vcpu, __u64 ns); /* atomic: one shot from now; hwv_core_vcpu_timer() in irq context */
 void hwv_host_timer_cancel(struct hwv_host_vcpu *vcpu); /* irqs on: and waits for a callback under way */
@@ -173,7 +182,7 @@ struct hwv_host_facts {
 	__u32 apicv;        /* the CPU may work on guests' local APICs */
 	__u64 direct_map;   /* kernel virtual address of physical address 0 */
 	__u32 paging_levels; /* of the host's own page tables, 4 or 5: NPT walks as many */
-	__u32 reserved1;
+	__u32 statistics; /* exits are counted */
 };
 #define HWV_SPEC_IBPB (1U << 0)         /* IBPB exists and is wanted when another VM's vCPU comes to a CPU */
 #define HWV_SPEC_CTRL (1U << 1)         /* SPEC_CTRL exists: swap around the guest */

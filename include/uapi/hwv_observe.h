@@ -25,6 +25,7 @@ struct hwv_vm_entry {
 };
 #define HWV_VM_STATE_PAUSED (1U << 0)
 #define HWV_VM_STATE_KILLED (1U << 1)
+#define HWV_LIST_ROOM 4096 /* entries that one call fills at most */
 struct hwv_vm_list {
 	__u32 count;
 	__u32 reserved;
@@ -43,9 +44,10 @@ struct hwv_attach {
 /* HWV_OBSERVE_INFO (observer): as in the list. Works after the VM's end: then vcpus is what it had and state says HWV_VM_STATE_ENDED. */
 #define HWV_VM_STATE_ENDED (1U << 2)
 
-/* Offsets for mmap of an observer: HWV_MAP(kind, vcpu). */
-#define HWV_MAP_STATS 0ULL /* struct hwv_vcpu_stats, HWV_STATS_BYTES, read-only */
-#define HWV_MAP_RING 1ULL  /* see HWV_RING_OPEN */
+/* Offsets for mmap: of an observer HWV_MAP(kind, vcpu); of a vCPU, which has the first two, HWV_MAP(kind, 0). */
+#define HWV_MAP_RUN 0ULL   /* struct hwv_run, HWV_RUN_PAGE_SIZE; the owner's alone */
+#define HWV_MAP_STATS 1ULL /* struct hwv_vcpu_stats, HWV_STATS_BYTES, read-only and shared; ENODATA: module parameter statistics=off */
+#define HWV_MAP_RING 2ULL  /* see HWV_RING_OPEN */
 #define HWV_MAP(kind, vcpu) (((kind) << 40) | ((__u64)(vcpu) << 32))
 
 /*
@@ -57,7 +59,8 @@ struct hwv_attach {
 
 /*
  * HWV_OBSERVE_REGS (observer): register groups of a vCPU that is paused, stopped, or not in HWV_RUN, as those of the run page. EBUSY: it runs. ENOENT.
- * With HWV_OBSERVE_SET the groups are taken over as a whole, validated as by HWV_RUN: EINVAL changes nothing.
+ * With HWV_OBSERVE_SET the groups are taken over as a whole, validated as by HWV_RUN: EINVAL changes nothing. EBUSY also: HWV_REGS_GPR in the
+ * midst of an instruction that left to the launcher. EOPNOTSUPP: HWV_REGS_CONTROL with PAE paging, on CPUs that keep its page directory pointers.
  */
 struct hwv_observe_regs {
 	__u32 vcpu;

@@ -29,7 +29,7 @@ struct hwv_exit_stats {
 /* What a vCPU's life is cut into; index of hwv_vcpu_stats.segment. */
 enum hwv_segment_kind {
 	HWV_TIME_GUEST = 0,
-	HWV_TIME_KERNEL = 1,      /* the exits' own time, and HWV_RUN's around them */
+	HWV_TIME_KERNEL = 1,      /* the exits' own time, whose stretches are under exit[], and HWV_RUN's around them: cycles alone */
 	HWV_TIME_HALTED = 2,
 	HWV_TIME_DESCHEDULED = 3, /* in HWV_RUN, but off the CPU */
 	HWV_TIME_USER = 4,        /* between two HWV_RUNs */

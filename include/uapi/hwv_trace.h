@@ -60,7 +60,8 @@ struct hwv_ring {
 /*
  * HWV_RING_OPEN (observer): opens a ring for one vCPU; mmap HWV_MAP(HWV_MAP_RING, vcpu) of HWV_RING_HEADER + capacity * 64 bytes, shared,
  * readable and writable. HWV_RING_CLOSE ends it, as does the end of the observer; a vCPU that waits for room goes on.
- * EEXIST: this observer has one. ENOENT: no such vCPU. EINVAL: unknown flags or reasons, capacity. ENOSPC: HWV_MAX_OBSERVERS others record.
+ * poll() of the observer says POLLIN while one of its rings has records; a reader that made room in a full ring calls it (or any request) to let
+ * the vCPU go on. EEXIST: this observer has one. ENOENT: no such vCPU. EINVAL: unknown flags or reasons, capacity. ENOMEM.
  */
 struct hwv_ring_open {
 	__u32 vcpu;
@@ -68,7 +69,7 @@ struct hwv_ring_open {
 	__u64 capacity; /* records: a power of two, HWV_RING_MIN to HWV_RING_MAX */
 	__u64 reasons;  /* bit per enum hwv_exit_reason below 64; ~0: all */
 	__u32 every;    /* one of so many of them; 0 and 1: each */
-	__s32 eventfd;  /* signalled when records come that the reader had none of, or -1 */
+	__u32 reserved;
 };
 #define HWV_RING_BLOCK (1U << 0)      /* a full ring stops the vCPU until there is room; without: drop and count */
 #define HWV_RING_RULED_ONLY (1U << 1) /* only what a rule or a program of this observer says to record */

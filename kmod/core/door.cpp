@@ -30,6 +30,9 @@ Status check_tsc(std::uint32_t khz) {
 }
 
 } // namespace
+
+const Vendor &chosen_vendor() { return *vendor; }
+
 } // namespace hwv
 
 using namespace hwv;
@@ -178,11 +181,6 @@ void hwv_core_vcpu_timer(hwv_core_vcpu *vcpu) {
 
 int hwv_core_vcpu_runnable(hwv_core_vcpu *vcpu) { return vcpu_of(vcpu).runnable(); }
 
-void hwv_core_vcpu_stats(hwv_core_vcpu *vcpu, hwv_exit_stats *exits, hwv_time *time,
-                         __u64 *entries) {
-    std::uint64_t n = 0;
-    vcpu_of(vcpu).statistics.snapshot(exits, *time, n);
-    *entries = n;
-}
+void *hwv_core_vcpu_stats(hwv_core_vcpu *vcpu) { return vcpu_of(vcpu).statistics.page(); }
 
 } // extern "C"

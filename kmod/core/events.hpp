@@ -105,6 +105,12 @@ void VcpuOf<B>::start_up(std::uint8_t sipi_vector) {
 template <Backend B>
 auto VcpuOf<B>::serve_requests(int &error) -> Step {
     const std::uint32_t asked_for = take_requests();
+    if (asked_for & request::kill) {
+        put_back(asked_for);
+        error = to_errno(Error::shut_down);
+        return Step::left;
+    }
+    if (asked_for & request::instrument) armed = instrument_anew();
     if (asked_for & request::kick) {
         put_back(asked_for & ~request::kick);
         leave(HWV_EXIT_KICKED, Exit{});
@@ -131,6 +137,7 @@ auto VcpuOf<B>::serve_requests(int &error) -> Step {
     if (apic.take_start_up(sipi_vector) && mp_state.load() == HWV_MP_WAIT_SIPI)
         start_up(sipi_vector);
     if (mp_state.load() == HWV_MP_SHUTDOWN) {
+        put_back(asked_for & request::pause);
         (void)shutdown(Exit{.reason = HWV_EXIT_SHUTDOWN});
         finish_exit();
         return Step::left;
@@ -138,6 +145,7 @@ auto VcpuOf<B>::serve_requests(int &error) -> Step {
     check_events = true;
     halted_takes_interrupts = (backend.rflags() & rflags::if_) != 0;
     halted_takes_nmis = !backend.nmi_blocked();
+    if (asked_for & request::pause) return stand_still(error);
     return mp_state.load() == HWV_MP_RUNNING ? Step::again : wait_for_event(error);
 }
 
@@ -149,16 +157,10 @@ auto VcpuOf<B>::wait_for_event(int &error) -> Step {
         mp_state = HWV_MP_RUNNING;
         return Step::again;
     }
-    statistics.cut(instrument::Segment::kernel, arch::rdtsc());
-    waiting = true;
-    {
-        MaySleep scope;
-        apic.begin_wait();
-        error = hwv_host_vcpu_block(host);
-        apic.end_wait();
-    }
-    waiting = false;
-    statistics.cut(instrument::Segment::halted, arch::rdtsc());
+    apic.begin_wait();
+    error = block(HWV_TIME_HALTED);
+    apic.end_wait();
+    recorder.mark(HWV_RECORD_HALTED);
     return error ? Step::left : Step::again;
 }
 

@@ -214,10 +214,18 @@ constexpr bool is_quick(const Exit &exit) {
 template <Backend B>
 [[gnu::always_inline]] inline Outcome VcpuOf<B>::handle_quickly(const Exit &exit) {
     switch (exit.reason) {
-    case HWV_EXIT_CPUID: return complete_as(*this, exit, on_cpuid(*this));
-    case HWV_EXIT_HYPERCALL: return complete_as(*this, exit, on_hypercall(*this, exit));
-    case HWV_EXIT_MSR_READ: return complete_as(*this, exit, on_msr_read(*this, exit));
-    case HWV_EXIT_MSR_WRITE: return complete_as(*this, exit, on_msr_write(*this, exit));
+    case HWV_EXIT_CPUID:
+        statistics.key(HWV_EXIT_CPUID, instrument::leaf(gprs));
+        return complete_as(*this, exit, on_cpuid(*this));
+    case HWV_EXIT_HYPERCALL:
+        statistics.key(HWV_EXIT_HYPERCALL, instrument::hypercall(gprs));
+        return complete_as(*this, exit, on_hypercall(*this, exit));
+    case HWV_EXIT_MSR_READ:
+        statistics.key(HWV_EXIT_MSR_READ, instrument::msr(gprs));
+        return complete_as(*this, exit, on_msr_read(*this, exit));
+    case HWV_EXIT_MSR_WRITE:
+        statistics.key(HWV_EXIT_MSR_WRITE, instrument::msr(gprs));
+        return complete_as(*this, exit, on_msr_write(*this, exit));
     default: return complete_as(*this, exit, on_rdtsc(*this, exit));
     }
 }

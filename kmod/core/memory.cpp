@@ -143,4 +143,13 @@ Status SparePages::top_up(unsigned count) {
     return {};
 }
 
+Status Memory::locate(std::uint64_t gpa, std::uint64_t &hva, std::uint64_t &bytes) {
+    const LockGuard guard{lock_};
+    const npt::MemorySlot *slot = slots_.find(gpa >> npt::page_shift);
+    if (!slot) return Error::fault;
+    hva = slot->hva + (gpa - slot->gpa);
+    bytes = slot->gpa + slot->size - gpa;
+    return {};
+}
+
 } // namespace hwv

@@ -56,6 +56,10 @@ class Memory {
     Status write(std::uint64_t gpa, const void *from, std::uint32_t bytes, SlotCache &cache,
                  bool atomic = false);
 
+    // The owner's address of gpa, and how many bytes of the same slot follow. Not from inside the
+    // lock.
+    Status locate(std::uint64_t gpa, std::uint64_t &hva, std::uint64_t &bytes);
+
     // Remembers that a page was written, where its slot keeps a log. Under the lock.
     void mark_dirty(std::uint64_t gfn, std::uint64_t pages);
 

@@ -20,8 +20,7 @@ void copy_shared(T &to, const T &from) {
 inline constexpr unsigned debug_numbers[] = {0, 1, 2, 3};
 
 template <Backend B>
-void VcpuOf<B>::publish(std::uint32_t groups) {
-    hwv_regs &r = run->regs;
+void VcpuOf<B>::publish(std::uint32_t groups, hwv_regs &r) {
     if (!backend.reachable()) groups = 0;
     if (groups & HWV_REGS_GPR) {
         for (unsigned i = 0; i < HWV_GPRS; ++i)
@@ -102,11 +101,9 @@ inline bool event_valid(const hwv_event_state &e) {
 
 // Takes over the groups as a whole or changes nothing. `r` is a private copy.
 template <Backend B>
-Status VcpuOf<B>::apply(std::uint32_t groups) {
+Status VcpuOf<B>::apply(std::uint32_t groups, const hwv_regs &r) {
     if (!groups) return {};
     if (!backend.reachable()) return Error::no_device;
-    hwv_regs r;
-    copy_shared(r, run->regs);
     if ((groups & HWV_REGS_GPR) && !rflags_valid(r.rflags)) return Error::invalid;
     if ((groups & HWV_REGS_SEGMENT) && !registers::segments_valid(r)) return Error::invalid;
     if ((groups & HWV_REGS_CONTROL) && !registers::control_valid(r, limits)) return Error::invalid;
@@ -139,6 +136,30 @@ Status VcpuOf<B>::apply(std::uint32_t groups) {
     return {};
 }
 
+// From the run page.
+template <Backend B>
+Status VcpuOf<B>::apply_shared(std::uint32_t groups) {
+    hwv_regs r;
+    copy_shared(r, run->regs);
+    return apply(groups, r);
+}
+
+// By an observer. An instruction that left to user is the user's, to complete or to forget.
+template <Backend B>
+Status VcpuOf<B>::observe_registers(hwv_regs &r, std::uint32_t groups, bool set) {
+    const PreemptGuard guard;
+    if (!backend.reachable()) return Error::no_device;
+    if (!set) {
+        publish(groups, r);
+        return {};
+    }
+    if (completion.kind != Completion::Kind::none && (groups & HWV_REGS_GPR)) return Error::busy;
+    if constexpr (KeepsPageDirectories<B>)
+        if ((groups & HWV_REGS_CONTROL) && pae_paging({r.cr0, r.cr3, r.cr4, r.efer, false}))
+            return Error::not_supported; // they are read from the guest's memory: the owner's
+    return apply(groups, r);
+}
+
 template <Backend B>
 void VcpuOf<B>::apply_control(const hwv_regs &r) {
     backend.set_efer(r.efer);
@@ -162,6 +183,21 @@ void VcpuOf<B>::apply_event(const hwv_event_state &e) {
     backend.set_shadow(e.shadow);
     mp_state = e.mp_state;
     check_events = true;
+}
+
+// The part of the exit area that every exit has.
+template <Backend B>
+[[gnu::always_inline]] inline void VcpuOf<B>::finish_exit() {
+    hwv_exit &e = run->exit;
+    e.rflags = backend.rflags();
+    e.cr8 = backend.tpr();
+    e.flags = (e.rflags & rflags::if_ ? HWV_EXIT_FLAG_IF : 0u) |
+              (interruptible() && !apic.extint_pending() ? HWV_EXIT_FLAG_INTERRUPTIBLE : 0u);
+    e.sequence = ++exits_to_user;
+    if (wanted)
+        publish(wanted, run->regs);
+    else
+        run->regs.valid = 0;
 }
 
 } // namespace hwv

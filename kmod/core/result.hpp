@@ -21,6 +21,8 @@ enum class Error : int {
     no_device = 19,
     invalid = 22,
     no_space = 28,
+    not_supported = 95,
+    shut_down = 108,
 };
 
 // 0 or -errno, as Linux wants it.

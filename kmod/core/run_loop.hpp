@@ -6,18 +6,18 @@
 #include "core/events.hpp"
 #include "core/handlers.hpp"
 #include "core/msr_access.hpp"
+#include "core/observe.hpp"
 #include "core/registers.hpp"
 #include "core/residency.hpp"
 #include "core/trace.hpp"
 
 namespace hwv {
 
-using instrument::Segment;
-
 template <Backend B>
 Status VcpuOf<B>::init() {
     TRY(give_default_cpuid());
     TRY(backend.init(id));
+    TRY(count());
     backend.set_table_root(machine.memory.root_pointer());
     backend.set_tsc_ratio(vm.tsc_ratio());
     backend.set_tsc_offset(msrs.tsc_offset());
@@ -37,7 +37,7 @@ Status VcpuOf<B>::take_over(const hwv_reply &reply) {
     if (reply.reserved[0] || reply.reserved[1] || reply.reserved[2] || reply.cr8 > 15)
         return Error::invalid;
     if ((reply.flags & HWV_REPLY_EXTINT) && apic.extint_pending()) return Error::again;
-    if (reply.dirty) TRY(apply(reply.dirty));
+    if (reply.dirty) TRY(apply_shared(reply.dirty));
     if (completion.kind != Completion::Kind::none) complete(reply);
     if (reply.flags & HWV_REPLY_CR8) set_tpr(static_cast<std::uint8_t>(reply.cr8));
     if (reply.flags & HWV_REPLY_EXTINT) (void)apic.offer_extint(reply.extint_vector);
@@ -80,36 +80,28 @@ void VcpuOf<B>::complete(const hwv_reply &reply) {
     advance(c.length);
 }
 
-template <Backend B>
-[[gnu::always_inline]] inline void VcpuOf<B>::finish_exit() {
-    hwv_exit &e = run->exit;
-    e.rflags = backend.rflags();
-    e.cr8 = backend.tpr();
-    e.flags = (e.rflags & rflags::if_ ? HWV_EXIT_FLAG_IF : 0u) |
-              (interruptible() && !apic.extint_pending() ? HWV_EXIT_FLAG_INTERRUPTIBLE : 0u);
-    e.sequence = ++exits_to_user;
-    if (wanted)
-        publish(wanted);
-    else
-        run->regs.valid = 0;
-}
-
 // Nobody wants anything of the vCPU or its thread that has to be looked at before it enters again.
 template <Backend B>
 [[gnu::always_inline]] inline bool VcpuOf<B>::undisturbed() const {
     return !asked() && !check_events && !apic.events() && !hwv_host_work_pending();
 }
 
-// Into the guest and out. irqs off. The tracepoints' own cost is the exit's, never the guest's.
+// The tracepoints' own cost is the exit's, never the guest's.
 template <Backend B>
-[[gnu::always_inline]] inline Exit VcpuOf<B>::enter() {
+[[gnu::always_inline]] inline std::uint64_t VcpuOf<B>::entry_time() const {
     if (trace::on<__tracepoint_hwv_entry>()) [[unlikely]]
         trace::entry(*this);
-    statistics.entry(arch::rdtsc());
+    return arch::rdtsc();
+}
+
+// Into the guest, at `tsc`, and out. irqs off.
+template <Backend B>
+[[gnu::always_inline]] inline Exit VcpuOf<B>::enter(std::uint64_t tsc) {
+    statistics.entry(tsc);
     new (&raw) Raw(backend.enter(gprs)); // built in place: it is not small
-    statistics.cut(Segment::guest, arch::rdtsc());
+    exit_tsc = arch::rdtsc();
     Exit exit = B::decode(raw);
-    statistics.open(exit.reason);
+    statistics.exit(exit.reason, exit_tsc);
     apic.set_cr8(backend.tpr());
     return exit;
 }
@@ -133,7 +125,9 @@ template <Backend B>
     if (trace::on<__tracepoint_hwv_pio>()) [[unlikely]]
         trace::pio_written(*this);
     if (pv_eoi.armed()) settle_pv_eoi();
-    return handle(exit);
+    if (instrument::has_key(exit.reason))
+        statistics.key(exit.reason, instrument::key_of(exit, gprs));
+    return armed ? observe(exit) : handle(exit);
 }
 
 // One entry and its exit, and further ones as long as the exits are quick. irqs are off from the
@@ -144,6 +138,8 @@ auto VcpuOf<B>::step(int &error) -> Step {
     if (asked() || mp_state.load(std::memory_order_relaxed) != HWV_MP_RUNNING)
         return serve_requests(error);
     if (check_events || apic.events()) deliver_events();
+    if (armed && recorder.full()) [[unlikely]]
+        return wait_for_room(error);
     const bool work = hwv_host_entry_begin(host);
     begin_guest();
     if (work || asked()) [[unlikely]] {
@@ -156,13 +152,19 @@ auto VcpuOf<B>::step(int &error) -> Step {
     // Quick exits queue nothing that they would not be disturbed by.
     if (trace::on<__tracepoint_hwv_inject>()) [[unlikely]]
         trace::inject(*this);
+    std::uint64_t tsc = entry_time();
+    if (armed && recorder.is_open()) [[unlikely]]
+        recorder.close(tsc);
     for (;;) {
-        [[gnu::uninitialized]] Exit exit = arch::forgotten(*this).enter();
+        [[gnu::uninitialized]] Exit exit = arch::forgotten(*this).enter(tsc);
         Outcome outcome;
-        if (is_quick(exit) && !pv_eoi.armed()) {
+        if (is_quick(exit) && !(pv_eoi.armed() | armed)) {
             trace_exit();
             outcome = handle_quickly(exit);
-            if (outcome <= Outcome::resume_next && undisturbed()) continue;
+            if (outcome <= Outcome::resume_next && undisturbed()) {
+                tsc = entry_time();
+                continue;
+            }
             end_guest();
             hwv_host_entry_end(host);
         } else {
@@ -170,6 +172,7 @@ auto VcpuOf<B>::step(int &error) -> Step {
         }
         if (outcome <= Outcome::resume_next) return Step::entered;
         statistics.left_to_user();
+        recorder.mark(HWV_RECORD_TO_USER);
         finish_exit();
         return Step::left;
     }
@@ -185,7 +188,7 @@ int VcpuOf<B>::run_guest(std::uint32_t cpu) {
     const int error = taken ? enter_until_left() : to_errno(taken);
     if (trace::on<__tracepoint_hwv_userspace_exit>()) [[unlikely]]
         trace::userspace_exit(*this, error);
-    statistics.cut(Segment::kernel, arch::rdtsc());
+    statistics.cut(HWV_TIME_KERNEL, arch::rdtsc());
     hwv_host_irq_disable();
     put();
     return error;
@@ -207,8 +210,9 @@ int VcpuOf<B>::sync() {
     copy_shared(reply, run->reply);
     if ((reply.dirty | reply.wanted) & ~HWV_REGS_ALL) return to_errno(Error::invalid);
     PreemptGuard guard;
-    if (const Status s = apply(reply.dirty); !s) return to_errno(s);
-    publish(reply.wanted);
+    if (reply.dirty)
+        if (const Status s = apply_shared(reply.dirty); !s) return to_errno(s);
+    publish(reply.wanted, run->regs);
     return 0;
 }
 
@@ -219,7 +223,7 @@ void VcpuOf<B>::load(std::uint32_t cpu) {
     if (context.other_cpu && !hwv_host_tsc_stable()) [[unlikely]]
         put_back(request::clock);
     if (!descheduled) return;
-    statistics.cut(Segment::descheduled, arch::rdtsc());
+    statistics.cut(HWV_TIME_DESCHEDULED, arch::rdtsc());
     descheduled = false;
     put_back(request::steal);
 }
@@ -227,8 +231,9 @@ void VcpuOf<B>::load(std::uint32_t cpu) {
 template <Backend B>
 void VcpuOf<B>::put() {
     if (in_run && !waiting) {
-        statistics.cut(Segment::kernel, arch::rdtsc());
+        statistics.cut(HWV_TIME_KERNEL, arch::rdtsc());
         descheduled = true;
+        recorder.mark(HWV_RECORD_DESCHEDULED);
     }
     backend.put();
 }

@@ -40,8 +40,15 @@ void Vcpu::flush_and_wait() {
         hwv_host_cpu_kick_wait(cpu.load(std::memory_order_relaxed));
 }
 
+// A ring that its observer closes is gone once no CPU has been here with preemption off.
+bool Vcpu::has_room() const {
+    const PreemptGuard guard;
+    return !recorder.full();
+}
+
 bool Vcpu::runnable() const {
     if (asked()) return true;
+    if (wants_room) return has_room();
     const std::uint8_t state = mp_state.load(std::memory_order_relaxed);
     if (state == HWV_MP_HALTED) return apic.wakes(halted_takes_interrupts, halted_takes_nmis);
     return state == HWV_MP_RUNNING ||
@@ -96,6 +103,14 @@ void Vcpu::adopt_cpuid() {
                        .x2apic = cpuid.has(feature::x2apic),
                        .tsc_deadline = cpuid.has(feature::tsc_deadline),
                        .phys_bits = limits.phys_bits});
+}
+
+Status Vcpu::count() {
+    if (!hwv_host_facts()->statistics) return {};
+    auto *page = static_cast<hwv_vcpu_stats *>(hwv_host_shared_alloc(HWV_STATS_BYTES));
+    if (!page) return Error::no_memory;
+    statistics.use(page);
+    return {};
 }
 
 std::uint64_t Vcpu::guest_tsc() const { return msrs.guest_tsc(arch::rdtsc()); }

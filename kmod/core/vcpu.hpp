@@ -12,6 +12,8 @@
 #include "cpu/cpuid.hpp"
 #include "cpu/msr.hpp"
 #include "cpu/pv.hpp"
+#include "instrument/key.hpp"
+#include "instrument/recorder.hpp"
 #include "instrument/statistics.hpp"
 
 struct hwv_core_vcpu {}; // the C door's name of hwv::Vcpu
@@ -29,6 +31,9 @@ inline constexpr std::uint32_t flush = 1u << 0, // drop cached translations
                                pv_eoi = 1u
                                         << 6, // look at the PV EOI byte where sleeping is allowed
     traps = 1u << 7,                          // take the VM's traps
+    pause = 1u << 8,                          // an observer wants it to stand still
+    kill = 1u << 9,                           // for good: stays
+    instrument = 1u << 10,                    // what observes it has changed
     records = clock | steal | wall_clock | pv_eoi; // all that reach for the guest's memory
 }
 
@@ -62,6 +67,9 @@ class Vcpu : public hwv_core_vcpu {
 
     alignas(16) Gprs gprs = {};
     instrument::Statistics statistics;
+    instrument::Recorder recorder;
+    bool armed = false;      // exits are looked at by more than the statistics
+    bool wants_room = false; // waits for a ring's reader, not for the guest's events
     cpu::LocalApic apic;
     cpu::CpuidTable cpuid;
     cpu::PvState pv;
@@ -74,6 +82,7 @@ class Vcpu : public hwv_core_vcpu {
 
     Status set_cpuid(const hwv_cpuid_entry *entries, std::uint32_t count); // HWV_SET_CPUID
     Status give_default_cpuid();
+    Status count(); // gives the statistics their pages
 
     std::uint64_t xcr0 = 1;
     std::uint64_t exits_to_user = 0;
@@ -88,9 +97,13 @@ class Vcpu : public hwv_core_vcpu {
                                   // takes it out of the guest
     bool asked() const { return requests_.load(std::memory_order_acquire); }
     std::uint32_t take_requests() { return requests_.exchange(0, std::memory_order_acq_rel); }
+    bool asked(std::uint32_t what) const {
+        return requests_.load(std::memory_order_acquire) & what;
+    }
     void put_back(std::uint32_t what) { requests_.fetch_or(what, std::memory_order_release); }
     void flush_and_wait(); // returns when the vCPU cannot be using an old translation
-    bool runnable() const; // a halted vCPU has a reason to go on
+    bool runnable() const; // a waiting vCPU has a reason to go on
+    bool has_room() const; // in all rings that would rather wait than drop
     Status interrupt(const hwv_interrupt &request); // HWV_INTERRUPT
 
     std::atomic<std::uint8_t> mp_state{HWV_MP_RUNNING};
@@ -116,7 +129,7 @@ class Vcpu : public hwv_core_vcpu {
 
   protected:
     Vcpu(Vm &vm, Memory &memory, std::uint32_t id, hwv_host_vcpu *host, hwv_run *run);
-    ~Vcpu() = default;
+    ~Vcpu() { hwv_host_shared_free(statistics.page()); }
 
   private:
     void adopt_cpuid();

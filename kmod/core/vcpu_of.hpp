@@ -49,6 +49,7 @@ class VcpuOf final : public Vcpu {
     Traps traps{};         // that the backend has
     bool stepping = false; // over the instruction at step_rip
     std::uint64_t step_rip = 0;
+    std::uint64_t exit_tsc = 0; // when the last exit came
 
     Status init();
     int run_guest(std::uint32_t cpu); // HWV_RUN; preemption off, see hwv_core_vcpu_run()
@@ -118,14 +119,17 @@ class VcpuOf final : public Vcpu {
         gprs[HWV_RDX] = v >> 32;
     }
     hwv_exit &leave(std::uint32_t reason,
-                    const Exit &exit);  // starts the exit area; the handler adds its part
-    void publish(std::uint32_t groups); // register groups onto the run page
+                    const Exit &exit); // starts the exit area; the handler adds its part
+    void publish(std::uint32_t groups, hwv_regs &to); // register groups
+    Status observe_registers(hwv_regs &r, std::uint32_t groups, bool set);
 
     // ---- parts of the loop, see run_loop.hpp; preemption off ----
     enum class Step : std::uint8_t { entered, again, left };
-    Exit enter();
+    std::uint64_t entry_time() const;
+    Exit enter(std::uint64_t tsc);
     void trace_exit() const; // first of all, once
     Outcome handle_at_leisure(Exit &exit);
+    Outcome observe(Exit &exit);              // handle(), with all who look on
     Outcome handle(Exit &exit);               // may fill in the instruction's length
     Outcome handle_quickly(const Exit &exit); // one of is_quick(); irqs off
     bool undisturbed() const;
@@ -133,12 +137,17 @@ class VcpuOf final : public Vcpu {
     Step step(int &error);           // one entry, if nothing speaks against it
     Step serve_requests(int &error); // what others asked for; may sleep
     Step wait_for_event(int &error);
+    bool instrument_anew();
+    Step wait_for_room(int &error);
+    Step stand_still(int &error);     // while an observer has the VM paused
+    int block(hwv_segment_kind kind); // sleeps, on that account
     void deliver_events();
     void lend_apic();
     void open_windows();
     Status take_over(const hwv_reply &reply);
     void complete(const hwv_reply &reply);
-    Status apply(std::uint32_t groups);
+    Status apply_shared(std::uint32_t groups);
+    Status apply(std::uint32_t groups, const hwv_regs &from);
     void apply_msr_effect(const cpu::MsrEffect &asked);
     void apply_control(const hwv_regs &r);
     void apply_event(const hwv_event_state &e);

@@ -21,6 +21,7 @@ struct Vendor {
     Status (*harvest)(Vm &vm, const hwv_dirty_log &request, std::uint64_t *words);
     void (*unmap_hva)(Vm &vm, std::uint64_t start, std::uint64_t end, bool may_sleep);
     bool (*age_hva)(Vm &vm, std::uint64_t start, std::uint64_t end, bool clear);
+    Status (*find_memory)(Vm &vm, std::uint64_t gpa, std::uint64_t &hva, std::uint64_t &bytes);
     // vCPUs
     Status (*vcpu_create)(Vm &vm, std::uint32_t id, hwv_host_vcpu *host, hwv_run *run, Vcpu *&out);
     void (*vcpu_destroy)(Vcpu &vcpu);
@@ -30,6 +31,7 @@ struct Vendor {
     void (*put)(Vcpu &vcpu);
     Status (*msr)(Vcpu &vcpu, hwv_msr_entry &entry, bool set);
     Status (*apic_register)(Vcpu &vcpu, hwv_apic_reg &request);
+    Status (*registers)(Vcpu &vcpu, hwv_regs &regs, std::uint32_t groups, bool set);
 };
 
 // The table of a backend; `Cpu` is its per-CPU half: unusable, features, table, prepare, release,
@@ -89,6 +91,10 @@ class VendorOf {
                         bool may_sleep) { machine(vm).memory.unmap_hva(start, end, may_sleep); },
         .age_hva = [](Vm &vm, std::uint64_t start, std::uint64_t end,
                       bool clear) { return machine(vm).memory.age_hva(start, end, clear); },
+        .find_memory =
+            [](Vm &vm, std::uint64_t gpa, std::uint64_t &hva, std::uint64_t &bytes) {
+                return machine(vm).memory.locate(gpa, hva, bytes);
+            },
         .vcpu_create = vcpu_create,
         .vcpu_destroy = vcpu_destroy,
         .run = [](Vcpu &v, std::uint32_t cpu) { return processor(v).run_guest(cpu); },
@@ -99,6 +105,8 @@ class VendorOf {
                   bool set) { return processor(v).host_msr(entry, set); },
         .apic_register =
             [](Vcpu &v, hwv_apic_reg &request) { return processor(v).host_apic_register(request); },
+        .registers = [](Vcpu &v, hwv_regs &regs, std::uint32_t groups,
+                        bool set) { return processor(v).observe_registers(regs, groups, set); },
     };
 };
 
@@ -106,5 +114,8 @@ class VendorOf {
 // context; to be followed by release_vendor(), also where it fails.
 Status find_vendor(const Vendor *&vendor, hwv_vendor &name);
 void release_vendor();
+
+// The one that hwv_core_init() found; there is one wherever there is a VM.
+const Vendor &chosen_vendor();
 
 } // namespace hwv

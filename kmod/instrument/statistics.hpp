@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// statistics.hpp - counts and times of every exit, always on. One writer (the vCPU's thread); a
-// reader sees each word whole.
+// statistics.hpp - counts and times of every exit, always on, in a page group that others map and
+// read meanwhile. One writer: the vCPU's thread.
 #pragma once
 #include <bit>
 #include <cstdint>
@@ -8,85 +8,126 @@
 
 namespace hwv::instrument {
 
-// The segments that a vCPU's life is cut into; names as in hwv_time.
-enum class Segment : std::uint8_t { guest, kernel, halted, descheduled, user };
-
 class Statistics {
   public:
+    // Zeroed, HWV_STATS_BYTES; null: nothing is counted.
+    void use(hwv_vcpu_stats *page) {
+        page_ = page;
+        if (!page_) return;
+        page_->version = HWV_STATS_VERSION;
+        page_->reasons = HWV_EXIT_CPU_REASONS;
+    }
+    hwv_vcpu_stats *page() const { return page_; }
+
     // Every boundary is one TSC read that ends one segment and starts the next: nothing is lost or
     // counted twice.
-    void cut(Segment ended, std::uint64_t tsc) {
-        const std::uint64_t cycles = tsc - time_.last_tsc;
-        time_.last_tsc = tsc;
-        if (ended == Segment::kernel) open_cycles_ += cycles;
-        slot(ended) += cycles;
+    void cut(hwv_segment_kind ended, std::uint64_t tsc) {
+        if (!page_) return;
+        const std::uint64_t cycles = since(tsc);
+        hwv_segment_stats &s = page_->segment[ended];
+        s.cycles += cycles;
+        if (ended == HWV_TIME_KERNEL) {
+            page_->open_cycles += cycles;
+            return;
+        }
+        ++s.count;
+        note(s, cycles);
     }
 
     // HWV_RUN begins. The first one is where the count of time starts.
     void begin(std::uint64_t tsc) {
-        if (!time_.first_tsc) time_.first_tsc = time_.last_tsc = tsc;
-        cut(Segment::user, tsc);
+        if (!page_) return;
+        if (!page_->first_tsc) page_->first_tsc = page_->last_tsc = tsc;
+        cut(HWV_TIME_USER, tsc);
     }
 
     // An exit's record is open from the exit until the next entry; only the kernel's time in
     // between is its own.
-    void open(hwv_exit_reason reason) {
-        open_reason_ = reason;
-        open_cycles_ = 0;
+    [[gnu::always_inline]] void exit(hwv_exit_reason reason, std::uint64_t tsc) {
+        if (!page_) return;
+        const std::uint64_t cycles = since(tsc);
+        hwv_segment_stats &guest = page_->segment[HWV_TIME_GUEST];
+        guest.cycles += cycles;
+        note(guest, cycles);
+        page_->open_reason = reason;
+        page_->open_cycles = 0;
     }
-    void left_to_user() { exits_[open_reason_].to_user += open_reason_ != HWV_EXIT_NONE; }
-    void entry(std::uint64_t tsc) {
-        cut(Segment::kernel, tsc);
-        ++entries_;
-        if (open_reason_ == HWV_EXIT_NONE) return;
-        hwv_exit_stats &s = exits_[open_reason_];
+    [[gnu::always_inline]] void entry(std::uint64_t tsc) {
+        if (!page_) return;
+        const std::uint64_t cycles = since(tsc);
+        page_->segment[HWV_TIME_KERNEL].cycles += cycles;
+        page_->segment[HWV_TIME_GUEST].count = ++page_->entries;
+        const std::uint64_t reason = page_->open_reason;
+        if (reason == HWV_EXIT_NONE) return;
+        const std::uint64_t own = page_->open_cycles + cycles;
+        hwv_exit_stats &s = page_->exit[reason];
         ++s.count;
-        s.cycles += open_cycles_;
-        if (open_cycles_ > s.max_cycles) s.max_cycles = open_cycles_;
-        ++s.histogram[bucket(open_cycles_)];
-        open_reason_ = HWV_EXIT_NONE;
+        s.cycles += own;
+        note(s, own);
+        page_->open_reason = HWV_EXIT_NONE;
+    }
+    void left_to_user() {
+        if (page_ && page_->open_reason != HWV_EXIT_NONE) ++page_->exit[page_->open_reason].to_user;
     }
 
-    // A copy that includes the record still open, so that N exits show as N.
-    void snapshot(hwv_exit_stats *exits, hwv_time &time, std::uint64_t &entries) const {
-        for (unsigned i = 0; i < HWV_EXIT_CPU_REASONS; ++i)
-            exits[i] = exits_[i];
-        time = time_;
-        entries = entries_;
-        if (open_reason_ == HWV_EXIT_NONE) return;
-        hwv_exit_stats &s = exits[open_reason_];
-        ++s.count;
-        s.cycles += open_cycles_;
-        if (open_cycles_ > s.max_cycles) s.max_cycles = open_cycles_;
-        ++s.histogram[bucket(open_cycles_)];
+    // What the exit was about. The hottest keys of a set come to its first slots and stay; a new
+    // one takes the place of the rarest.
+    [[gnu::always_inline]] void key(hwv_exit_reason reason, std::uint64_t key) {
+        if (!page_) return;
+        const std::uint64_t tag = tag_of(reason, key);
+        hwv_key_stats *set = page_->key + set_of(tag) * HWV_KEY_WAYS;
+        if (set->tag == tag) [[likely]]
+            ++set->count;
+        else
+            look_further(set, tag);
     }
 
+    static constexpr std::uint64_t tag_of(hwv_exit_reason reason, std::uint64_t key) {
+        return std::uint64_t{reason} << 56 | (key & ((1ull << 56) - 1));
+    }
+    static constexpr unsigned set_of(std::uint64_t tag) {
+        return static_cast<unsigned>(tag * 0x9e37'79b9'7f4a'7c15 >> 58); // of HWV_KEY_SETS
+    }
     static constexpr unsigned bucket(std::uint64_t cycles) {
-        const unsigned b = static_cast<unsigned>(std::bit_width(cycles | 1)) - 1;
-        return b < HWV_HISTOGRAM ? b : HWV_HISTOGRAM - 1;
+        return static_cast<unsigned>(std::bit_width(cycles | 1)) - 1;
     }
 
   private:
-    __u64 &slot(Segment s) {
-        switch (s) {
-        case Segment::guest: return time_.guest;
-        case Segment::kernel: return time_.kernel;
-        case Segment::halted: return time_.halted;
-        case Segment::descheduled: return time_.descheduled;
-        case Segment::user: break;
+    std::uint64_t since(std::uint64_t tsc) {
+        const std::uint64_t cycles = tsc - page_->last_tsc;
+        page_->last_tsc = tsc;
+        return cycles;
+    }
+    template <typename S>
+    [[gnu::always_inline]] static void note(S &s, std::uint64_t cycles) {
+        if (cycles > s.max_cycles) s.max_cycles = cycles;
+        ++s.histogram[bucket(cycles)];
+    }
+    [[gnu::noinline]] static void look_further(hwv_key_stats *set, std::uint64_t tag) {
+        unsigned rarest = 0;
+        for (unsigned i = 0; i < HWV_KEY_WAYS; ++i) {
+            hwv_key_stats &slot = set[i];
+            if (slot.tag == tag) {
+                ++slot.count;
+                if (i && slot.count > set[i - 1].count) swap(slot, set[i - 1]);
+                return;
+            }
+            if (slot.count < set[rarest].count) rarest = i;
         }
-        return time_.user;
+        set[rarest] = {tag, 1};
+    }
+    static void swap(hwv_key_stats &a, hwv_key_stats &b) {
+        const hwv_key_stats was = a;
+        a = b;
+        b = was;
     }
 
-    hwv_exit_stats exits_[HWV_EXIT_CPU_REASONS] = {};
-    hwv_time time_ = {};
-    std::uint64_t entries_ = 0;
-    std::uint64_t open_cycles_ = 0;
-    hwv_exit_reason open_reason_ = HWV_EXIT_NONE;
+    hwv_vcpu_stats *page_ = nullptr;
 };
 
+static_assert(sizeof(hwv_vcpu_stats) <= HWV_STATS_BYTES);
+static_assert(HWV_KEY_SETS == 64, "set_of() takes six bits");
 static_assert(Statistics::bucket(0) == 0 && Statistics::bucket(1) == 0 &&
-              Statistics::bucket(2) == 1);
-static_assert(Statistics::bucket(~0ull) == HWV_HISTOGRAM - 1);
+              Statistics::bucket(2) == 1 && Statistics::bucket(~0ull) == HWV_HISTOGRAM - 1);
 
 } // namespace hwv::instrument

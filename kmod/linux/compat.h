@@ -65,13 +65,29 @@ static inline void hwv_hrtimer_setup(struct hrtimer *timer,
 #endif
 }
 
-static inline void hwv_vm_flags_set(struct vm_area_struct *vma, unsigned long flags)
-{
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 3, 0)
-	vm_flags_set(vma, flags);
+#define hwv_vm_flags_set(vma, flags) vm_flags_set(vma, flags)
+#define hwv_vm_flags_clear(vma, flags) vm_flags_clear(vma, flags)
 #else
-	vma->vm_flags |= flags;
+#define hwv_vm_flags_set(vma, flags) ((vma)->vm_flags |= (flags))
+#define hwv_vm_flags_clear(vma, flags) ((vma)->vm_flags &= ~(flags))
 #endif
+
+/* One page of another process's, to be read or written: 1, or an error. */
+static inline long hwv_pin_page(struct mm_struct *mm, unsigned long hva, bool write,
+				struct page **page)
+{
+	unsigned int flags = write ? FOLL_WRITE : 0;
+	long pinned;
+
+	mmap_read_lock(mm);
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 5, 0)
+	pinned = pin_user_pages_remote(mm, hva, 1, flags, page, NULL);
+#else
+	pinned = pin_user_pages_remote(mm, hva, 1, flags, page, NULL, NULL);
+#endif
+	mmap_read_unlock(mm);
+	return pinned;
 }
 
 /*

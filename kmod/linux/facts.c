@@ -30,6 +30,10 @@ static bool apicv = true;
 module_param(apicv, bool, 0444);
 MODULE_PARM_DESC(apicv, "let the CPU work on a guest's local APIC (VMX, as kvm_intel.enable_apicv)");
 
+static bool statistics = true;
+module_param(statistics, bool, 0444);
+MODULE_PARM_DESC(statistics, "count and time every exit");
+
 static struct hwv_host_facts facts;
 
 const struct hwv_host_facts *hwv_host_facts(void)
@@ -100,6 +104,7 @@ void hwv_facts_init(void)
 	facts.direct_map = PAGE_OFFSET;
 	facts.cpu_timer = cpu_timer;
 	facts.apicv = apicv;
+	facts.statistics = statistics;
 	facts.paging_levels = pgtable_l5_enabled() ? 5 : 4;
 	facts.nx_huge_pages = wants_nx_huge_pages();
 	hwv_speculation_facts(&facts);

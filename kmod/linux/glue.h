@@ -17,6 +17,7 @@
 #include <linux/preempt.h>
 #include <linux/rcuwait.h>
 #include <linux/spinlock.h>
+#include <linux/wait.h>
 
 #include "core.h"
 #include "fpu.h"
@@ -51,17 +52,28 @@ struct hwv_events {
 };
 
 struct hwv_host_vm {
-	struct kref refs; /* VM file, vCPU files */
+	struct kref refs;  /* VM file, vCPU files: the VM itself */
+	struct kref shell; /* the VM, and observers: this structure */
+	struct list_head list; /* see registry.c */
+	u64 id;
+	char name[HWV_NAME_LEN];
+	const struct cred *cred; /* the creator's: who may observe */
+	struct pid *pid;
+	u64 created; /* ns, of the monotonic clock */
+	struct hwv_host_observer *observers[HWV_MAX_OBSERVERS]; /* by slot; lock */
+	u32 paused; /* bit per observer's slot; lock */
+	bool killed, ended; /* lock */
+	u64 vcpu_ids; /* bit per id; lock */
 	struct mm_struct *mm; /* the owner's; mm_count is held, mm_users is not */
 	struct hwv_core_vm *core;
 	struct mmu_notifier notifier;
 	struct hwv_invalidation invalidation;
 	struct hwv_events events;
-	struct mutex lock; /* vcpus */
+	struct mutex lock; /* vcpus, observers; inside mmap_lock: no user access under it */
 	struct hwv_host_vcpu *vcpus[HWV_MAX_VCPUS];
 };
 
-enum { HWV_VCPU_IDLE, HWV_VCPU_RUNNING, HWV_VCPU_ASKED };
+enum { HWV_VCPU_IDLE, HWV_VCPU_RUNNING, HWV_VCPU_ASKED, HWV_VCPU_PAUSED };
 
 struct hwv_host_vcpu {
 	struct hwv_host_vm *vm;
@@ -74,6 +86,19 @@ struct hwv_host_vcpu {
 	u32 poll_ns; /* how long a wait spins before it sleeps */
 	struct hwv_fpu fpu;
 	struct page *run_page;
+};
+
+struct hwv_observer_ring {
+	struct hwv_ring *shared;
+	struct hwv_core_ring *core;
+	u64 bytes;
+};
+
+struct hwv_host_observer {
+	struct hwv_host_vm *vm; /* its shell is held */
+	u32 slot; /* in vm->observers */
+	wait_queue_head_t wait;
+	struct hwv_observer_ring rings[HWV_MAX_VCPUS]; /* vm->lock */
 };
 
 /*
@@ -110,7 +135,27 @@ struct file *hwv_kvm_vm(int fd);
 void hwv_facts_init(void);
 void hwv_speculation_facts(struct hwv_host_facts *facts);
 
+/* registry.c */
+void hwv_registry_add(struct hwv_host_vm *vm);
+void hwv_registry_remove(struct hwv_host_vm *vm);
+void hwv_describe(struct hwv_host_vm *vm, struct hwv_vm_entry *entry);
+long hwv_list_vms(void *unused, void *argument);
+long hwv_attach(void *unused, void *argument);
+
+/* observer.c */
+int hwv_observer_open(struct hwv_host_vm *vm); /* takes over a reference of the shell, also when it fails */
+struct hwv_host_vcpu *hwv_observed_vcpu(struct hwv_host_observer *observer, u32 id); /* with vm->lock, or an error */
+
+/* observer_ring.c, observer_access.c */
+long hwv_ring_open(void *observer, void *argument);
+long hwv_ring_close(void *observer, void *argument);
+void hwv_rings_detach(struct hwv_host_observer *observer);
+void hwv_rings_free(struct hwv_host_observer *observer);
+long hwv_observe_regs(void *observer, void *argument);
+long hwv_observe_memory(void *observer, void *argument);
+
 /* vm.c, vcpu.c */
+void hwv_vm_shell_put(struct hwv_host_vm *vm);
 long hwv_vm_create(void *unused, void *argument);
 void hwv_vm_put(struct hwv_host_vm *vm);
 long hwv_vcpu_create(void *vm, void *argument);
@@ -119,6 +164,9 @@ void hwv_vcpu_load(struct hwv_host_vcpu *vcpu);
 void hwv_vcpu_unload(struct hwv_host_vcpu *vcpu);
 
 /* vcpu_ioctl.c */
+int hwv_vcpu_borrow(struct hwv_host_vcpu *vcpu); /* for one who is not its thread; -EBUSY: it runs. Returns what give_back wants */
+void hwv_vcpu_give_back(struct hwv_host_vcpu *vcpu, int was);
+int hwv_map_stats(struct hwv_host_vcpu *vcpu, struct vm_area_struct *vma);
 extern const struct file_operations hwv_vcpu_fops;
 
 /* thread.c */

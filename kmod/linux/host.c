@@ -10,6 +10,7 @@
 #include <linux/slab.h>
 #include <linux/smp.h>
 #include <linux/timekeeping.h>
+#include <linux/vmalloc.h>
 #include <asm/io.h>
 #include <asm/tsc.h>
 #include "compat.h"
@@ -45,6 +46,16 @@ void *hwv_host_alloc(__u64 bytes)
 void hwv_host_free(void *memory)
 {
 	kvfree(memory);
+}
+
+void *hwv_host_shared_alloc(__u64 bytes)
+{
+	return bytes > INT_MAX ? NULL : vmalloc_user(bytes);
+}
+
+void hwv_host_shared_free(void *memory)
+{
+	vfree(memory);
 }
 
 int hwv_host_pages_alloc(__u32 order, struct hwv_host_page *out)

@@ -54,6 +54,8 @@ static const struct hwv_ioctl system_ioctls[] = {
 	{ HWV_GET_INFO, get_info, false },
 	{ HWV_GET_CPUID, get_cpuid, false },
 	{ HWV_CREATE_VM, hwv_vm_create, false },
+	{ HWV_LIST_VMS, hwv_list_vms, false },
+	{ HWV_ATTACH, hwv_attach, false },
 };
 
 static long system_ioctl(struct file *file, unsigned int request, unsigned long argument)

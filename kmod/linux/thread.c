@@ -94,6 +94,38 @@ int hwv_host_vcpu_block(struct hwv_host_vcpu *vcpu)
 	return err;
 }
 
+/* ---- pausing: observers may borrow the vCPU meanwhile ---- */
+
+static bool pause_ends(struct hwv_host_vcpu *vcpu)
+{
+	return !READ_ONCE(vcpu->vm->paused) || hwv_core_vcpu_asked(vcpu->core);
+}
+
+static void take_back(struct hwv_host_vcpu *vcpu)
+{
+	while (atomic_cmpxchg_acquire(&vcpu->user, HWV_VCPU_PAUSED, HWV_VCPU_RUNNING) !=
+	       HWV_VCPU_PAUSED) {
+		mutex_lock(&vcpu->lock); /* the borrower's */
+		mutex_unlock(&vcpu->lock);
+	}
+}
+
+int hwv_host_vcpu_pause(struct hwv_host_vcpu *vcpu)
+{
+	int err;
+
+	hwv_vcpu_unload(vcpu);
+	atomic_set_release(&vcpu->user, HWV_VCPU_PAUSED);
+	do {
+		err = rcuwait_wait_event(&vcpu->wait, pause_ends(vcpu), TASK_INTERRUPTIBLE);
+		if (err)
+			err = hwv_host_handle_work();
+	} while (!err && !pause_ends(vcpu));
+	take_back(vcpu);
+	hwv_vcpu_load(vcpu);
+	return err ? err : READ_ONCE(vcpu->vm->paused) != 0;
+}
+
 void hwv_host_vcpu_wake(struct hwv_host_vcpu *vcpu)
 {
 	rcuwait_wake_up(&vcpu->wait);

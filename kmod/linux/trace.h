@@ -6,8 +6,8 @@
 #undef TRACE_SYSTEM
 #define TRACE_SYSTEM hwv
 
-#if !defined(HWV_TRACE_H) || defined(TRACE_HEADER_MULTI_READ)
-#define HWV_TRACE_H
+#if !defined(HWV_LINUX_TRACE_H) || defined(TRACE_HEADER_MULTI_READ)
+#define HWV_LINUX_TRACE_H
 
 #include <linux/tracepoint.h>
 #include "glue.h"

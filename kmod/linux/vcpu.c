@@ -107,6 +107,11 @@ static long vcpu_publish(struct hwv_host_vm *vm, struct hwv_host_vcpu *vcpu, u32
 		return err;
 	}
 	vm->vcpus[id] = vcpu;
+	vm->vcpu_ids |= 1ULL << id;
+	if (vm->killed)
+		hwv_core_vcpu_kill(vcpu->core);
+	if (vm->paused)
+		hwv_core_vcpu_pause(vcpu->core);
 	fd_install(fd, file);
 	return fd;
 }

@@ -32,6 +32,24 @@ static void vcpu_unlock(struct hwv_host_vcpu *vcpu)
 	mutex_unlock(&vcpu->lock);
 }
 
+int hwv_vcpu_borrow(struct hwv_host_vcpu *vcpu)
+{
+	if (mutex_lock_killable(&vcpu->lock))
+		return -EINTR;
+	if (vcpu_take(vcpu, HWV_VCPU_ASKED))
+		return HWV_VCPU_IDLE;
+	if (atomic_cmpxchg_acquire(&vcpu->user, HWV_VCPU_PAUSED, HWV_VCPU_ASKED) == HWV_VCPU_PAUSED)
+		return HWV_VCPU_PAUSED;
+	mutex_unlock(&vcpu->lock);
+	return -EBUSY;
+}
+
+void hwv_vcpu_give_back(struct hwv_host_vcpu *vcpu, int was)
+{
+	atomic_set_release(&vcpu->user, was);
+	mutex_unlock(&vcpu->lock);
+}
+
 /* Another request under way is waited for; another run is not. */
 static int take_for_run(struct hwv_host_vcpu *vcpu)
 {
@@ -194,28 +212,6 @@ static long interrupt(void *object, void *argument)
 	return hwv_core_vcpu_interrupt(vcpu->core, argument);
 }
 
-/* A snapshot, also while the vCPU runs: nobody else is kept waiting for it. */
-static long stats(void *object, void *argument)
-{
-	struct hwv_host_vcpu *vcpu = object;
-	struct hwv_stats *request = argument;
-	u32 room = min_t(u32, request->reasons, HWV_EXIT_CPU_REASONS);
-	struct hwv_exit_stats *exits;
-	int err = 0;
-
-	if (request->reserved)
-		return -EINVAL;
-	exits = kvcalloc(HWV_EXIT_CPU_REASONS, sizeof(*exits), GFP_KERNEL_ACCOUNT);
-	if (!exits)
-		return -ENOMEM;
-	hwv_core_vcpu_stats(vcpu->core, exits, &request->time, &request->entries);
-	request->reasons = HWV_EXIT_CPU_REASONS;
-	if (copy_to_user(u64_to_user_ptr(request->exits), exits, room * sizeof(*exits)))
-		err = -EFAULT;
-	kvfree(exits);
-	return err;
-}
-
 static const struct hwv_ioctl vcpu_ioctls[] = {
 	{ HWV_SYNC_REGS, sync_regs, true },
 	{ HWV_KICK, kick, false },
@@ -224,7 +220,6 @@ static const struct hwv_ioctl vcpu_ioctls[] = {
 	{ HWV_XSAVE, xsave, true },
 	{ HWV_APIC_REG, apic_reg, true },
 	{ HWV_INTERRUPT, interrupt, false },
-	{ HWV_STATS, stats, false },
 };
 
 static long vcpu_ioctl(struct file *file, unsigned int request, unsigned long argument)
@@ -242,18 +237,42 @@ static long vcpu_ioctl(struct file *file, unsigned int request, unsigned long ar
  * The run page: one page, shared, for the owner alone. Not for children: they would hold the VM
  * without being able to use it.
  */
-static int vcpu_mmap(struct file *file, struct vm_area_struct *vma)
+static int map_run_page(struct hwv_host_vcpu *vcpu, struct vm_area_struct *vma)
 {
-	struct hwv_host_vcpu *vcpu = file->private_data;
-
 	if (current->mm != vcpu->vm->mm)
 		return -EIO;
-	if (vma->vm_pgoff || vma->vm_end - vma->vm_start != HWV_RUN_PAGE_SIZE)
+	if (vma->vm_end - vma->vm_start != HWV_RUN_PAGE_SIZE)
 		return -EINVAL;
 	if (!(vma->vm_flags & VM_SHARED) || (vma->vm_flags & VM_EXEC))
 		return -EINVAL;
 	hwv_vm_flags_set(vma, VM_DONTCOPY | VM_DONTEXPAND);
 	return vm_insert_page(vma, vma->vm_start, vcpu->run_page);
+}
+
+/* Whoever maps them may keep them: the pages live as long as the mapping. */
+int hwv_map_stats(struct hwv_host_vcpu *vcpu, struct vm_area_struct *vma)
+{
+	void *stats = hwv_core_vcpu_stats(vcpu->core);
+
+	if (!stats)
+		return -ENODATA;
+	if (vma->vm_end - vma->vm_start != HWV_STATS_BYTES || !(vma->vm_flags & VM_SHARED) ||
+	    (vma->vm_flags & (VM_EXEC | VM_WRITE)))
+		return -EINVAL;
+	hwv_vm_flags_clear(vma, VM_MAYWRITE);
+	vma->vm_pgoff = 0;
+	return remap_vmalloc_range(vma, stats, 0);
+}
+
+static int vcpu_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	struct hwv_host_vcpu *vcpu = file->private_data;
+
+	if (vma->vm_pgoff == HWV_MAP(HWV_MAP_RUN, 0) >> PAGE_SHIFT)
+		return map_run_page(vcpu, vma);
+	if (vma->vm_pgoff == HWV_MAP(HWV_MAP_STATS, 0) >> PAGE_SHIFT)
+		return hwv_map_stats(vcpu, vma);
+	return -EINVAL;
 }
 
 static int vcpu_file_release(struct inode *inode, struct file *file)

@@ -4,10 +4,13 @@
  * files are closed.
  */
 #include <linux/anon_inodes.h>
+#include <linux/cred.h>
 #include <linux/err.h>
 #include <linux/fcntl.h>
 #include <linux/file.h>
+#include <linux/ktime.h>
 #include <linux/module.h>
+#include <linux/pid.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
@@ -28,15 +31,33 @@ static void vm_release(struct kref *refs)
 	 * From outside inwards: who delivers interrupts, who takes pages away, then vCPUs and
 	 * tables.
 	 */
+	hwv_registry_remove(vm);
 	hwv_events_release(vm);
 	hwv_notifier_stop(vm);
+	mutex_lock(&vm->lock);
+	vm->ended = true;
 	for (id = 0; id < HWV_MAX_VCPUS; id++)
 		if (vm->vcpus[id])
 			hwv_vcpu_free(vm->vcpus[id]);
 	hwv_core_vm_destroy(vm->core);
+	mutex_unlock(&vm->lock);
 	hwv_cpus_put();
+	hwv_vm_shell_put(vm);
+}
+
+static void shell_release(struct kref *shell)
+{
+	struct hwv_host_vm *vm = container_of(shell, struct hwv_host_vm, shell);
+
 	mmdrop(vm->mm);
+	put_cred(vm->cred);
+	put_pid(vm->pid);
 	kfree(vm);
+}
+
+void hwv_vm_shell_put(struct hwv_host_vm *vm)
+{
+	kref_put(&vm->shell, shell_release);
 }
 
 void hwv_vm_put(struct hwv_host_vm *vm)
@@ -51,6 +72,11 @@ static struct hwv_host_vm *vm_alloc(void)
 	if (!vm)
 		return NULL;
 	kref_init(&vm->refs);
+	kref_init(&vm->shell);
+	INIT_LIST_HEAD(&vm->list);
+	vm->cred = get_current_cred();
+	vm->pid = get_task_pid(current, PIDTYPE_TGID);
+	vm->created = ktime_get_ns();
 	mutex_init(&vm->lock);
 	spin_lock_init(&vm->invalidation.lock);
 	hwv_events_init(vm);
@@ -84,6 +110,7 @@ static int vm_start(struct hwv_host_vm *vm, const struct hwv_create_vm *request)
 
 	if (err)
 		return err;
+	strscpy(vm->name, request->name, sizeof(vm->name));
 	err = hwv_core_vm_create(vm, request, &vm->core);
 	if (err)
 		goto put_cpus;
@@ -250,10 +277,10 @@ long hwv_vm_create(void *unused, void *argument)
 		return -ENOMEM;
 	err = vm_start(vm, request);
 	if (err) {
-		mmdrop(vm->mm);
-		kfree(vm);
+		hwv_vm_shell_put(vm);
 		return err;
 	}
+	hwv_registry_add(vm);
 	/* Last: from here on every thread of the caller may use and close it. */
 	err = anon_inode_getfd("hwv-vm", &vm_fops, vm, O_RDWR | O_CLOEXEC);
 	if (err < 0)

@@ -26,7 +26,7 @@ constexpr unsigned long requests[] = {HWV_GET_INFO,  HWV_GET_CPUID,   HWV_CREATE
                                       HWV_DIRTY_LOG, HWV_CREATE_VCPU, HWV_MSI,       HWV_IRQFD,
                                       HWV_IOEVENTFD, HWV_EOI_EXITS,   HWV_CLOCK,     HWV_RUN,
                                       HWV_KICK,      HWV_SYNC_REGS,   HWV_SET_CPUID, HWV_MSRS,
-                                      HWV_XSAVE,     HWV_APIC_REG,    HWV_INTERRUPT, HWV_STATS};
+                                      HWV_XSAVE,     HWV_APIC_REG,    HWV_INTERRUPT};
 
 constexpr unsigned long sometimes_msrs[] = {
     0x10,       0x1b,       0x174,      0x277,      0x6e0,      0x802,      0x830,      0xc0000080,

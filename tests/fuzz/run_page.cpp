@@ -56,13 +56,10 @@ void scribble(Random &r, volatile std::uint8_t *page, std::atomic<bool> &stop) {
 struct Arguments {
     hwv_msrs msrs;
     hwv_msr_entry entries[8];
-    hwv_stats stats;
-    hwv_exit_stats exits[HWV_EXIT_CPU_REASONS];
 };
 
 void scribble_arguments(Random &r, Arguments &a, std::atomic<bool> &stop) {
     volatile hwv_msrs &msrs = a.msrs;
-    volatile hwv_stats &stats = a.stats;
     while (!stop) {
         msrs.count = static_cast<std::uint32_t>(r.one_in(8) ? r.boundary() : r.below(9));
         msrs.flags = static_cast<std::uint32_t>(r.below(3));
@@ -70,7 +67,6 @@ void scribble_arguments(Random &r, Arguments &a, std::atomic<bool> &stop) {
         entry.index =
             static_cast<std::uint32_t>(r.one_in(2) ? 0xc0000080 + r.below(5) : r.boundary());
         entry.value = r.boundary();
-        stats.reasons = static_cast<std::uint32_t>(r.below(HWV_EXIT_CPU_REASONS + 1));
     }
 }
 
@@ -81,9 +77,7 @@ void drive(Random &r, int vcpu, Arguments &a) {
             raw::call(vcpu, HWV_SYNC_REGS);
         } else if (r.one_in(8)) {
             a.msrs.entries = reinterpret_cast<std::uint64_t>(a.entries);
-            a.stats.exits = reinterpret_cast<std::uint64_t>(a.exits);
             raw::call(vcpu, HWV_MSRS, &a.msrs);
-            raw::call(vcpu, HWV_STATS, &a.stats);
         } else {
             ++tally->runs;
             ++(raw::call(vcpu, HWV_RUN) == 0 ? tally->entered : tally->refused);

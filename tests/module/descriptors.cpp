@@ -159,12 +159,12 @@ void check_owner_gone() {
         return 0;
     });
     int vm = receive_fd(pair[0]), vcpu = receive_fd(pair[0]);
-    hwv_stats stats{};
+    hwv_vcpu_stats stats{};
     hwv_memory memory{.slot = 0};
     expect("owner_gone_setup", status, 0);
     expect("owner_gone_run", raw::call(vcpu, HWV_RUN), -EIO);
     expect("owner_gone_memory", raw::call(vm, HWV_SET_MEMORY, &memory), -EIO);
-    expect("owner_gone_stats", raw::call(vcpu, HWV_STATS, &stats), 0);
+    expect("owner_gone_stats", raw::read_stats(vcpu, &stats), 0);
     ::close(vcpu);
     ::close(vm);
     ::close(pair[0]);

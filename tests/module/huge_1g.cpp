@@ -58,11 +58,9 @@ class Seer {
         return value;
     }
     long faults() const {
-        hwv_exit_stats exits[HWV_EXIT_CPU_REASONS] = {};
-        hwv_stats request{.reasons = HWV_EXIT_CPU_REASONS,
-                          .exits = reinterpret_cast<std::uint64_t>(exits)};
-        raw::call(vcpu_, HWV_STATS, &request);
-        return static_cast<long>(exits[HWV_EXIT_PAGE_FAULT].count);
+        hwv_vcpu_stats stats{};
+        raw::read_stats(vcpu_, &stats);
+        return static_cast<long>(stats.exit[HWV_EXIT_PAGE_FAULT].count);
     }
 
   private:

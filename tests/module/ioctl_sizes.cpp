@@ -105,7 +105,6 @@ void check_vm(const Fds &fds) {
 }
 
 void check_vcpu(const Fds &fds) {
-    static hwv_exit_stats exits[HWV_EXIT_CPU_REASONS];
     static hwv_msr_entry msr{.index = 0x10};
     check(make("set_cpuid", fds.vcpu, HWV_SET_CPUID, hwv_cpuid_table{}));
     check(
@@ -113,9 +112,6 @@ void check_vcpu(const Fds &fds) {
     check(make("xsave", fds.vcpu, HWV_XSAVE, hwv_xsave{}, -EINVAL));
     check(make("apic_reg", fds.vcpu, HWV_APIC_REG, hwv_apic_reg{.offset = 0x30}));
     check(make("interrupt", fds.vcpu, HWV_INTERRUPT, hwv_interrupt{.kind = 99}, -EINVAL));
-    check(make("stats", fds.vcpu, HWV_STATS,
-               hwv_stats{.reasons = HWV_EXIT_CPU_REASONS,
-                         .exits = reinterpret_cast<std::uint64_t>(exits)}));
 }
 
 // What is no request at all, of each kind of fd.

@@ -245,11 +245,13 @@ void check_rest(int vm, int vcpu) {
     expect("apic_unknown_flag", raw::call(vcpu, HWV_APIC_REG, &apic), -EINVAL);
     apic = {.offset = 0x30, .reserved = 1};
     expect("apic_reserved", raw::call(vcpu, HWV_APIC_REG, &apic), -EINVAL);
-    hwv_stats stats{.reserved = 1};
-    expect("stats_reserved", raw::call(vcpu, HWV_STATS, &stats), -EINVAL);
-    stats = {};
-    expect("stats_no_room", raw::call(vcpu, HWV_STATS, &stats), 0);
-    expect("stats_says_count", stats.reasons, HWV_EXIT_CPU_REASONS);
+    hwv_vcpu_stats stats{};
+    expect("stats_mapped", raw::read_stats(vcpu, &stats), 0);
+    expect("stats_say_version", stats.version, HWV_STATS_VERSION);
+    expect("stats_say_count", stats.reasons, HWV_EXIT_CPU_REASONS);
+    void *writable = ::mmap(nullptr, HWV_STATS_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu,
+                            static_cast<off_t>(HWV_MAP(HWV_MAP_STATS, 0)));
+    expect("stats_never_writable", writable == MAP_FAILED ? -errno : 0, -EINVAL);
 }
 
 } // namespace

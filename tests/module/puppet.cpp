@@ -103,9 +103,7 @@ long Puppet::peek(unsigned page) { return command(page, 0); }
 long Puppet::poke(unsigned page, std::uint16_t value) { return command(page, value); }
 
 std::uint64_t Puppet::page_faults() const {
-    hwv_exit_stats exits[HWV_EXIT_CPU_REASONS] = {};
-    hwv_stats request{.reasons = HWV_EXIT_CPU_REASONS,
-                      .exits = reinterpret_cast<std::uint64_t>(exits)};
-    raw::call(vcpu_, HWV_STATS, &request);
-    return exits[HWV_EXIT_PAGE_FAULT].count;
+    hwv_vcpu_stats stats{};
+    raw::read_stats(vcpu_, &stats);
+    return stats.exit[HWV_EXIT_PAGE_FAULT].count + (stats.open_reason == HWV_EXIT_PAGE_FAULT);
 }

@@ -55,6 +55,15 @@ hwv_run *map_run(int vcpu) {
     return static_cast<hwv_run *>(page);
 }
 
+long read_stats(int vcpu, hwv_vcpu_stats *stats) {
+    void *page = ::mmap(nullptr, HWV_STATS_BYTES, PROT_READ, MAP_SHARED, vcpu,
+                        static_cast<off_t>(HWV_MAP(HWV_MAP_STATS, 0)));
+    if (page == MAP_FAILED) return -errno;
+    std::memcpy(stats, page, sizeof *stats);
+    ::munmap(page, HWV_STATS_BYTES);
+    return 0;
+}
+
 void *map_reset_page(int vm, const std::string &code) {
     void *page = ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (page == MAP_FAILED) need(-errno, "mmap of guest memory");

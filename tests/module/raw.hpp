@@ -20,6 +20,8 @@ int open_device();
 int create_vm(std::uint64_t flags = 0);
 int create_vcpu(int vm, std::uint32_t id = 0);
 hwv_run *map_run(int vcpu);
+// -errno, and otherwise *stats is as it is now.
+long read_stats(int vcpu, hwv_vcpu_stats *stats);
 
 // One page of guest code at the reset vector: the bytes of `code` at 0xfffffff0.
 void *map_reset_page(int vm, const std::string &code);

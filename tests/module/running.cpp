@@ -24,8 +24,8 @@ struct Guest {
 };
 
 std::uint64_t entries(int vcpu) {
-    hwv_stats stats{};
-    raw::call(vcpu, HWV_STATS, &stats);
+    hwv_vcpu_stats stats{};
+    raw::read_stats(vcpu, &stats);
     return stats.entries;
 }
 

@@ -43,15 +43,16 @@ int run_guest(const char *file) {
     do {
         if (raw::call(vcpu, HWV_RUN) < 0) return 1;
     } while (run->exit.reason == HWV_EXIT_IO);
-    std::array<hwv_exit_stats, HWV_EXIT_CPU_REASONS> exits{};
-    hwv_stats stats{.reasons = HWV_EXIT_CPU_REASONS,
-                    .exits = reinterpret_cast<std::uint64_t>(exits.data())};
-    if (raw::call(vcpu, HWV_STATS, &stats) < 0) return 1;
+    static hwv_vcpu_stats stats;
+    if (raw::read_stats(vcpu, &stats) < 0) return 1;
+    const auto count = [](unsigned reason) {
+        return stats.exit[reason].count + (stats.open_reason == reason);
+    };
     std::uint64_t all = 0;
-    for (const hwv_exit_stats &e : exits)
-        all += e.count;
-    std::ofstream{file} << all << ' ' << stats.entries << ' ' << exits[HWV_EXIT_CPUID].count << ' '
-                        << exits[HWV_EXIT_PAGE_FAULT].count << '\n';
+    for (unsigned reason = 1; reason < HWV_EXIT_CPU_REASONS; ++reason)
+        all += count(reason);
+    std::ofstream{file} << all << ' ' << stats.entries << ' ' << count(HWV_EXIT_CPUID) << ' '
+                        << count(HWV_EXIT_PAGE_FAULT) << '\n';
     return run->exit.reason == HWV_EXIT_MMIO ? 0 : 1;
 }
 

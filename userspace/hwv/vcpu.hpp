@@ -6,14 +6,9 @@
 #include <vector>
 #include "hwv.h"
 #include "hwv/fd.hpp"
+#include "hwv/stats.hpp"
 
 namespace hwv {
-
-struct Stats {
-    std::vector<hwv_exit_stats> exits; // by hwv_exit_reason
-    hwv_time time{};
-    std::uint64_t entries = 0;
-};
 
 enum class RunResult { exited, interrupted };
 
@@ -50,8 +45,5 @@ class Vcpu {
     Fd fd_;
     Mapping page_;
 };
-
-// Neutral name of an exit reason, as all tools print it.
-const char *exit_name(std::uint32_t reason);
 
 } // namespace hwv

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // HWV_RUN over a scripted vendor: where RIP goes, and what the user's reply completes.
+#include <numeric>
 #include "core/machine.hpp"
 
 namespace {
@@ -352,30 +353,34 @@ TEST_F(RunLoop, statistics_lose_nothing) {
     };
     exits(HWV_EXIT_HLT, 1);
     run_and_kick();
-    hwv_exit_stats exits[HWV_EXIT_CPU_REASONS];
-    hwv_time time;
-    std::uint64_t entries = 0, count = 0, kernel = 0;
-    vcpu->statistics.snapshot(exits, time, entries);
-    for (const hwv_exit_stats &s : exits) {
-        std::uint64_t mass = 0;
-        for (const __u32 bucket : s.histogram)
-            mass += bucket;
-        EXPECT_EQ(mass, s.count);
-        EXPECT_LE(s.max_cycles, s.cycles);
-        count += s.count;
-        kernel += s.cycles;
+    const hwv_vcpu_stats &s = *vcpu->statistics.page();
+    const auto time = [&s](hwv_segment_kind kind) { return s.segment[kind].cycles; };
+    const auto mass = [](const auto &of) {
+        return std::accumulate(std::begin(of.histogram), std::end(of.histogram), std::uint64_t{0});
+    };
+    std::uint64_t count = 0, kernel = 0, segments = 0;
+    for (const hwv_exit_stats &e : s.exit) {
+        EXPECT_EQ(mass(e), e.count);
+        EXPECT_LE(e.max_cycles, e.cycles);
+        count += e.count;
+        kernel += e.cycles;
     }
-    EXPECT_EQ(entries, 23u);
-    EXPECT_EQ(count, 23u);
-    EXPECT_EQ(exits[HWV_EXIT_CPUID].count, 10u);
-    EXPECT_EQ(exits[HWV_EXIT_IO].to_user, 1u);
-    EXPECT_EQ(exits[HWV_EXIT_CPUID].to_user, 0u);
-    EXPECT_EQ(time.guest + time.kernel + time.halted + time.descheduled + time.user,
-              time.last_tsc - time.first_tsc);
-    EXPECT_LE(kernel, time.kernel);
-    EXPECT_GE(time.user, 12'345u);
-    EXPECT_GE(time.halted, 777u);
-    EXPECT_LT(time.halted, 1'500u);
+    for (const hwv_segment_stats &each : s.segment) {
+        segments += each.cycles;
+        if (&each == &s.segment[HWV_TIME_KERNEL]) continue;
+        EXPECT_EQ(mass(each), each.count);
+    }
+    EXPECT_EQ(s.open_reason, unsigned{HWV_EXIT_HOST_INTERRUPT}) << "of the exit under way";
+    EXPECT_EQ(s.entries, 23u);
+    EXPECT_EQ(count, 22u);
+    EXPECT_EQ(s.exit[HWV_EXIT_CPUID].count, 10u);
+    EXPECT_EQ(s.exit[HWV_EXIT_IO].to_user, 1u);
+    EXPECT_EQ(s.exit[HWV_EXIT_CPUID].to_user, 0u);
+    EXPECT_EQ(segments, s.last_tsc - s.first_tsc);
+    EXPECT_LE(kernel, time(HWV_TIME_KERNEL));
+    EXPECT_GE(time(HWV_TIME_USER), 12'345u);
+    EXPECT_GE(time(HWV_TIME_HALTED), 777u);
+    EXPECT_LT(time(HWV_TIME_HALTED), 1'500u);
 }
 
 TEST_F(RunLoop, a_task_switch_leaves_whole) {

@@ -19,6 +19,7 @@ void Host::reset() {
     *this = Host{};
     blocks = leaked;
     facts.phys_bits = 48;
+    facts.statistics = 1;
     facts.xcr0 = facts.xcr0_guest = 7;
 }
 
@@ -47,6 +48,9 @@ void hwv_host_free(void *memory) {
     if (memory) host().blocks--;
     std::free(memory);
 }
+
+void *hwv_host_shared_alloc(__u64 bytes) { return hwv_host_alloc(bytes); }
+void hwv_host_shared_free(void *memory) { hwv_host_free(memory); }
 
 int hwv_host_pages_alloc(__u32 order, struct hwv_host_page *out) {
     if (hwv::fake::out_of_memory()) return -ENOMEM;

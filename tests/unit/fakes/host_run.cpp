@@ -43,6 +43,11 @@ int hwv_host_vcpu_block(struct hwv_host_vcpu *) {
     return host().block ? host().block() : -EINTR;
 }
 void hwv_host_vcpu_wake(struct hwv_host_vcpu *) { ++host().wakes; }
+int hwv_host_vcpu_pause(struct hwv_host_vcpu *) {
+    if (host().preempt_off) hardware().violation("sleep with preemption off");
+    return host().pause ? host().pause() : 0;
+}
+void hwv_host_observer_wake(struct hwv_host_observer *) { ++host().observer_wakes; }
 void hwv_host_cpu_kick_wait(__u32) { ++host().kicks_waited; }
 
 __u64 hwv_host_boot_ns(void) { return hardware().tsc / 2; }

@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * An observer of a VM behind its fd: what it maps, pauses, reads and changes. Its end undoes all of
+ * that.
+ */
+#include <linux/anon_inodes.h>
+#include <linux/delay.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/poll.h>
+#include <linux/rcupdate.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+#include <linux/vmalloc.h>
+#include "compat.h"
+#include "glue.h"
+
+void hwv_host_observer_wake(struct hwv_host_observer *observer)
+{
+	if (wq_has_sleeper(&observer->wait))
+		wake_up_interruptible_poll(&observer->wait, EPOLLIN);
+}
+
+/* Not where the VM has ended or has no such vCPU. */
+struct hwv_host_vcpu *hwv_observed_vcpu(struct hwv_host_observer *observer, u32 id)
+{
+	struct hwv_host_vm *vm = observer->vm;
+
+	if (mutex_lock_killable(&vm->lock))
+		return ERR_PTR(-EINTR);
+	if (!vm->ended && id < HWV_MAX_VCPUS && vm->vcpus[id])
+		return vm->vcpus[id];
+	mutex_unlock(&vm->lock);
+	return ERR_PTR(vm->ended ? -ESRCH : -ENOENT);
+}
+
+/* ---- waiting for records ---- */
+
+static bool has_records(const struct hwv_ring *ring)
+{
+	return READ_ONCE(ring->head) != READ_ONCE(ring->tail);
+}
+
+/* A reader that asks has made what room it can: who waits for some looks again. */
+static __poll_t observer_poll(struct file *file, poll_table *table)
+{
+	struct hwv_host_observer *observer = file->private_data;
+	struct hwv_host_vm *vm = observer->vm;
+	__poll_t events = 0;
+	u32 id;
+
+	poll_wait(file, &observer->wait, table);
+	mutex_lock(&vm->lock);
+	for (id = 0; id < HWV_MAX_VCPUS; id++) {
+		struct hwv_observer_ring *ring = &observer->rings[id];
+
+		if (!ring->core)
+			continue;
+		if (has_records(ring->shared))
+			events |= EPOLLIN | EPOLLRDNORM;
+		if (!vm->ended)
+			hwv_host_vcpu_wake(vm->vcpus[id]);
+	}
+	if (vm->ended)
+		events |= EPOLLHUP;
+	mutex_unlock(&vm->lock);
+	return events;
+}
+
+/* ---- mappings ---- */
+
+static int map_ring(struct hwv_observer_ring *ring, struct vm_area_struct *vma)
+{
+	if (!ring->core)
+		return -ENOENT;
+	if (vma->vm_end - vma->vm_start != ring->bytes || !(vma->vm_flags & VM_SHARED) ||
+	    (vma->vm_flags & VM_EXEC))
+		return -EINVAL;
+	vma->vm_pgoff = 0;
+	return remap_vmalloc_range(vma, ring->shared, 0);
+}
+
+static int observer_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	struct hwv_host_observer *observer = file->private_data;
+	u64 offset = (u64)vma->vm_pgoff << PAGE_SHIFT;
+	u32 id = (offset >> 32) & 0xff;
+	struct hwv_host_vcpu *vcpu = hwv_observed_vcpu(observer, id);
+	int err = -EINVAL;
+
+	if (IS_ERR(vcpu))
+		return PTR_ERR(vcpu);
+	if (offset == HWV_MAP(HWV_MAP_STATS, id))
+		err = hwv_map_stats(vcpu, vma);
+	else if (offset == HWV_MAP(HWV_MAP_RING, id))
+		err = map_ring(&observer->rings[id], vma);
+	mutex_unlock(&observer->vm->lock);
+	return err;
+}
+
+/* ---- pausing and ending ---- */
+
+/* The VM itself, not only its shell, for a while. */
+static int hold_vm(struct hwv_host_vm *vm)
+{
+	return kref_get_unless_zero(&vm->refs) ? 0 : -ESRCH;
+}
+
+/* vm->lock */
+static void tell_vcpus(struct hwv_host_vm *vm, void (*what)(struct hwv_core_vcpu *vcpu))
+{
+	u32 id;
+
+	for (id = 0; id < HWV_MAX_VCPUS; id++)
+		if (vm->vcpus[id])
+			what(vm->vcpus[id]->core);
+}
+
+/* vm->lock */
+static void wake_vcpus(struct hwv_host_vm *vm)
+{
+	u32 id;
+
+	for (id = 0; id < HWV_MAX_VCPUS; id++)
+		if (vm->vcpus[id])
+			hwv_host_vcpu_wake(vm->vcpus[id]);
+}
+
+static bool any_runs(struct hwv_host_vm *vm)
+{
+	u32 id;
+
+	for (id = 0; id < HWV_MAX_VCPUS; id++) {
+		struct hwv_host_vcpu *vcpu = READ_ONCE(vm->vcpus[id]);
+
+		if (vcpu && atomic_read(&vcpu->user) == HWV_VCPU_RUNNING)
+			return true;
+	}
+	return false;
+}
+
+/* vm->lock */
+static void resume_locked(struct hwv_host_observer *observer)
+{
+	struct hwv_host_vm *vm = observer->vm;
+
+	WRITE_ONCE(vm->paused, vm->paused & ~BIT(observer->slot));
+	if (!vm->ended && !vm->paused)
+		wake_vcpus(vm);
+}
+
+static long resume(void *object, void *unused)
+{
+	struct hwv_host_observer *observer = object;
+
+	if (mutex_lock_killable(&observer->vm->lock))
+		return -EINTR;
+	resume_locked(observer);
+	mutex_unlock(&observer->vm->lock);
+	return 0;
+}
+
+static long pause_vm(void *object, void *unused)
+{
+	struct hwv_host_observer *observer = object;
+	struct hwv_host_vm *vm = observer->vm;
+	int err = hold_vm(vm);
+
+	if (err)
+		return err;
+	if (mutex_lock_killable(&vm->lock)) {
+		hwv_vm_put(vm);
+		return -EINTR;
+	}
+	WRITE_ONCE(vm->paused, vm->paused | BIT(observer->slot));
+	tell_vcpus(vm, hwv_core_vcpu_pause);
+	mutex_unlock(&vm->lock);
+	while (any_runs(vm)) {
+		if (msleep_interruptible(1)) {
+			resume(observer, NULL);
+			err = -EINTR;
+			break;
+		}
+	}
+	hwv_vm_put(vm);
+	return err;
+}
+
+static long kill_vm(void *object, void *unused)
+{
+	struct hwv_host_observer *observer = object;
+	struct hwv_host_vm *vm = observer->vm;
+
+	if (mutex_lock_killable(&vm->lock))
+		return -EINTR;
+	vm->killed = true;
+	if (!vm->ended)
+		tell_vcpus(vm, hwv_core_vcpu_kill);
+	mutex_unlock(&vm->lock);
+	return 0;
+}
+
+/* ---- life ---- */
+
+static long info(void *object, void *argument)
+{
+	struct hwv_host_observer *observer = object;
+
+	hwv_describe(observer->vm, argument);
+	return 0;
+}
+
+static const struct hwv_ioctl observer_ioctls[] = {
+	{ HWV_OBSERVE_INFO, info, false },
+	{ HWV_PAUSE, pause_vm, false },
+	{ HWV_RESUME, resume, false },
+	{ HWV_KILL, kill_vm, false },
+	{ HWV_OBSERVE_REGS, hwv_observe_regs, false },
+	{ HWV_OBSERVE_MEMORY, hwv_observe_memory, false },
+	{ HWV_RING_OPEN, hwv_ring_open, false },
+	{ HWV_RING_CLOSE, hwv_ring_close, false },
+};
+
+static long observer_ioctl(struct file *file, unsigned int request, unsigned long argument)
+{
+	return hwv_ioctl(observer_ioctls, ARRAY_SIZE(observer_ioctls), file->private_data, NULL,
+			 request, argument);
+}
+
+static int observer_release(struct inode *inode, struct file *file)
+{
+	struct hwv_host_observer *observer = file->private_data;
+	struct hwv_host_vm *vm = observer->vm;
+
+	mutex_lock(&vm->lock);
+	resume_locked(observer);
+	hwv_rings_detach(observer);
+	vm->observers[observer->slot] = NULL;
+	mutex_unlock(&vm->lock);
+	synchronize_rcu();
+	hwv_rings_free(observer);
+	kvfree(observer);
+	hwv_vm_shell_put(vm);
+	return 0;
+}
+
+static const struct file_operations observer_fops = {
+	.owner = THIS_MODULE,
+	.release = observer_release,
+	.unlocked_ioctl = observer_ioctl,
+	.compat_ioctl = compat_ptr_ioctl,
+	.mmap = observer_mmap,
+	.poll = observer_poll,
+	.llseek = noop_llseek,
+};
+
+/* The lowest slot that nobody has. */
+static int take_slot(struct hwv_host_vm *vm, struct hwv_host_observer *observer)
+{
+	int err = -ENOSPC;
+	u32 slot;
+
+	mutex_lock(&vm->lock);
+	for (slot = 0; slot < HWV_MAX_OBSERVERS && err; slot++) {
+		if (vm->observers[slot])
+			continue;
+		vm->observers[slot] = observer;
+		observer->slot = slot;
+		err = 0;
+	}
+	mutex_unlock(&vm->lock);
+	return err;
+}
+
+int hwv_observer_open(struct hwv_host_vm *vm)
+{
+	struct hwv_host_observer *observer = kvzalloc(sizeof(*observer), GFP_KERNEL_ACCOUNT);
+	int err = -ENOMEM;
+
+	if (!observer)
+		goto put;
+	observer->vm = vm;
+	init_waitqueue_head(&observer->wait);
+	err = take_slot(vm, observer);
+	if (err)
+		goto free;
+	err = anon_inode_getfd("hwv-observer", &observer_fops, observer, O_RDWR | O_CLOEXEC);
+	if (err >= 0)
+		return err;
+	mutex_lock(&vm->lock);
+	vm->observers[observer->slot] = NULL;
+	mutex_unlock(&vm->lock);
+free:
+	kvfree(observer);
+put:
+	hwv_vm_shell_put(vm);
+	return err;
+}
