@@ -26,8 +26,8 @@
 	R(TASK_SWITCH, "task_switch") R(SHUTDOWN, "shutdown") R(INIT, "init") R(SMI, "smi")        \
 	R(RSM, "rsm") R(VIRT_INSTRUCTION, "virt_instruction") R(MACHINE_CHECK, "machine_check")    \
 	R(TIMER, "timer") R(STEP, "step") R(INVALID_STATE, "invalid_state") R(RDPRU, "rdpru")      \
-	R(INVPCID, "invpcid") R(MMIO, "mmio") R(EOI, "eoi") R(KICKED, "kicked") R(ERROR, "error")  \
-	R(RESET, "reset")
+	R(INVPCID, "invpcid") R(APIC_WRITE, "apic_write") R(MMIO, "mmio") R(EOI, "eoi")            \
+	R(KICKED, "kicked") R(ERROR, "error") R(RESET, "reset")
 
 /* perf and trace-cmd read the formats below as text: they are told the numbers. */
 #define HWV_TRACE_NUMBER(reason, name) TRACE_DEFINE_ENUM(HWV_EXIT_##reason);

@@ -19,8 +19,8 @@ HostMemory::HostMemory(std::size_t bytes, bool huge) {
     ::madvise(bytes_.data(), bytes, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 }
 
-Machine::Machine()
-    : vm{oracle::create(system_, HWV_VM_HLT_TO_USER | HWV_VM_NO_APIC)}, vcpu{vm.create_vcpu(0)} {
+Machine::Machine(std::uint64_t flags)
+    : vm{oracle::create(system_, flags)}, vcpu{vm.create_vcpu(0)} {
     vm.set_memory(0, 0, 0, memory().size(), memory().data());
     vcpu.set_cpuid(system_.supported_cpuid());
 }

@@ -23,7 +23,7 @@ class HostMemory {
 // HLT leaves to user; 2 MiB of memory in slot 0.
 class Machine {
   public:
-    Machine();
+    explicit Machine(std::uint64_t flags = HWV_VM_HLT_TO_USER | HWV_VM_NO_APIC);
     Machine(Mode mode, const Text &code,
             const std::function<void(hwv_regs &, std::span<std::uint8_t>)> &change = {});
 

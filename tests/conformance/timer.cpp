@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// timer.cpp - the local APIC's timer (Intel SDM volume 3, "APIC Timer") and its x2APIC mode
-// ("Extended XAPIC (x2APIC)").
+// timer.cpp - the local APIC's timer (Intel SDM volume 3, "APIC Timer").
 #include "conformance/apic_case.hpp"
 
 namespace conformance {
@@ -80,67 +79,6 @@ const Topic timer{
                   .words = {0},
                   .kvm_differs = no_deadline});
     }};
-
-// ---- x2APIC ----
-
-#define X2APIC "mov $0x1b, %ecx\n rdmsr\n or $0xc00, %eax\n wrmsr\n"
-#define WRITE(index, value)                                                                        \
-    "mov $" #index ", %ecx\n mov $" #value ", %eax\n xor %edx, %edx\n wrmsr\n"
-#define READ(index, word) "mov $" #index ", %ecx\n rdmsr\n mov %eax, " #word "(%rsi)\n"
-#define EOI_MSR "mov $0x80b, %ecx\n xor %eax, %eax\n xor %edx, %edx\n wrmsr\n"
-
-GUEST64(x2_registers, X2APIC WRITE(0x80f, 0x1ff) READ(0x802, 0) READ(0x80d, 4) READ(0x80f, 8)
-                          WRITE(0x808, 0x51) READ(0x808, 12) READ(0x1b, 16) WRITE(0x808, 0))
-GUEST64(x2_self, X2APIC WRITE(0x80f, 0x1ff) WRITE(0x83f, 0x41) WRITE(0x83f, 0x62)
-                     WINDOW READ(0x813, 0) EOI_MSR WINDOW EOI_MSR READ(0x812, 4))
-GUEST64(x2_icr, X2APIC WRITE(0x80f, 0x1ff) WRITE(0x830, 0x4045) WINDOW EOI_MSR)
-// The way back to xAPIC mode is through the disabled state only.
-GUEST64(x2_back, X2APIC "and $~0x400, %eax\n wrmsr")
-GUEST64(x2_eoi, X2APIC WRITE(0x80b, 1))
-GUEST64(x2_tpr, X2APIC WRITE(0x808, 0x100))
-GUEST64(x2_id, X2APIC WRITE(0x802, 0))
-GUEST64(x2_dfr, X2APIC "mov $0x80e, %ecx\n rdmsr")
-GUEST64(x2_self_high, X2APIC WRITE(0x83f, 0x141))
-GUEST64(x2_self_read, X2APIC "mov $0x83f, %ecx\n rdmsr")
-GUEST64(x2_svr, X2APIC WRITE(0x80f, 0x80001ff))
-GUEST64(x2_off, "mov $0x802, %ecx\n rdmsr")
-// Extended without enabled.
-GUEST64(x2_alone, "mov $0x1b, %ecx\n rdmsr\n and $~0x800, %eax\n or $0x400, %eax\n wrmsr")
-
-struct Fault {
-    const char *name;
-    const Text &text;
-    bool lax = false; // KVM lets it pass
-};
-
-const Topic x2apic{"apic/x2apic", [] {
-                       add_test({.name = "x2apic-registers",
-                                 .text = x2_registers,
-                                 .words = {0, 1, 0x1ff, 0x51, 0xfee00d00},
-                                 .kvm_differs = "KVM loses TPR's sub-class at an entry"});
-                       add_test({.name = "x2apic-self-ipi",
-                                 .text = x2_self,
-                                 .log = {0x62, 0x41},
-                                 .words = {4, 0},
-                                 .eoi = false});
-                       add_test(
-                           {.name = "x2apic-icr", .text = x2_icr, .log = {0x45}, .eoi = false});
-                       const Fault faults[] = {{"x2apic-not-back-at-once", x2_back},
-                                               {"x2apic-eoi-not-zero", x2_eoi, true},
-                                               {"x2apic-tpr-reserved", x2_tpr, true},
-                                               {"x2apic-id-read-only", x2_id},
-                                               {"x2apic-no-dfr", x2_dfr},
-                                               {"x2apic-self-reserved", x2_self_high},
-                                               {"x2apic-self-write-only", x2_self_read},
-                                               {"x2apic-svr-reserved", x2_svr, true},
-                                               {"x2apic-msrs-when-off", x2_off},
-                                               {"x2apic-without-enable", x2_alone}};
-                       for (const Fault &f : faults)
-                           add_test({.name = f.name,
-                                     .text = f.text,
-                                     .log = {13},
-                                     .kvm_differs = f.lax ? "KVM ignores reserved bits here" : ""});
-                   }};
 
 } // namespace
 } // namespace conformance

@@ -176,6 +176,37 @@ TEST_F(VmxApic, AnEventThatIsInjectedGoesFirst) {
     ASSERT_EQ(go(), 0);
 }
 
+// "Information for VM Exits That Occur During Event Delivery": it is in service already.
+TEST_F(VmxApic, ADeliveryThatAnExitInterruptedIsInjected) {
+    interrupts(true);
+    (void)vcpu->apic.accept(0x41, false);
+    does(
+        [this](fake::VirtualApic &, fake::FakeVmcs &v) {
+            EXPECT_EQ(vmx.interrupts, Vectors{0x41});
+            v[field::guest_rflags] |= rflags::if_; // not delivered yet
+            v[field::exit_reason] = number(ExitCode::ept_violation);
+            v[field::qualification] = 0x181;
+            v[field::guest_physical] = 0x8410; // no memory
+            v[field::vectoring] = event::valid | 0x41;
+        },
+        false);
+    ASSERT_EQ(go(), 0);
+    EXPECT_EQ(page.exit.reason, unsigned{HWV_EXIT_MMIO});
+    EXPECT_EQ(page.regs.event.vector, 0x41);
+    (void)vcpu->apic.accept(0x62, false);
+    does([this](fake::VirtualApic &guest, fake::FakeVmcs &v) {
+        EXPECT_EQ(vmx.delivered, event::valid | 0x41);
+        EXPECT_EQ(vmx.interrupts, Vectors{0x41}) << "one after the other";
+        EXPECT_EQ(v[field::guest_interrupt_status], 0x4162u);
+        guest.sti();
+        EXPECT_EQ(vmx.interrupts, (Vectors{0x41, 0x62}));
+        EXPECT_TRUE(guest.wrmsr(eoi, 0));
+        EXPECT_TRUE(guest.wrmsr(eoi, 0));
+        EXPECT_EQ(v[field::guest_interrupt_status], 0u);
+    });
+    ASSERT_EQ(run(), 0);
+}
+
 TEST_F(VmxApic, AHaltWithARequestOnThePageIsNone) {
     interrupts(false);
     does(
@@ -221,6 +252,7 @@ TEST_F(VmxApic, AnIpiLeavesThePageWithTheCpu) {
     interrupts(false);
     does(
         [this](fake::VirtualApic &guest, fake::FakeVmcs &v) {
+            EXPECT_TRUE(guest.wrmsr(tpr, 0x13));
             EXPECT_TRUE(guest.wrmsr(self_ipi, 0x41));
             EXPECT_FALSE(guest.wrmsr(icr, 0));
             vcpu->gprs[HWV_RCX] = icr;
@@ -231,6 +263,7 @@ TEST_F(VmxApic, AnIpiLeavesThePageWithTheCpu) {
         false);
     does([this](fake::VirtualApic &guest, fake::FakeVmcs &v) {
         EXPECT_EQ(v[field::guest_interrupt_status], 0x52u);
+        EXPECT_EQ(guest.page().get(reg::tpr), 0x13u) << "and TPR whole";
         std::uint64_t value = 0;
         EXPECT_TRUE(guest.rdmsr(icr, value));
         EXPECT_EQ(value, 0x4'4052u);
