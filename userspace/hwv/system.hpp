@@ -24,6 +24,7 @@ class System {
     std::vector<hwv_cpuid_entry> supported_cpuid() const;
     Vm create_vm(const std::string &name, std::uint64_t flags,
                  Tenure tenure = Tenure::automatic) const;
+    int fd() const { return fd_.get(); }
 
   private:
     Fd fd_;
