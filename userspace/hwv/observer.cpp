@@ -71,15 +71,15 @@ std::vector<std::uint32_t> Observer::vcpus() const {
 StatsPage Observer::stats(std::uint32_t vcpu) const { return StatsPage{fd(), vcpu}; }
 
 void Observer::pause() {
-    if (::ioctl(fd(), HWV_PAUSE) < 0) refused("pause the VM");
+    if (::ioctl(fd(), HWV_PAUSE, 0) < 0) refused("pause the VM");
 }
 
 void Observer::resume() {
-    if (::ioctl(fd(), HWV_RESUME) < 0) refused("resume the VM");
+    if (::ioctl(fd(), HWV_RESUME, 0) < 0) refused("resume the VM");
 }
 
 void Observer::kill() {
-    if (::ioctl(fd(), HWV_KILL) < 0) refused("kill the VM");
+    if (::ioctl(fd(), HWV_KILL, 0) < 0) refused("kill the VM");
 }
 
 hwv_regs Observer::registers(std::uint32_t vcpu, std::uint32_t groups) const {

@@ -54,6 +54,9 @@ StatsPage::StatsPage(int fd, std::uint32_t vcpu) {
                       static_cast<off_t>(HWV_MAP(HWV_MAP_STATS, vcpu)));
     if (at == MAP_FAILED && errno == ENODATA)
         throw Error{ENODATA, "hwv counts no exits: it was loaded with statistics=off"};
+    if (at == MAP_FAILED && errno == ENOENT)
+        throw Error{ENOENT, "the VM has no vCPU " + std::to_string(vcpu)};
+    if (at == MAP_FAILED && errno == ESRCH) throw Error{ESRCH, "the VM has ended"};
     if (at == MAP_FAILED) fail("map the statistics");
     pages_ = Mapping{at, HWV_STATS_BYTES};
 }

@@ -16,6 +16,7 @@ Vcpu::Vcpu(Fd fd) : fd_{std::move(fd)} {
 RunResult Vcpu::run() {
     if (::ioctl(fd_.get(), HWV_RUN, 0) == 0) return RunResult::exited;
     if (errno == EINTR) return RunResult::interrupted;
+    if (errno == ESHUTDOWN) throw Error{ESHUTDOWN, "killed by an observer (hwvctl kill)"};
     fail("run the vCPU");
 }
 

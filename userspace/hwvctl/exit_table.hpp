@@ -1,12 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// exit_table.hpp - a vCPU's statistics as a table for people or as JSON for programs.
+// exit_table.hpp - statistics as a table for people, as JSON for programs, as Prometheus has it.
 #pragma once
 #include <string>
-#include "hwv/vcpu.hpp"
+#include <nlohmann/json_fwd.hpp>
+#include "hwvctl/summary.hpp"
 
 namespace hwvctl {
 
-std::string exit_table(const hwv::Stats &stats, std::uint32_t tsc_khz);
-std::string exit_json(const hwv::Stats &stats, std::uint32_t tsc_khz);
+double to_us(std::uint64_t cycles, std::uint32_t tsc_khz);
+
+// keys: how many of each reason are shown below it, at most.
+std::string exit_table(const Summary &summary, std::uint32_t tsc_khz, unsigned keys = 0);
+nlohmann::json exit_json(const Summary &summary, std::uint32_t tsc_khz);
+// Text exposition format of Prometheus; vm: the VM's id and name as labels.
+std::string exit_prom(const Summary &summary, std::uint32_t tsc_khz, const hwv_vm_entry &vm);
 
 } // namespace hwvctl

@@ -18,6 +18,13 @@ constexpr Command commands[] = {
     {"run", run_command, "launch a guest: a kernel image, its initrd, a serial console"},
     {"doctor", doctor_command,
      "say, line by line, whether this machine can run hwv, and what to do if not"},
+    {"ls", ls_command, "list the VMs that run: id, name, owner, state"},
+    {"stat", stat_command, "a VM's exits: how many, how long, about what, where its time went"},
+    {"pause", pause_command, "stop a VM's vCPUs until it is resumed"},
+    {"resume", resume_command, "let a paused VM go on"},
+    {"kill", kill_command, "end a VM for good"},
+    {"regs", regs_command, "show or set the registers of a vCPU"},
+    {"mem", mem_command, "show, save or write guest memory, physical or virtual"},
 };
 
 void print_help(std::FILE *out) {
@@ -32,10 +39,10 @@ void print_help(std::FILE *out) {
                out);
 }
 
-int dispatch(const std::string &name, const Arguments &arguments) {
+const Command *find(const std::string &name) {
     for (const Command &c : commands)
-        if (name == c.name) return c.run(arguments);
-    throw UsageError{"there is no command '" + name + "'"};
+        if (name == c.name) return &c;
+    return nullptr;
 }
 
 } // namespace
@@ -50,11 +57,17 @@ int main(int argc, char **argv) {
         print_help(stdout);
         return 0;
     }
+    const Command *command = find(name);
+    if (!command) {
+        std::fprintf(stderr, "hwvctl: there is no command '%s' (see hwvctl --help)\n",
+                     name.c_str());
+        return status::usage;
+    }
     try {
-        return dispatch(name, Arguments(argv + 2, argv + argc));
+        return command->run(Arguments(argv + 2, argv + argc));
     } catch (const UsageError &e) {
-        std::fprintf(stderr, "hwvctl: %s (see hwvctl %s--help)\n", e.message.c_str(),
-                     name == "run" || name == "doctor" ? (name + " ").c_str() : "");
+        std::fprintf(stderr, "hwvctl: %s (see hwvctl %s --help)\n", e.message.c_str(),
+                     name.c_str());
         return status::usage;
     } catch (const std::exception &e) {
         std::fprintf(stderr, "hwvctl: %s\n", e.what());

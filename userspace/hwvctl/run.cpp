@@ -3,6 +3,7 @@
 #include <csignal>
 #include <cstdio>
 #include <thread>
+#include <nlohmann/json.hpp>
 #include "hwvctl/exit_table.hpp"
 #include "hwvctl/guest.hpp"
 
@@ -49,7 +50,10 @@ int run_command(const Arguments &arguments) {
         ending = guest.run();
         if (options->stats) {
             const std::uint32_t khz = hwv::System{}.info().tsc_khz;
-            table = options->json ? exit_json(guest.stats(), khz) : exit_table(guest.stats(), khz);
+            const hwv::Stats stats = guest.stats();
+            const Summary summary = summarize({&stats, 1});
+            table = options->json ? exit_json(summary, khz).dump(2) + "\n"
+                                  : exit_table(summary, khz, 3);
         }
     }
     std::fputs(table.c_str(), stdout);

@@ -27,7 +27,7 @@ exit status:
   0 the guest powered off          4 the guest's kernel panicked (pvpanic)
   1 hwv or the host failed         5 triple fault
   2 wrong usage                    6 the guest cannot go on (see the message)
-  3 the guest asked for a reset    7 ended by Ctrl-A x or a signal
+  3 the guest asked for a reset    7 ended by Ctrl-A x, a signal, hwvctl kill
   128 + N  the guest wrote N (below 128) to the debug-exit port 0xf4
 )";
 

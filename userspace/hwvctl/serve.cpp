@@ -54,6 +54,8 @@ void Guest::vcpu_thread() {
             if (!serve()) break;
             prepare_interrupt();
         }
+    } catch (const hwv::Error &e) {
+        end({e.code() == ESHUTDOWN ? status::quit : status::host_error, e.what()});
     } catch (const std::exception &e) {
         end({status::host_error, e.what()});
     }

@@ -1,0 +1,101 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+# timeout: 240
+"""A guest watched and steered by other processes: listed, counted exactly, paused, its registers and memory read and changed, killed."""
+
+import json
+import re
+
+from guestlib import TMP, Case, assemble, finish, run_cases, tell
+
+N = 1000
+JSON = "=== json"
+READY = "until grep -q R /tmp/com1 2>/dev/null; do sleep 0.1; done"
+
+
+def start(name):
+    """A shell's words: the guest runs in the background and has made its exits."""
+    return (f"rm -f /tmp/com1; hwvctl run --mem 16M --name {name} --kernel /share/exits.bin --flat 0x200000,long --serial file:/tmp/com1 "
+            f"--stats >/tmp/table 2>/tmp/said & guest=$!; {READY}")
+
+
+END = "wait $guest; echo status $?; cat /tmp/said /tmp/table"
+
+
+def steered():
+    """Each by a name, id or pid, whichever; the guest's end is what was written into a register."""
+    return Case("steered", "; ".join([
+        start("web"), "hwvctl ls", "hwvctl pause web", "hwvctl ls", "hwvctl pause id:1", "hwvctl stat pid:$guest --count 1 --interval 0.3",
+        "hwvctl regs web", "hwvctl resume $guest", "hwvctl ls", "hwvctl resume web", "hwvctl regs 1 --set r15=0x15 | head -1", END]),
+        0, [r"^ +1 web +\d+ \S+ +1 +\S+ runs +0$", "^VM 1 web is paused; to go on", r"^ +1 web +\d+ \S+ +1 +\S+ paused +1$",
+            "^VM 1 web is paused already$", r"^total +0 ", "^r12 +1122334455667788 ", "^VM 1 web goes on$", "^VM 1 web was not paused$",
+            "^status 149$", rf"^cpuid +{N} "])
+
+
+def counted():
+    watch = f"echo {JSON}; hwvctl stat web --json; echo {JSON}; hwvctl ls --json; echo {JSON}; hwvctl regs web --json; echo {JSON}"
+    return Case("counted", "; ".join([
+        start("web"), watch, "hwvctl stat web --keys", "hwvctl stat web --prom", "hwvctl stat web --vcpu 1; echo vcpu $?", "hwvctl kill web", END]),
+        0, [rf"^cpuid +{N} .*\n  0x1 features +{N}$", rf"^io +{2 * N + 1} .*\n  0x80 POST code, delay +{2 * N}\n  0x3f8 COM1 +1$",
+            rf'^hwv_exit_seconds_count{{vm="2",name="web",reason="cpuid"}} {N}$',
+            rf'^hwv_exit_keys_total{{vm="2",name="web",reason="io",key="0x80"}} {2 * N}$', "no such vCPU|vCPU 1", "^vcpu 1$",
+            "^VM 2 web is killed$", "^status 7$", "^hwvctl: killed by an observer"])
+
+
+def memory():
+    text = '"$(hwvctl mem web 0x200000 256 | tail -1)"'
+    return Case("memory", "; ".join([
+        start("web"), f"echo {text}", "hwvctl mem web 0x200000 4K --out /tmp/image", "cmp -n $(stat -c %s /share/exits.bin) /tmp/image /share/exits.bin && echo same",
+        "hwvctl mem web 0x200000 256 | grep -c found", "hwvctl mem web 0x200000 64 >/tmp/physical", "hwvctl mem web 0x200000 64 --virtual | cmp - /tmp/physical && echo alike",
+        "hwvctl mem web 0xfffff8 16; echo beyond $?", "hwvctl mem web 0x1234500000000 16 --virtual; echo unmapped $?",
+        "printf '\\115\\211\\347\\260\\052\\346\\364' >/tmp/code", "hwvctl pause web; hwvctl mem web 0x300000 --write /tmp/code; hwvctl regs web --set rip=0x300000 >/dev/null; "
+        "hwvctl resume web", END]),
+        0, ["^00200100$", "^same$", "^alike$", r"^00fffff8  00 00 00 00 00 00 00 00 .*\|\.{8}\|\n01000000\nhwvctl: the guest has no memory at guest-physical address 0x1000000",
+            "^beyond 1$", "nothing mapped at virtual address 0x1234500000000|not in memory", "^unmapped 1$", "^status 170$"])
+
+
+def mistakes():
+    return Case("mistakes", "; ".join([
+        "hwvctl stat nobody; echo none $?", start("web"), "hwvctl stat nobody; echo other $?", "hwvctl regs web --set rip; echo set $?",
+        "hwvctl regs web --set rflags=0; echo refused $?", "hwvctl stat; echo usage $?", "hwvctl pause web --foreground & pause=$!; sleep 1; hwvctl resume web; echo held $?; "
+        "kill -INT $pause; kill -TERM $pause; wait $pause; hwvctl resume web", "(hwvctl run --mem 16M --name web --kernel /share/exits.bin --flat 0x200000,long --serial null & "
+        "sleep 1; hwvctl kill web; echo twice $?; hwvctl kill pid:$!)", "hwvctl kill web", END]),
+        0, ["no VM runs that you may observe\nnone 1$", r"^hwvctl: there is no VM 'nobody'; there is id \d+ 'web' \(pid \d+\)\nother 1$",
+            "--set rip: wants NAME=VALUE.*\nset 2$", "the CPU would refuse these values\nrefused 1$", "^usage 2$", "stays paused: another observer.*\nheld 1$",
+            "^VM . web was not paused$", r"^hwvctl: 'web' names several VMs: id \d 'web' \(pid \d+\), id \d 'web' \(pid \d+\); say id:N\ntwice 1$", "^status 7$"])
+
+
+def exact(output):
+    """Sums that have to hold in what the guest `counted` told."""
+    pieces = output.split(JSON + "\n")
+    if len(pieces) < 4:
+        return "no JSON came"
+    stat, ls, regs = (json.loads(piece) for piece in pieces[1:4])
+    exits = {e["reason"]: e for e in stat["exits"]}
+    for reason, count in [("cpuid", N), ("io", 2 * N + 1)]:
+        if exits[reason]["count"] != count:
+            return f"{reason}: {exits[reason]['count']}, not {count}"
+    for e in stat["exits"]:
+        keyed = sum(k["count"] for k in e.get("keys", [])) + e["other"] if "keys" in e else e["count"]
+        if sum(e["histogram"]) != e["count"] or keyed != e["count"]:
+            return f"{e['reason']}: {e['count']} exits, {sum(e['histogram'])} in the histogram, {keyed} with keys"
+    if sum(e["count"] for e in stat["exits"]) != stat["total"]:
+        return "the exits do not add up"
+    if sum(stat["time_cycles"].values()) != stat["cycles"]:
+        return f"the segments do not add up: {stat['time_cycles']}, {stat['cycles']}"
+    if [vm["name"] for vm in ls] != ["web"] or ls[0]["vcpus"] != [0] or regs["r12"] != 0x1122334455667788:
+        return f"ls or regs: {ls}, {regs}"
+    return None
+
+
+def main():
+    made = assemble("end", bits=64, at=0x200000, defines=[f"EXITS={N}"])
+    made.rename(TMP / "exits.bin")
+    status, output = run_cases([steered(), counted(), memory(), mistakes()], timeout=200)
+    tell("sums-are-exact", exact(re.sub(r"^\| ", "", output, flags=re.M)))
+    tell("bed-is-sane", f"the bed's exit status is {status}: {output[-300:]}" if status else None)
+    finish()
+
+
+if __name__ == "__main__":
+    main()

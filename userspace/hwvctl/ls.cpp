@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// ls.cpp - hwvctl ls: the VMs that one may observe.
+#include <bit>
+#include <cstdio>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+#include <pwd.h>
+#include "hwvctl/live.hpp"
+#include "hwvctl/options.hpp"
+
+namespace hwvctl {
+namespace {
+
+std::string user_name(std::uint32_t uid) {
+    const passwd *entry = ::getpwuid(uid);
+    return entry ? entry->pw_name : std::to_string(uid);
+}
+
+nlohmann::json to_json(const hwv_vm_entry &vm) {
+    nlohmann::json ids = nlohmann::json::array();
+    for (unsigned id = 0; id < HWV_MAX_VCPUS; ++id)
+        if (vm.vcpus >> id & 1) ids.push_back(id);
+    return {{"id", vm.id},        {"name", vm.name},
+            {"pid", vm.pid},      {"uid", vm.uid},
+            {"vcpus", ids},       {"age_seconds", static_cast<double>(vm.age_ns) / 1e9},
+            {"state", state(vm)}, {"observers", vm.observers}};
+}
+
+} // namespace
+
+std::string state(const hwv_vm_entry &vm) {
+    if (vm.state & HWV_VM_STATE_ENDED) return "ended";
+    if (vm.state & HWV_VM_STATE_KILLED) return "killed";
+    return vm.state & HWV_VM_STATE_PAUSED ? "paused" : "runs";
+}
+
+std::string age(std::uint64_t ns) {
+    const std::uint64_t s = ns / 1'000'000'000;
+    if (s < 60) return fmt::format("{}.{}s", s, ns / 100'000'000 % 10);
+    if (s < 3600) return fmt::format("{}m{:02}s", s / 60, s % 60);
+    return s < 86400 ? fmt::format("{}h{:02}m", s / 3600, s / 60 % 60)
+                     : fmt::format("{}d{:02}h", s / 86400, s / 3600 % 24);
+}
+
+std::string vm_table(std::span<const hwv_vm_entry> vms) {
+    std::string out = fmt::format("{:>6} {:<20} {:>8} {:<10} {:>5} {:>8} {:<7} {}\n", "ID", "NAME",
+                                  "PID", "USER", "VCPUS", "AGE", "STATE", "OBSERVERS");
+    for (const hwv_vm_entry &vm : vms)
+        out += fmt::format("{:>6} {:<20} {:>8} {:<10} {:>5} {:>8} {:<7} {}\n", vm.id,
+                           *vm.name ? vm.name : "-", vm.pid, user_name(vm.uid),
+                           std::popcount(vm.vcpus), age(vm.age_ns), state(vm), vm.observers);
+    return out;
+}
+
+int ls_command(const Arguments &arguments) {
+    Options options{"ls [--json]",
+                    "Lists the VMs that you may observe: your own ones, as root all. Oldest first.",
+                    "example:\n  hwvctl ls\n"};
+    options.add()("json", "for programs");
+    const std::optional<Words> words = options.parse(arguments, 0, 0);
+    if (!words) return 0;
+    const std::vector<hwv_vm_entry> vms = hwv::list_vms();
+    if (words->has("json")) {
+        nlohmann::json all = nlohmann::json::array();
+        for (const hwv_vm_entry &vm : vms)
+            all.push_back(to_json(vm));
+        fmt::print("{}\n", all.dump(2));
+    } else {
+        fmt::print("{}", vm_table(vms));
+    }
+    return 0;
+}
+
+} // namespace hwvctl
