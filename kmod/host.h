@@ -95,6 +95,7 @@ void hwv_host_guest_exit(void);
 void hwv_host_machine_check(void); /* irqs off: the one that ended the guest, to the host's handler */
 
 /* ---- the vCPU's thread ---- */
+void hwv_host_vcpu_may_sleep(struct hwv_host_vcpu *vcpu); /* preemption on; a scheduler that takes the thread off the CPU puts the vCPU first */
 int hwv_host_vcpu_block(struct hwv_host_vcpu *vcpu); /* process: sleeps until hwv_core_vcpu_runnable(); -EINTR */
 /*
  * Process: leaves the vCPU, which is loaded, to observers until none has the VM paused (0) or something but to pause is asked
@@ -155,7 +156,13 @@ void hwv_host_trace_userspace_exit(const struct hwv_trace_at *at, __u32 reason, 
 /* ---- VMX only ---- */
 int hwv_host_vmxe(int on); /* irqs off: CR4.VMXE of this CPU. -EOPNOTSUPP: this kernel keeps it for KVM */
 struct hwv_host_segments { /* selectors of the thread's that VM exits do not load back */
-	__u16 ds, es, fs, gs, ldt;
+	union {
+		struct {
+			__u16 ds, es, fs, gs;
+		};
+		__u64 selectors; /* all four */
+	};
+	__u64 ldt;
 };
 void hwv_host_segments_restore(const struct hwv_host_segments *segments); /* irqs off; and the limit of the TSS */
 int hwv_host_l1d_flush(int stale); /* irqs off, before an entry: whether to flush. stale: the thread or the core brought data into the cache since */

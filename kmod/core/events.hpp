@@ -118,7 +118,7 @@ auto VcpuOf<B>::serve_requests(int &error) -> Step {
         return Step::left;
     }
     if (asked_for & request::records) {
-        MaySleep scope;
+        MaySleep scope{*this};
         if (asked_for & request::clock) write_clock();
         if (asked_for & request::wall_clock) write_wall_clock();
         if (asked_for & request::steal) write_steal();

@@ -16,12 +16,13 @@ struct Event {
     hwv_event_type type = HWV_EVENT_NONE;
     std::uint8_t vector = 0;
     bool has_error_code = false;
-    std::uint8_t length = 0; // INT n, INT3, INTO: bytes of the instruction
+    std::uint16_t length = 0; // INT n, INT3, INTO: bytes of the instruction
     std::uint32_t error_code = 0;
 
     constexpr explicit operator bool() const { return type != HWV_EVENT_NONE; }
     constexpr bool operator==(const Event &) const = default;
 };
+static_assert(sizeof(Event) == 12); // without a hole: cleared in two stores
 
 constexpr Event exception(std::uint8_t vector) { return {HWV_EVENT_EXCEPTION, vector}; }
 constexpr Event exception(std::uint8_t vector, std::uint32_t code) {

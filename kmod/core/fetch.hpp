@@ -85,7 +85,7 @@ Fetched VcpuOf<B>::fetch() {
     const npt::Access access{.kind = npt::AccessKind::fetch, .user = backend.cpl() == 3};
     out = fetch_linear(*this, paging, linear, access, true);
     if (out.count) return out;
-    MaySleep scope;
+    MaySleep scope{*this};
     return fetch_linear(*this, paging, linear, access, false);
 }
 
@@ -169,7 +169,7 @@ Outcome VcpuOf<B>::fail(const Exit &exit, hwv_error code, int error, std::uint64
 }
 
 template <Backend B>
-hwv_exit &VcpuOf<B>::leave(std::uint32_t reason, const Exit &exit) {
+[[gnu::always_inline]] inline hwv_exit &VcpuOf<B>::leave(std::uint32_t reason, const Exit &exit) {
     hwv_exit &e = run->exit;
     e.reason = reason;
     e.rip = backend.rip();

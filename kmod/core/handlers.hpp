@@ -138,7 +138,8 @@ constexpr bool is_instruction(ExitReason reason) {
 
 template <Backend B>
 [[gnu::always_inline]] inline Outcome dispatch(VcpuOf<B> &v, const Exit &exit) {
-    switch (exit.reason) {
+    // what the compiler asks for ahead of its tree of compares
+    switch (static_cast<ExitReason>(__builtin_expect(exit.reason, HWV_EXIT_HLT))) {
     case HWV_EXIT_HOST_INTERRUPT:
     case HWV_EXIT_HOST_NMI:
     case HWV_EXIT_INIT:

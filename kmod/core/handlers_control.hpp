@@ -14,7 +14,7 @@ bool VcpuOf<B>::read_page_directories(std::uint64_t cr3, std::uint64_t (&entries
     const std::uint64_t gpa = cr3 & 0xffff'ffe0;
     Status got = memory.read(gpa, entries, sizeof entries, slot_cache, true);
     if (!got) {
-        MaySleep scope;
+        MaySleep scope{*this};
         got = memory.read(gpa, entries, sizeof entries, slot_cache, false);
     }
     bool valid = static_cast<bool>(got);

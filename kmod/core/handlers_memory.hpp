@@ -116,7 +116,7 @@ Outcome on_page_fault(VcpuOf<B> &v, const Exit &exit) {
         trace::page_fault(v);
     Result<FaultResult> r{FaultResult::mmio};
     {
-        MaySleep scope;
+        MaySleep scope{v};
         r = v.machine.memory.fault(exit.fault, v.vm.host(), v.slot_cache, v.spare);
     }
     if (!r && r.error() == Error::interrupted)

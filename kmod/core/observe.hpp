@@ -38,7 +38,7 @@ int VcpuOf<B>::block(hwv_segment_kind kind) {
     statistics.cut(HWV_TIME_KERNEL, arch::rdtsc());
     waiting = true;
     {
-        MaySleep scope;
+        MaySleep scope{*this};
         error = hwv_host_vcpu_block(host);
     }
     waiting = false;
@@ -64,7 +64,7 @@ auto VcpuOf<B>::stand_still(int &error) -> Step {
     recorder.mark(HWV_RECORD_STOPPED);
     waiting = true;
     {
-        MaySleep scope;
+        MaySleep scope{*this};
         error = hwv_host_vcpu_pause(host);
     }
     waiting = false;

@@ -17,6 +17,14 @@ void copy_shared(T &to, const T &from) {
         out[i] = __atomic_load_n(in + i, __ATOMIC_RELAXED);
 }
 
+// Most replies bring data at most.
+inline bool asks_nothing(const hwv_reply &reply) {
+    using Word [[gnu::may_alias]] = std::uint64_t;
+    static_assert(offsetof(hwv_reply, data) == 16 && offsetof(hwv_reply, cr8) == 24);
+    const auto *word = reinterpret_cast<const Word *>(&reply);
+    return !(word[0] | word[1] | word[3]);
+}
+
 inline constexpr unsigned debug_numbers[] = {0, 1, 2, 3};
 
 template <Backend B>
@@ -55,7 +63,7 @@ void VcpuOf<B>::publish(std::uint32_t groups, hwv_regs &r) {
         r.event = {.type = static_cast<__u8>(e.type),
                    .vector = e.vector,
                    .has_error_code = e.has_error_code,
-                   .length = e.length,
+                   .length = static_cast<__u8>(e.length),
                    .error_code = e.error_code,
                    .nmi_pending = apic.nmis(),
                    .nmi_blocked = backend.nmi_blocked(),

@@ -29,7 +29,16 @@ Status VcpuOf<B>::init() {
 
 // Checks everything before it changes anything: a refused reply leaves the vCPU as it was.
 template <Backend B>
-Status VcpuOf<B>::take_over(const hwv_reply &reply) {
+[[gnu::always_inline]] inline Status VcpuOf<B>::take_over(const hwv_reply &reply) {
+    if (!asks_nothing(reply)) return take_over_all(reply);
+    if (completion.kind != Completion::Kind::none) complete(reply);
+    window_wanted = false;
+    wanted = 0;
+    return {};
+}
+
+template <Backend B>
+Status VcpuOf<B>::take_over_all(const hwv_reply &reply) {
     constexpr std::uint32_t known =
         HWV_REPLY_FAULT | HWV_REPLY_INTERRUPT_WINDOW | HWV_REPLY_EXTINT | HWV_REPLY_CR8;
     if ((reply.flags & ~known) || ((reply.dirty | reply.wanted) & ~HWV_REGS_ALL))
@@ -145,7 +154,7 @@ auto VcpuOf<B>::step(int &error) -> Step {
     if (work || asked()) [[unlikely]] {
         end_guest();
         hwv_host_entry_end(host);
-        MaySleep scope;
+        MaySleep scope{*this};
         error = work ? hwv_host_handle_work() : 0;
         return error ? Step::left : Step::again;
     }
@@ -190,7 +199,7 @@ int VcpuOf<B>::run_guest(std::uint32_t cpu) {
         trace::userspace_exit(*this, error);
     statistics.cut(HWV_TIME_KERNEL, arch::rdtsc());
     hwv_host_irq_disable();
-    put();
+    backend.put(); // as put() does it outside of the loop
     return error;
 }
 
@@ -217,7 +226,7 @@ int VcpuOf<B>::sync() {
 }
 
 template <Backend B>
-void VcpuOf<B>::load(std::uint32_t cpu) {
+[[gnu::always_inline]] inline void VcpuOf<B>::load(std::uint32_t cpu) {
     const LoadContext context = residency::arrive(*this, cpu);
     backend.load(context);
     if (context.other_cpu && !hwv_host_tsc_stable()) [[unlikely]]

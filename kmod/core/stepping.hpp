@@ -13,7 +13,7 @@ Status VcpuOf<B>::take_traps() {
     next.limit(B::trappable());
     Status room;
     if (next.msr_ranges) {
-        MaySleep scope;
+        MaySleep scope{*this};
         room = backend.allocate_msr_map();
     }
     if (!room) return room;

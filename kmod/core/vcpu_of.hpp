@@ -14,7 +14,7 @@ namespace hwv {
 // this scope where they must wait.
 class MaySleep {
   public:
-    MaySleep() { hwv_host_preempt_enable(); }
+    explicit MaySleep(const Vcpu &vcpu) { hwv_host_vcpu_may_sleep(vcpu.host); }
     ~MaySleep() { hwv_host_preempt_disable(); }
     MaySleep(const MaySleep &) = delete;
     MaySleep &operator=(const MaySleep &) = delete;
@@ -145,6 +145,7 @@ class VcpuOf final : public Vcpu {
     void lend_apic();
     void open_windows();
     Status take_over(const hwv_reply &reply);
+    Status take_over_all(const hwv_reply &reply);
     void complete(const hwv_reply &reply);
     Status apply_shared(std::uint32_t groups);
     Status apply(std::uint32_t groups, const hwv_regs &from);

@@ -40,9 +40,12 @@ static void init_area(struct xregs_state *area)
 /* XSAVE wants 64-byte alignment: powers of two are aligned to themselves. */
 int hwv_fpu_init(struct hwv_fpu *fpu)
 {
-	fpu->area = kzalloc(roundup_pow_of_two(hwv_host_facts()->xsave_bytes), GFP_KERNEL_ACCOUNT);
-	if (!fpu->area)
-		return -ENOMEM;
+	size_t bytes = roundup_pow_of_two(hwv_host_facts()->xsave_bytes);
+
+	fpu->area = kzalloc(bytes, GFP_KERNEL_ACCOUNT);
+	fpu->thread = kzalloc(bytes, GFP_KERNEL_ACCOUNT);
+	if (!fpu->area || !fpu->thread)
+		return -ENOMEM; /* the caller frees */
 	init_area(fpu->area);
 	fpu->mask_low = (u32)hwv_host_facts()->xcr0_guest;
 	fpu->mask_high = hwv_host_facts()->xcr0_guest >> 32;
@@ -52,6 +55,7 @@ int hwv_fpu_init(struct hwv_fpu *fpu)
 void hwv_fpu_free(struct hwv_fpu *fpu)
 {
 	kfree(fpu->area);
+	kfree(fpu->thread);
 }
 
 /*

@@ -81,6 +81,7 @@ struct hwv_host_vcpu {
 	struct mutex lock; /* every ioctl but HWV_RUN holds it */
 	atomic_t user;     /* HWV_VCPU_*: who has the core's vCPU now */
 	struct preempt_notifier preempt;
+	bool notified; /* preempt is registered, of the thread that has the vCPU */
 	struct hrtimer timer;
 	struct rcuwait wait;
 	u32 poll_ns; /* how long a wait spins before it sleeps */
@@ -162,6 +163,7 @@ long hwv_vcpu_create(void *vm, void *argument);
 void hwv_vcpu_free(struct hwv_host_vcpu *vcpu);
 void hwv_vcpu_load(struct hwv_host_vcpu *vcpu);
 void hwv_vcpu_unload(struct hwv_host_vcpu *vcpu);
+void hwv_vcpu_stays(struct hwv_host_vcpu *vcpu);
 
 /* vcpu_ioctl.c */
 int hwv_vcpu_borrow(struct hwv_host_vcpu *vcpu); /* for one who is not its thread; -EBUSY: it runs. Returns what give_back wants */

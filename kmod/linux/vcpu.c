@@ -11,7 +11,11 @@
 #include "compat.h"
 #include "glue.h"
 
-/* ---- residency: on a CPU from load to unload, except while the thread is scheduled out ---- */
+/*
+ * ---- residency: on a CPU from load to unload, except while the thread is scheduled out. The
+ * scheduler is told of the vCPU before preemption is on for the first time, which a short HWV_RUN does
+ * without ----
+ */
 
 static void sched_in(struct preempt_notifier *notifier, int cpu)
 {
@@ -29,18 +33,32 @@ static void sched_out(struct preempt_notifier *notifier, struct task_struct *nex
 
 static struct preempt_ops preempt_ops = { .sched_in = sched_in, .sched_out = sched_out };
 
+void hwv_host_vcpu_may_sleep(struct hwv_host_vcpu *vcpu)
+{
+	if (!vcpu->notified)
+		preempt_notifier_register(&vcpu->preempt);
+	vcpu->notified = true;
+	preempt_enable();
+}
+
 void hwv_vcpu_load(struct hwv_host_vcpu *vcpu)
 {
 	preempt_disable();
 	hwv_core_vcpu_load(vcpu->core, smp_processor_id());
-	preempt_notifier_register(&vcpu->preempt);
-	preempt_enable();
+	hwv_host_vcpu_may_sleep(vcpu);
+}
+
+/* Preemption off. */
+void hwv_vcpu_stays(struct hwv_host_vcpu *vcpu)
+{
+	preempt_notifier_unregister(&vcpu->preempt);
+	vcpu->notified = false;
 }
 
 void hwv_vcpu_unload(struct hwv_host_vcpu *vcpu)
 {
 	preempt_disable();
-	preempt_notifier_unregister(&vcpu->preempt);
+	hwv_vcpu_stays(vcpu);
 	local_irq_disable();
 	hwv_core_vcpu_put(vcpu->core, 0);
 	local_irq_enable();

@@ -51,12 +51,10 @@ void hwv_vcpu_give_back(struct hwv_host_vcpu *vcpu, int was)
 }
 
 /* Another request under way is waited for; another run is not. */
-static int take_for_run(struct hwv_host_vcpu *vcpu)
+static noinline int wait_for_run(struct hwv_host_vcpu *vcpu)
 {
 	bool taken;
 
-	if (likely(vcpu_take(vcpu, HWV_VCPU_RUNNING)))
-		return 0;
 	if (mutex_lock_killable(&vcpu->lock))
 		return -EINTR;
 	taken = vcpu_take(vcpu, HWV_VCPU_RUNNING);
@@ -70,14 +68,16 @@ static long run(struct hwv_host_vcpu *vcpu)
 
 	if (current->mm != vcpu->vm->mm)
 		return -EIO;
-	err = take_for_run(vcpu);
-	if (err)
-		return err;
+	if (unlikely(!vcpu_take(vcpu, HWV_VCPU_RUNNING))) {
+		err = wait_for_run(vcpu);
+		if (err)
+			return err;
+	}
 	preempt_disable();
-	preempt_notifier_register(&vcpu->preempt);
 	err = hwv_core_vcpu_run(vcpu->core, smp_processor_id());
 	local_irq_enable();
-	preempt_notifier_unregister(&vcpu->preempt);
+	if (vcpu->notified)
+		hwv_vcpu_stays(vcpu);
 	preempt_enable();
 	atomic_set_release(&vcpu->user, HWV_VCPU_IDLE);
 	return err;

@@ -47,9 +47,18 @@ static noinline void restore_selectors(const struct hwv_host_segments *s)
 	}
 }
 
+/* The TSS's: without a bitmap of ports it is enough to note that it is wrong. */
+static noinline void restore_limit(void)
+{
+	invalidate_tss_limit();
+}
+
 void hwv_host_segments_restore(const struct hwv_host_segments *s)
 {
-	if (s->ds | s->es | s->fs | s->gs | s->ldt)
+	if (s->selectors | s->ldt)
 		restore_selectors(s);
-	invalidate_tss_limit();
+	if (test_thread_flag(TIF_IO_BITMAP))
+		restore_limit();
+	else
+		this_cpu_write(__tss_limit_invalid, true);
 }

@@ -102,7 +102,7 @@ void Backend::reset_save() {
         arch::wrmsr(msr::tsc_ratio, host_tsc_ratio_);
 }
 
-void Backend::load(LoadContext context) {
+void Backend::load(const LoadContext &context) {
     cpu_ = &Cpus::at(context.cpu);
     host_state_pa_ = cpu_->host_state_pa();
     const bool in_service = cpu_->enabled() && vmsave(host_state_pa_);

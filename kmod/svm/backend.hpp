@@ -28,7 +28,7 @@ class Backend {
     void destroy();
     void reset();
 
-    void load(LoadContext context);
+    void load(const LoadContext &context);
     void put();
     bool reachable() const { return true; } // the VMCB is memory
 

@@ -152,7 +152,7 @@ inline std::uint16_t str() {
     asm volatile("mov %%es, %0" : "=m"(s.es));
     asm volatile("mov %%fs, %0" : "=m"(s.fs));
     asm volatile("mov %%gs, %0" : "=m"(s.gs));
-    asm volatile("sldt %0" : "=m"(s.ldt));
+    s.ldt = hwv::arch::sldt();
 }
 
 [[gnu::always_inline]] inline std::uint64_t read_cr0() {

@@ -30,7 +30,7 @@ class Backend {
     void destroy();
     void reset();
 
-    void load(LoadContext context);
+    void load(const LoadContext &context);
     void put();
     bool reachable() const { return loaded_; }
 

@@ -78,7 +78,7 @@ void Backend::write_host_cpu() {
 
 // ---- residency ---------------------------------------------------------------------------------
 
-void Backend::load(LoadContext context) {
+void Backend::load(const LoadContext &context) {
     cpu_ = &Cpus::at(context.cpu);
     loaded_ = cpu_->holds(vmcs_) || cpu_->load(vmcs_);
     set_work(work_no_cpu, !loaded_ || !cpu_->enabled());

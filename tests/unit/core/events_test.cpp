@@ -26,7 +26,7 @@ class Events : public CoreMachine {
         Exit exit{.reason = HWV_EXIT_EXCEPTION, .delivering = delivering};
         exit.exception = {.vector = e.vector,
                           .has_error_code = e.has_error_code,
-                          .software_length = e.length,
+                          .software_length = static_cast<std::uint8_t>(e.length),
                           .error_code = e.error_code,
                           .address = 0xdead'b000};
         exits(exit);

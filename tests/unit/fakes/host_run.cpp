@@ -16,6 +16,8 @@ void hwv_host_preempt_enable(void) {
     if (!host().preempt_off && host().irqs_off) hardware().violation("sleeps with irqs off");
 }
 
+void hwv_host_vcpu_may_sleep(struct hwv_host_vcpu *) { hwv_host_preempt_enable(); }
+
 int hwv_host_entry_begin(struct hwv_host_vcpu *) {
     if (!host().preempt_off) hardware().violation("entry with preemption on");
     host().irqs_off = true;

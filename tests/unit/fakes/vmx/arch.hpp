@@ -56,7 +56,7 @@ inline std::uint16_t str() { return fake::vmx().here().tr; }
 inline std::uint16_t code_selector() { return 0x10; }
 inline void read_data_selectors(hwv_host_segments &to) {
     const fake::LoadedSegments &s = fake::vmx().here().segments;
-    to = {s.ds, s.es, s.fs, s.gs, static_cast<std::uint16_t>(hwv::arch::sldt())};
+    to = {{{s.ds, s.es, s.fs, s.gs}}, hwv::arch::sldt()};
 }
 inline std::uint64_t read_cr0() { return fake::vmx().here().cr0; }
 inline std::uint64_t read_cr2() { return fake::vmx().here().cr2; }
