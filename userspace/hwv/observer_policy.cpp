@@ -25,6 +25,8 @@ void Observer::set_policy(std::span<const hwv_rule> rules, std::uint32_t stop_ti
     if (code == E2BIG)
         throw Error{code, "a policy has at most " + std::to_string(HWV_MAX_RULES) + " rules"};
     if (code == ESRCH) throw Error{code, "cannot set the policy: the VM has ended"};
+    if (code == ENOTTY)
+        throw Error{code, "this hwv.ko knows no rules: load the one of hwvctl's own build"};
     fail("set the policy", code);
 }
 

@@ -17,6 +17,7 @@ int resume_command(const Arguments &arguments);
 int kill_command(const Arguments &arguments);
 int regs_command(const Arguments &arguments);
 int mem_command(const Arguments &arguments);
+int policy_command(const Arguments &arguments);
 
 // Exit statuses of hwvctl; `hwvctl run --help` tells them.
 namespace status {

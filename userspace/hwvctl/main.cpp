@@ -25,6 +25,7 @@ constexpr Command commands[] = {
     {"kill", kill_command, "end a VM for good"},
     {"regs", regs_command, "show or set the registers of a vCPU"},
     {"mem", mem_command, "show, save or write guest memory, physical or virtual"},
+    {"policy", policy_command, "rules for exits: count, answer, skip, inject, stop"},
 };
 
 void print_help(std::FILE *out) {

@@ -2,10 +2,13 @@
 // run.cpp - hwvctl run.
 #include <csignal>
 #include <cstdio>
+#include <optional>
 #include <thread>
+#include <unistd.h>
 #include <nlohmann/json.hpp>
 #include "hwvctl/exit_table.hpp"
 #include "hwvctl/guest.hpp"
+#include "hwvctl/policy_text.hpp"
 
 namespace hwvctl {
 namespace {
@@ -37,24 +40,49 @@ class SignalThread {
     std::thread thread_;
 };
 
+// Rules of this process's own: they hold as long as it does.
+class RunPolicy {
+  public:
+    explicit RunPolicy(const std::string &path) : path_{path}, policy_{read_policy(path)} {
+        if (policy_.stops())
+            throw UsageError{"--policy: '" + path +
+                             "' has rules that stop, and nobody here replies: hwvctl policy set"};
+    }
+    void start() {
+        observer_ = hwv::attach("pid:" + std::to_string(::getpid()));
+        set_policy(observer_, policy_, path_);
+    }
+    std::string table() const { return policy_table(observer_.policy()); }
+
+  private:
+    std::string path_;
+    PolicyText policy_;
+    hwv::Observer observer_{hwv::Fd{}};
+};
+
+std::string exits_of(const Guest &guest, bool json) {
+    const std::uint32_t khz = hwv::System{}.info().tsc_khz;
+    const hwv::Stats stats = guest.stats();
+    const Summary summary = summarize({&stats, 1});
+    return json ? exit_json(summary, khz).dump(2) + "\n" : exit_table(summary, khz, 3);
+}
+
 } // namespace
 
 int run_command(const Arguments &arguments) {
     const std::optional<RunOptions> options = parse_run(arguments);
     if (!options) return 0;
+    std::optional<RunPolicy> policy;
+    if (!options->policy.empty()) policy.emplace(options->policy);
     Ending ending;
     std::string table;
     {
         Guest guest{*options};
+        if (policy) policy->start();
         const SignalThread signals{guest};
         ending = guest.run();
-        if (options->stats) {
-            const std::uint32_t khz = hwv::System{}.info().tsc_khz;
-            const hwv::Stats stats = guest.stats();
-            const Summary summary = summarize({&stats, 1});
-            table = options->json ? exit_json(summary, khz).dump(2) + "\n"
-                                  : exit_table(summary, khz, 3);
-        }
+        if (policy && !options->json) table = policy->table();
+        if (options->stats) table += exits_of(guest, options->json);
     }
     std::fputs(table.c_str(), stdout);
     std::fflush(stdout);

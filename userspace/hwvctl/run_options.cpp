@@ -56,6 +56,8 @@ po::options_description description() {
                "without it "
                "hwv then rides beside KVM, which on AMD costs a TLB flush each time the vCPU "
                "leaves its CPU");
+    add("policy", po::value<std::string>()->value_name("FILE"),
+        "rules for exits, from the first instruction on, as in hwvctl policy --help; no stops");
     add("stats", "print a table of exits when the guest has ended");
     add("json", "print the exits as JSON instead of a table");
     add("help,h", "this text");
@@ -126,6 +128,7 @@ std::optional<RunOptions> parse_run(const Arguments &arguments) {
     if (out.name.size() >= HWV_NAME_LEN) throw UsageError{"--name: at most 31 bytes"};
     out.serial = text(values, "serial");
     out.debug_console = text(values, "debugcon");
+    out.policy = text(values, "policy");
     out.legacy = !values.count("no-legacy");
     out.huge_pages = !values.count("no-hugepages");
     out.own = values.count("own");

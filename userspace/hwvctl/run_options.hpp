@@ -14,6 +14,7 @@ struct RunOptions {
     std::string name;
     std::string serial = "stdio";
     std::string debug_console; // file for ports 0xe9 and 0x402; empty: none
+    std::string policy;        // file of rules; empty: none
     bool legacy = true;
     bool huge_pages = true;
     bool own = false;
