@@ -54,6 +54,42 @@ def memory():
             "^beyond 1$", "nothing mapped at virtual address 0x1234500000000|not in memory", "^unmapped 1$", "^status 170$"])
 
 
+TYPIST = """
+import os, pty, select, sys, termios, time
+pid, fd = pty.fork()
+if pid == 0:
+    os.execvp("hwvctl", ["hwvctl", "top"])
+before, seen = termios.tcgetattr(fd), b""
+for wanted, keys in [(b"hwvctl top: 1 VM,", b"\\r"), (b"EXIT ", b"h"), (b"this help", b" "), (b"guest ", b"q")]:
+    mark, end = len(seen), time.time() + 20
+    while wanted not in seen[mark:] and time.time() < end:
+        if select.select([fd], [], [], 1)[0]:
+            seen += os.read(fd, 65536)
+    print("saw" if wanted in seen[mark:] else "missed", wanted.decode())
+    os.write(fd, keys)
+while True:
+    try:
+        piece = os.read(fd, 65536)
+    except OSError:
+        break
+    if not piece:
+        break
+    seen += piece
+print("ended", os.waitpid(pid, 0)[1], seen.endswith(b"\\033[?25h\\033[?1049l"))
+"""
+
+
+def top():
+    """Pictures for a pipe; and on a terminal: into the VM's exits, help, the end, and the screen is given back."""
+    (TMP / "typist.py").write_text(TYPIST)
+    return Case("top", "; ".join([
+        start("web"), "hwvctl top --batch -n 1 -d 0.5", "hwvctl top web -b -n 1 -d 0.5", "hwvctl top --delay 0; echo delay $?", "hwvctl top </dev/null; echo pipe $?",
+        "python3 /share/typist.py", "hwvctl kill web", "wait $guest; echo status $?"]),
+        0, [r"^hwvctl top: 1 VM, \d+ exits/s; every 0.5 s$", r"^ +\d web +\d+ runs +\d", r"^VM \d web, pid \d+, runs, \S+ old: \d+ exits/s; every 0.5 s$",
+            rf"^cpuid .* {N}$", "^delay 2$", "use --batch\npipe 1$", "^saw hwvctl top: 1 VM,$", "^saw EXIT $", "^saw this help$", "^ended 0 True$", "^status 7$"],
+        refuse=["^missed"])
+
+
 def mistakes():
     return Case("mistakes", "; ".join([
         "hwvctl stat nobody; echo none $?", start("web"), "hwvctl stat nobody; echo other $?", "hwvctl regs web --set rip; echo set $?",
@@ -91,7 +127,7 @@ def exact(output):
 def main():
     made = assemble("end", bits=64, at=0x200000, defines=[f"EXITS={N}"])
     made.rename(TMP / "exits.bin")
-    status, output = run_cases([steered(), counted(), memory(), mistakes()], timeout=200)
+    status, output = run_cases([steered(), counted(), memory(), top(), mistakes()], timeout=200)
     tell("sums-are-exact", exact(re.sub(r"^\| ", "", output, flags=re.M)))
     tell("bed-is-sane", f"the bed's exit status is {status}: {output[-300:]}" if status else None)
     finish()

@@ -20,6 +20,7 @@ constexpr Command commands[] = {
      "say, line by line, whether this machine can run hwv, and what to do if not"},
     {"ls", ls_command, "list the VMs that run: id, name, owner, state"},
     {"stat", stat_command, "a VM's exits: how many, how long, about what, where its time went"},
+    {"top", top_command, "a live view of all VMs, and of one VM's exits"},
     {"pause", pause_command, "stop a VM's vCPUs until it is resumed"},
     {"resume", resume_command, "let a paused VM go on"},
     {"kill", kill_command, "end a VM for good"},
