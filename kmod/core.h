@@ -17,6 +17,7 @@ extern "C" {
 struct hwv_core_vm;
 struct hwv_core_vcpu;
 struct hwv_core_ring; /* instrument/ring.hpp */
+struct hwv_core_policy; /* instrument/policy.hpp */
 
 /* ---- module ---- */
 int hwv_core_init(void); /* looks at the CPU, chooses the backend. Never fails for a missing feature: see hwv_core_info().unusable */
@@ -84,6 +85,19 @@ int hwv_core_ring_create(void *shared, struct hwv_host_observer *observer, const
 			 struct hwv_core_ring **out);
 void hwv_core_ring_destroy(struct hwv_core_ring *ring); /* no vCPU has it, nor had it since synchronize_rcu() */
 void hwv_core_vcpu_set_ring(struct hwv_core_vcpu *vcpu, __u32 slot /* < HWV_MAX_OBSERVERS */, struct hwv_core_ring *ring /* or NULL */);
+/* Policies, of the lowest age first. -EINVAL, -EOPNOTSUPP: bad_rule, bad_field */
+int hwv_core_policy_create(const struct hwv_policy *request, const struct hwv_rule *rules, __u32 slot, __u64 age,
+			   struct hwv_core_policy **out, __u32 *bad_rule, __u32 *bad_field);
+void hwv_core_policy_destroy(struct hwv_core_policy *policy); /* or NULL. As a ring's */
+__u32 hwv_core_policy_read(const struct hwv_core_policy *policy, struct hwv_rule *rules /* HWV_MAX_RULES */,
+			   struct hwv_rule_counts *counts); /* how many */
+/* One caller at a time. Returns the one that was there, when every vCPU knows */
+struct hwv_core_policy *hwv_core_vm_set_policy(struct hwv_core_vm *vm, __u32 slot, struct hwv_core_policy *policy /* or NULL */);
+/* A vCPU that a rule of that slot's stopped (any context) */
+int hwv_core_vcpu_stop_ends(struct hwv_core_vcpu *vcpu);
+int hwv_core_vcpu_stopped(struct hwv_core_vcpu *vcpu, __u32 slot, struct hwv_stop *out); /* 1: and has no reply yet */
+int hwv_core_vcpu_go_on(struct hwv_core_vcpu *vcpu, __u32 slot, const struct hwv_stop_reply *reply); /* -ESTALE, -EINVAL */
+void hwv_core_vcpu_let_go(struct hwv_core_vcpu *vcpu, __u32 slot); /* as after a time-out */
 
 #ifdef __cplusplus
 }

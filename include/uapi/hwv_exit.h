@@ -12,7 +12,7 @@
  * HWV_RUN reports. A CPU's reason may be served in the kernel or leave to user under the same name.
  *
  * What happened within a reason is its key, in statistics, records and rules: IO: the port. MSR_*: the index. CPUID: EAX. HYPERCALL: its
- * number. PAGE_FAULT: the guest-physical address of the page. EXCEPTION: the vector. CR_*, DR_ACCESS: the register's number, where the CPU decodes it.
+ * number. PAGE_FAULT: the guest-physical address of the page. EXCEPTION: the vector. CR_*, DR_ACCESS: the register's number.
  * INVLPG: the address, where the CPU decodes it. TASK_SWITCH: the selector. All others: 0.
  */
 enum hwv_exit_reason {

@@ -24,7 +24,13 @@ enum hwv_action {
 
 /*
  * A rule. Filters that `flags` do not name match all. The key is what enum hwv_exit_reason has as key: port, MSR, leaf ... ANSWER's
- * value[]: RDTSC(P), RDPMC, MSR_READ, IN, HYPERCALL, CR_READ, DR read: value[0]. CPUID: EAX | EBX << 32, ECX | EDX << 32.
+ * value[]: RDTSC(P), RDPMC, MSR_READ, IN, HYPERCALL, CR_READ, DR read: value[0]. CPUID: EAX | EBX << 32, ECX | EDX << 32. String I/O is
+ * not answered, but served as without the rule.
+ *
+ * ANSWER is for these reasons and for MSR_WRITE and CR_WRITE; SKIP for all instructions; INJECT for instructions, EXCEPTION, which becomes
+ * another, and PAGE_FAULT, with vector 14 and CR2 from value[0] too; the rest for every reason. error_code: at most 0x7fff, and with
+ * HWV_RULE_ERROR_CODE exactly where the exception has one. What a CPU cannot: Intel has no exits for reads of CR0 and CR4, and for writes
+ * to them only where they change a bit. One debug register that is watched makes all of them exit.
  */
 struct hwv_rule {
 	__u32 reason; /* enum hwv_exit_reason */

@@ -4,6 +4,7 @@
 #include "core/vendor.hpp"
 
 using namespace hwv;
+using instrument::Policy;
 using instrument::Ring;
 
 namespace {
@@ -48,5 +49,53 @@ void hwv_core_vcpu_set_ring(hwv_core_vcpu *vcpu, __u32 slot, hwv_core_ring *ring
     vcpu_of(vcpu).recorder.set(slot, static_cast<Ring *>(ring));
     vcpu_of(vcpu).ask(request::instrument);
 }
+
+// ---- rules ----
+
+int hwv_core_policy_create(const hwv_policy *request, const hwv_rule *rules, __u32 slot, __u64 age,
+                           hwv_core_policy **out, __u32 *bad_rule, __u32 *bad_field) {
+    if (request->count > HWV_MAX_RULES) return to_errno(Error::too_big);
+    Policy *policy = host_new<Policy>(slot, age, request->stop_timeout_ms);
+    if (!policy) return to_errno(Error::no_memory);
+    instrument::RuleFault fault;
+    if (policy->set(rules, request->count, chosen_vendor().trappable(), fault)) {
+        *out = policy;
+        return 0;
+    }
+    host_delete(policy);
+    *bad_rule = fault.rule;
+    *bad_field = fault.field;
+    return to_errno(fault.unsupported ? Error::not_supported : Error::invalid);
+}
+
+void hwv_core_policy_destroy(hwv_core_policy *policy) {
+    if (policy) host_delete(static_cast<Policy *>(policy));
+}
+
+__u32 hwv_core_policy_read(const hwv_core_policy *policy, hwv_rule *rules,
+                           hwv_rule_counts *counts) {
+    const Policy &p = *static_cast<const Policy *>(policy);
+    for (unsigned i = 0; i < p.count(); ++i) {
+        rules[i] = p.rule(i);
+        counts[i] = p.counts(i);
+    }
+    return p.count();
+}
+
+hwv_core_policy *hwv_core_vm_set_policy(hwv_core_vm *vm, __u32 slot, hwv_core_policy *policy) {
+    return vm_of(vm).set_policy(slot, static_cast<Policy *>(policy));
+}
+
+int hwv_core_vcpu_stop_ends(hwv_core_vcpu *vcpu) { return vcpu_of(vcpu).stop_ends(); }
+
+int hwv_core_vcpu_stopped(hwv_core_vcpu *vcpu, __u32 slot, hwv_stop *out) {
+    return vcpu_of(vcpu).stopped(slot, *out);
+}
+
+int hwv_core_vcpu_go_on(hwv_core_vcpu *vcpu, __u32 slot, const hwv_stop_reply *reply) {
+    return to_errno(vcpu_of(vcpu).go_on(slot, *reply));
+}
+
+void hwv_core_vcpu_let_go(hwv_core_vcpu *vcpu, __u32 slot) { vcpu_of(vcpu).let_go(slot); }
 
 } // extern "C"

@@ -103,6 +103,15 @@ void VcpuOf<B>::start_up(std::uint8_t sipi_vector) {
 }
 
 template <Backend B>
+void VcpuOf<B>::write_records(std::uint32_t which) {
+    MaySleep scope{*this};
+    if (which & request::clock) write_clock();
+    if (which & request::wall_clock) write_wall_clock();
+    if (which & request::steal) write_steal();
+    if (which & request::pv_eoi) settle_pv_eoi(false);
+}
+
+template <Backend B>
 auto VcpuOf<B>::serve_requests(int &error) -> Step {
     const std::uint32_t asked_for = take_requests();
     if (asked_for & request::kill) {
@@ -117,17 +126,11 @@ auto VcpuOf<B>::serve_requests(int &error) -> Step {
         finish_exit();
         return Step::left;
     }
-    if (asked_for & request::records) {
-        MaySleep scope{*this};
-        if (asked_for & request::clock) write_clock();
-        if (asked_for & request::wall_clock) write_wall_clock();
-        if (asked_for & request::steal) write_steal();
-        if (asked_for & request::pv_eoi) settle_pv_eoi(false);
-    }
+    if (asked_for & request::records) write_records(asked_for);
     if (asked_for & request::flush) backend.flush_translations();
     if (asked_for & request::traps) {
         if (const Status taken = take_traps(); !taken) {
-            put_back(request::traps);
+            put_back(request::traps | (asked_for & request::pause));
             error = to_errno(taken);
             return Step::left;
         }

@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // observe.hpp - exits that somebody looks at, and the waits that observers cause. Preemption off.
 #pragma once
-#include "core/handlers.hpp"
+#include "core/rules.hpp"
 
 namespace hwv {
 
 // At a boundary between two entries, after those who observe changed. True: there are any.
 template <Backend B>
 bool VcpuOf<B>::instrument_anew() {
-    const bool rings = recorder.any();
-    if (!rings) recorder.drop();
-    return rings;
+    if (!recorder.any()) recorder.drop();
+    return recorder.any() || vm.policies.any();
 }
 
 template <Backend B>
@@ -26,7 +25,7 @@ template <Backend B>
                    .reason = static_cast<__u8>(exit.reason),
                    .flags = static_cast<__u8>(backend.cpl()),
                    .vcpu = static_cast<__u16>(id)});
-    const Outcome outcome = handle(exit);
+    const Outcome outcome = judge(exit);
     if (exit.reason == HWV_EXIT_MSR_READ && outcome == Outcome::resume_next)
         recorder.set_data(edx_eax());
     return outcome;

@@ -23,6 +23,7 @@ enum class Error : int {
     no_space = 28,
     not_supported = 95,
     shut_down = 108,
+    stale = 116,
 };
 
 // 0 or -errno, as Linux wants it.

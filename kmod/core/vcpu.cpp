@@ -14,6 +14,7 @@ Vcpu::Vcpu(Vm &vm_of, Memory &memory_of, std::uint32_t number, hwv_host_vcpu *ho
       run{page},
       apic{number, host_of},
       memory{memory_of} {
+    hwv_host_lock_init(&stop_lock_);
     mp_state = number == 0 ? HWV_MP_RUNNING : HWV_MP_WAIT_SIPI;
     apic.set_features({.present = vm.has_apic()});
     msrs.set_tsc_ratio(vm.tsc_ratio());
@@ -34,8 +35,15 @@ void Vcpu::ask(std::uint32_t what) {
         hwv_host_cpu_kick(cpu.load(std::memory_order_relaxed));
 }
 
-void Vcpu::flush_and_wait() {
-    requests_.fetch_or(request::flush, std::memory_order_seq_cst);
+void Vcpu::flush_and_wait() { wait_out(request::flush); }
+
+void Vcpu::ask_and_wait(std::uint32_t what) {
+    wait_out(what);
+    hwv_host_vcpu_wake(host);
+}
+
+void Vcpu::wait_out(std::uint32_t what) {
+    requests_.fetch_or(what, std::memory_order_seq_cst);
     if (in_guest_.load(std::memory_order_seq_cst))
         hwv_host_cpu_kick_wait(cpu.load(std::memory_order_relaxed));
 }
@@ -71,6 +79,41 @@ Status Vcpu::interrupt(const hwv_interrupt &request) {
     }
     ask(request::event);
     return {};
+}
+
+void Vcpu::begin_stop(const hwv_stop &what, std::uint32_t slot) {
+    const LockGuard guard{stop_lock_};
+    stop_.begin(what, slot);
+}
+
+instrument::Verdict Vcpu::end_stop() {
+    const LockGuard guard{stop_lock_};
+    return stop_.end();
+}
+
+bool Vcpu::stopped(std::uint32_t slot, hwv_stop &what) {
+    const LockGuard guard{stop_lock_};
+    return stop_.get(slot, what);
+}
+
+Status Vcpu::go_on(std::uint32_t slot, const hwv_stop_reply &reply) {
+    {
+        const LockGuard guard{stop_lock_};
+        instrument::Verdict verdict;
+        if (!stop_.is(slot, reply.id)) return Error::stale;
+        if (!instrument::verdict_of(reply, stop_.reason(), verdict)) return Error::invalid;
+        stop_.reply(verdict);
+    }
+    hwv_host_vcpu_wake(host);
+    return {};
+}
+
+void Vcpu::let_go(std::uint32_t slot) {
+    {
+        const LockGuard guard{stop_lock_};
+        stop_.let_go(slot);
+    }
+    hwv_host_vcpu_wake(host);
 }
 
 // The vCPU believes its CPUID: which bits of CR4, EFER and XCR0 may be set follows from it, less

@@ -15,6 +15,7 @@
 #include "instrument/key.hpp"
 #include "instrument/recorder.hpp"
 #include "instrument/statistics.hpp"
+#include "instrument/stop.hpp"
 
 struct hwv_core_vcpu {}; // the C door's name of hwv::Vcpu
 
@@ -102,9 +103,15 @@ class Vcpu : public hwv_core_vcpu {
     }
     void put_back(std::uint32_t what) { requests_.fetch_or(what, std::memory_order_release); }
     void flush_and_wait(); // returns when the vCPU cannot be using an old translation
-    bool runnable() const; // a waiting vCPU has a reason to go on
-    bool has_room() const; // in all rings that would rather wait than drop
+    void ask_and_wait(std::uint32_t what); // ... can no longer be in the guest unaware of it
+    bool runnable() const;                 // a waiting vCPU has a reason to go on
+    bool has_room() const;                 // in all rings that would rather wait than drop
     Status interrupt(const hwv_interrupt &request); // HWV_INTERRUPT
+    // An exit at which the vCPU waits for an observer, who is told by his slot.
+    bool stop_ends() const { return !stop_.waiting() || asked(request::kick | request::kill); }
+    bool stopped(std::uint32_t slot, hwv_stop &what);
+    Status go_on(std::uint32_t slot, const hwv_stop_reply &reply);
+    void let_go(std::uint32_t slot);
 
     std::atomic<std::uint8_t> mp_state{HWV_MP_RUNNING};
     // What the halted guest would accept, for runnable().
@@ -131,8 +138,15 @@ class Vcpu : public hwv_core_vcpu {
     Vcpu(Vm &vm, Memory &memory, std::uint32_t id, hwv_host_vcpu *host, hwv_run *run);
     ~Vcpu() { hwv_host_shared_free(statistics.page()); }
 
+    void begin_stop(const hwv_stop &what, std::uint32_t slot);
+    instrument::Verdict end_stop();
+
   private:
     void adopt_cpuid();
+    void wait_out(std::uint32_t what);
+
+    hwv_host_lock stop_lock_{};
+    instrument::Stop stop_;
 
     std::atomic<std::uint32_t> requests_{0};
     std::atomic<bool> in_guest_{false};

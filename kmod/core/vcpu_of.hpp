@@ -129,13 +129,19 @@ class VcpuOf final : public Vcpu {
     Exit enter(std::uint64_t tsc);
     void trace_exit() const; // first of all, once
     Outcome handle_at_leisure(Exit &exit);
-    Outcome observe(Exit &exit);              // handle(), with all who look on
+    Outcome observe(Exit &exit); // handle(), with all who look on
+    Outcome judge(Exit &exit);   // or what their rules say instead
+    Outcome obey(Exit &exit, const instrument::Verdict &verdict);
+    Outcome stop_at(Exit &exit, const instrument::Verdict &verdict);
+    Outcome answer(const Exit &exit, const std::uint64_t (&value)[2], std::uint8_t width);
+    bool know_instruction(Exit &exit, std::uint8_t &width);
     Outcome handle(Exit &exit);               // may fill in the instruction's length
     Outcome handle_quickly(const Exit &exit); // one of is_quick(); irqs off
     bool undisturbed() const;
     int enter_until_left();
     Step step(int &error);           // one entry, if nothing speaks against it
     Step serve_requests(int &error); // what others asked for; may sleep
+    void write_records(std::uint32_t which);
     Step wait_for_event(int &error);
     bool instrument_anew();
     Step wait_for_room(int &error);

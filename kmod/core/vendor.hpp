@@ -10,6 +10,7 @@ struct Vendor {
     // the CPU
     hwv_unusable (*unusable)();
     std::uint64_t (*features)(); // HWV_FEATURE_*
+    Traps (*trappable)();
     Status (*cpu_prepare)(std::uint32_t cpu);
     void (*cpu_release)(std::uint32_t cpu);
     Status (*cpu_enable)(hwv_tenure tenure);
@@ -75,6 +76,7 @@ class VendorOf {
     static constexpr Vendor table{
         .unusable = Cpu::unusable,
         .features = Cpu::features,
+        .trappable = B::trappable,
         .cpu_prepare = Cpu::prepare,
         .cpu_release = Cpu::release,
         .cpu_enable = Cpu::enable,

@@ -26,7 +26,7 @@ Status Vm::add(Vcpu &vcpu, unsigned id) {
     for (unsigned end = vcpu_end_.load();
          end < id + 1 && !vcpu_end_.compare_exchange_weak(end, id + 1);) {}
     const LockGuard guard{traps_lock_}; // set_traps() changes them first, and looks for vCPUs then
-    if (traps_set_) vcpu.put_back(request::traps);
+    if (traps_set_) vcpu.put_back(request::traps | request::instrument);
     return {};
 }
 
@@ -82,7 +82,13 @@ void Vm::set_traps(const Traps &traps) {
         traps_ = traps;
         traps_set_ = true;
     }
-    each_vcpu([](Vcpu &v) { v.ask(request::traps); });
+    each_vcpu([](Vcpu &v) { v.ask_and_wait(request::traps | request::instrument); });
+}
+
+instrument::Policy *Vm::set_policy(unsigned slot, instrument::Policy *policy) {
+    instrument::Policy *old = policies.set(slot, policy);
+    set_traps(policies.traps());
+    return old;
 }
 
 Traps Vm::traps() {

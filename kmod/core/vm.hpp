@@ -10,6 +10,7 @@
 #include "cpu/ipi.hpp"
 #include "cpu/tsc.hpp"
 #include "hwv.h"
+#include "instrument/policies.hpp"
 
 struct hwv_core_vm {}; // the C door's name of hwv::Vm
 
@@ -61,8 +62,13 @@ class Vm : public hwv_core_vm {
             eoi_exits_[i].store(request.vectors[i], std::memory_order_relaxed);
     }
 
-    // Process context: each vCPU takes them before it enters again; who is in the guest is called
-    // out of it.
+    // What observers' rules say of exits. Process context, one caller at a time: returns the policy
+    // that was there when no vCPU is in the guest unaware of the new one. Asking the old one is
+    // over at the end of an RCU grace period.
+    instrument::Policy *set_policy(unsigned slot, instrument::Policy *policy);
+    instrument::Policies policies;
+    std::uint64_t next_stop() { return stops_.fetch_add(1, std::memory_order_relaxed) + 1; }
+    // The exits that they need: each vCPU takes them before it enters again.
     void set_traps(const Traps &traps);
     Traps traps();
 
@@ -104,6 +110,7 @@ class Vm : public hwv_core_vm {
     hwv_host_lock traps_lock_{};
     Traps traps_{};
     bool traps_set_ = false; // ever
+    std::atomic<std::uint64_t> stops_{0};
     struct Bus;
 };
 

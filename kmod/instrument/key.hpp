@@ -36,7 +36,7 @@ constexpr std::uint64_t key_of(const Exit &exit, const Registers &r) {
     case HWV_EXIT_EXCEPTION: return exit.exception.vector;
     case HWV_EXIT_CR_READ:
     case HWV_EXIT_CR_WRITE:
-    case HWV_EXIT_DR_ACCESS: return exit.reg.decoded ? exit.reg.number : 0;
+    case HWV_EXIT_DR_ACCESS: return exit.reg.number; // also where its operand is not decoded
     case HWV_EXIT_INVLPG: return exit.linear;
     case HWV_EXIT_TASK_SWITCH: return exit.task.selector;
     default: return 0;

@@ -61,6 +61,7 @@ struct hwv_host_vm {
 	struct pid *pid;
 	u64 created; /* ns, of the monotonic clock */
 	struct hwv_host_observer *observers[HWV_MAX_OBSERVERS]; /* by slot; lock */
+	u64 observers_ever; /* lock */
 	u32 paused; /* bit per observer's slot; lock */
 	bool killed, ended; /* lock */
 	u64 vcpu_ids; /* bit per id; lock */
@@ -98,6 +99,8 @@ struct hwv_observer_ring {
 struct hwv_host_observer {
 	struct hwv_host_vm *vm; /* its shell is held */
 	u32 slot; /* in vm->observers */
+	u64 age;  /* the older of two is asked first */
+	struct hwv_core_policy *policy; /* vm->lock */
 	wait_queue_head_t wait;
 	struct hwv_observer_ring rings[HWV_MAX_VCPUS]; /* vm->lock */
 };
@@ -110,6 +113,7 @@ struct hwv_ioctl {
 	unsigned int request;
 	long (*call)(void *object, void *argument);
 	bool owner; /* only from the address space that created the VM */
+	bool tells; /* what is wrong with the structure, in the structure */
 };
 
 /* ioctl.c */
@@ -152,6 +156,14 @@ long hwv_ring_open(void *observer, void *argument);
 long hwv_ring_close(void *observer, void *argument);
 void hwv_rings_detach(struct hwv_host_observer *observer);
 void hwv_rings_free(struct hwv_host_observer *observer);
+long hwv_policy_set(void *observer, void *argument);
+long hwv_policy_get(void *observer, void *argument);
+long hwv_stop_get(void *observer, void *argument);
+long hwv_stop_reply(void *observer, void *argument);
+bool hwv_any_stop(struct hwv_host_observer *observer); /* vm->lock */
+void hwv_policy_detach(struct hwv_host_observer *observer); /* vm->lock; then synchronize_rcu(), then: */
+void hwv_policy_free(struct hwv_host_observer *observer);
+bool hwv_tell_of_stop(struct hwv_host_vm *vm, u32 slot); /* false: there is nobody to tell */
 long hwv_observe_regs(void *observer, void *argument);
 long hwv_observe_memory(void *observer, void *argument);
 

@@ -68,7 +68,7 @@ long hwv_ioctl(const struct hwv_ioctl *table, size_t entries, void *object, stru
 	}
 	result = found->call(object, copy);
 	/* E2BIG comes with the count that would have been enough. */
-	if ((_IOC_DIR(request) & _IOC_READ) && (result >= 0 || result == -E2BIG)) {
+	if ((_IOC_DIR(request) & _IOC_READ) && (result >= 0 || result == -E2BIG || found->tells)) {
 		err = copy_out(user, user_size, copy, size);
 		if (err)
 			return err;

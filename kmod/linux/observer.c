@@ -18,7 +18,7 @@
 void hwv_host_observer_wake(struct hwv_host_observer *observer)
 {
 	if (wq_has_sleeper(&observer->wait))
-		wake_up_interruptible_poll(&observer->wait, EPOLLIN);
+		wake_up_interruptible_poll(&observer->wait, EPOLLIN | EPOLLPRI);
 }
 
 /* Not where the VM has ended or has no such vCPU. */
@@ -61,6 +61,8 @@ static __poll_t observer_poll(struct file *file, poll_table *table)
 		if (!vm->ended)
 			hwv_host_vcpu_wake(vm->vcpus[id]);
 	}
+	if (hwv_any_stop(observer))
+		events |= EPOLLPRI;
 	if (vm->ended)
 		events |= EPOLLHUP;
 	mutex_unlock(&vm->lock);
@@ -219,6 +221,10 @@ static const struct hwv_ioctl observer_ioctls[] = {
 	{ HWV_OBSERVE_MEMORY, hwv_observe_memory, false },
 	{ HWV_RING_OPEN, hwv_ring_open, false },
 	{ HWV_RING_CLOSE, hwv_ring_close, false },
+	{ HWV_POLICY_SET, hwv_policy_set, false, true },
+	{ HWV_POLICY_GET, hwv_policy_get, false },
+	{ HWV_STOP_GET, hwv_stop_get, false },
+	{ HWV_STOP_REPLY, hwv_stop_reply, false },
 };
 
 static long observer_ioctl(struct file *file, unsigned int request, unsigned long argument)
@@ -235,10 +241,12 @@ static int observer_release(struct inode *inode, struct file *file)
 	mutex_lock(&vm->lock);
 	resume_locked(observer);
 	hwv_rings_detach(observer);
+	hwv_policy_detach(observer);
 	vm->observers[observer->slot] = NULL;
 	mutex_unlock(&vm->lock);
 	synchronize_rcu();
 	hwv_rings_free(observer);
+	hwv_policy_free(observer);
 	kvfree(observer);
 	hwv_vm_shell_put(vm);
 	return 0;
@@ -266,6 +274,7 @@ static int take_slot(struct hwv_host_vm *vm, struct hwv_host_observer *observer)
 			continue;
 		vm->observers[slot] = observer;
 		observer->slot = slot;
+		observer->age = ++vm->observers_ever;
 		err = 0;
 	}
 	mutex_unlock(&vm->lock);

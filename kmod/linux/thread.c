@@ -126,6 +126,33 @@ int hwv_host_vcpu_pause(struct hwv_host_vcpu *vcpu)
 	return err ? err : READ_ONCE(vcpu->vm->paused) != 0;
 }
 
+/* A signal ends the stop, but for what only looks like one. */
+static void wait_for_reply(struct hwv_host_vcpu *vcpu, long left)
+{
+	int err = 0;
+
+	while (!err && left && !hwv_core_vcpu_stop_ends(vcpu->core)) {
+		prepare_to_rcuwait(&vcpu->wait);
+		set_current_state(TASK_INTERRUPTIBLE);
+		if (!hwv_core_vcpu_stop_ends(vcpu->core) && !signal_pending(current))
+			left = schedule_timeout(left);
+		__set_current_state(TASK_RUNNING);
+		finish_rcuwait(&vcpu->wait);
+		if (signal_pending(current))
+			err = hwv_host_handle_work();
+	}
+}
+
+void hwv_host_vcpu_stop(struct hwv_host_vcpu *vcpu, __u32 slot, __u32 timeout_ms)
+{
+	hwv_vcpu_unload(vcpu);
+	atomic_set_release(&vcpu->user, HWV_VCPU_PAUSED);
+	if (hwv_tell_of_stop(vcpu->vm, slot))
+		wait_for_reply(vcpu, msecs_to_jiffies(timeout_ms));
+	take_back(vcpu);
+	hwv_vcpu_load(vcpu);
+}
+
 void hwv_host_vcpu_wake(struct hwv_host_vcpu *vcpu)
 {
 	rcuwait_wake_up(&vcpu->wait);

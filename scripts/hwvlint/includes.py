@@ -11,7 +11,7 @@ FREESTANDING = set(
     "cstdint cstddef limits type_traits concepts compare initializer_list new version utility bit array span optional variant "
     "tuple atomic numeric cstdarg source_location".split()
 )
-VOCABULARY = {f"core/{name}.hpp" for name in ("exit", "outcome", "guest_state", "result")}
+VOCABULARY = {f"core/{name}.hpp" for name in ("exit", "outcome", "guest_state", "result", "traps")}
 # For each room of C++ in kmod/: rooms and headers it may include besides itself, leaf headers and the standard library.
 KMOD = {
     "npt": (),

@@ -7,6 +7,7 @@
 #include <map>
 #include <regex>
 #include "conformance/judge.hpp"
+#include "oracle/hwv_vm.hpp"
 
 namespace conformance {
 namespace {
@@ -44,7 +45,7 @@ void collect() {
 // VMs are made once for each set of options, and anew for a case that leaves something behind.
 class Vms {
   public:
-    explicit Vms(oracle::Kind kind) : kind_{kind} {}
+    explicit Vms(oracle::Kind kind, bool trapped = false) : kind_{kind}, trapped_{trapped} {}
     TestVm &of(const Case &c) {
         own_.reset();
         if (c.fresh) return *(own_ = make(c));
@@ -66,7 +67,9 @@ class Vms {
             0x72, 0xee,                         // jb 1b
             0xe6, 0x80,                         // out %al,$0x80
         };
-        auto vm = oracle::make_vm(kind_, c.options);
+        oracle::Options options = c.options;
+        options.trapped = trapped_;
+        auto vm = oracle::make_vm(kind_, options);
         hwv_regs regs = oracle::long_mode(vm->memory(), at_code);
         regs.apic_base = vm->regs().apic_base;
         std::copy(std::begin(touch), std::end(touch), vm->memory().begin() + at_code);
@@ -76,6 +79,7 @@ class Vms {
     }
 
     oracle::Kind kind_;
+    bool trapped_;
     std::map<bool, std::unique_ptr<TestVm>> shared_;
     std::unique_ptr<TestVm> own_;
 };
@@ -115,8 +119,8 @@ void announce(const char *who, const Case &c) {
     std::fflush(stdout);
 }
 
-void under_hwv() {
-    Vms vms{oracle::Kind::hwv};
+void under_hwv(bool trapped) {
+    Vms vms{oracle::Kind::hwv, trapped};
     for (Item &item : items) {
         const Case &c = item.c;
         if (const std::string why = why_unjudged(c); !why.empty()) {
@@ -184,12 +188,25 @@ void limit_runs() {
     ::sigaction(SIGALRM, &action, nullptr); // without SA_RESTART
 }
 
-int run_topics(const char *only) {
+// That there were such exits, of reasons that the cases have on every CPU.
+void report_trapped() {
+    for (const hwv_exit_reason reason :
+         {HWV_EXIT_RDTSC, HWV_EXIT_INVLPG, HWV_EXIT_CR_READ, HWV_EXIT_CR_WRITE, HWV_EXIT_DR_ACCESS,
+          HWV_EXIT_MSR_READ, HWV_EXIT_MSR_WRITE, HWV_EXIT_EXCEPTION}) {
+        if (reason == HWV_EXIT_EXCEPTION && on_bochs_svm()) continue;
+        Item item{.c = {.name = "TRAPPED/" + std::to_string(reason), .mode = Mode::long64}};
+        if (!oracle::trapped_exits()[reason]) item.wrong = "no exit for this reason";
+        items.push_back(item);
+    }
+}
+
+int run_topics(const char *only, bool trapped) {
     limit_runs();
     filter = only ? only : "";
     collect();
-    under_hwv();
-    if (oracle::available(oracle::Kind::kvm)) under_kvm();
+    under_hwv(trapped);
+    if (trapped && filter.empty()) report_trapped();
+    if (!trapped && oracle::available(oracle::Kind::kvm)) under_kvm();
     for (Item &item : items)
         if (!item.reported) print(item); // no oracle: by the manual alone
     std::printf("1..%zu\n", items.size());

@@ -8,8 +8,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 #include <vector>
-#include "module/raw.hpp"
 #include "module/report.hpp"
+#include "module/watched.hpp"
 
 namespace {
 
@@ -73,7 +73,7 @@ void check(const Case &c) {
 }
 
 struct Fds {
-    int device, vm, vcpu, event;
+    int device, vm, vcpu, event, observer;
 };
 
 void check_system(const Fds &fds) {
@@ -114,6 +114,12 @@ void check_vcpu(const Fds &fds) {
     check(make("interrupt", fds.vcpu, HWV_INTERRUPT, hwv_interrupt{.kind = 99}, -EINVAL));
 }
 
+void check_observer(const Fds &fds) {
+    check(make("policy_set", fds.observer, HWV_POLICY_SET, hwv_policy{}));
+    check(make("policy_get", fds.observer, HWV_POLICY_GET, hwv_policy{}));
+    check(make("stop_reply", fds.observer, HWV_STOP_REPLY, hwv_stop_reply{}, -ESTALE));
+}
+
 // What is no request at all, of each kind of fd.
 void check_unknown(const char *kind, int fd) {
     std::uint64_t buffer[32] = {};
@@ -145,9 +151,12 @@ int main() {
     check_system(fds);
     check_vm(fds);
     check_vcpu(fds);
+    fds.observer = static_cast<int>(attach(id_of_last_vm()));
+    check_observer(fds);
     check_unknown("system", fds.device);
     check_unknown("vm", fds.vm);
     check_unknown("vcpu", fds.vcpu);
+    check_unknown("observer", fds.observer);
     check_plain(fds);
     return verdict();
 }

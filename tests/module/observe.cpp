@@ -11,10 +11,9 @@
 #include <sys/mman.h>
 #include <thread>
 #include <unistd.h>
-#include <utility>
 #include <vector>
-#include "module/raw.hpp"
 #include "module/report.hpp"
+#include "module/watched.hpp"
 
 namespace {
 
@@ -34,76 +33,6 @@ std::string cpuids(std::uint32_t n) {
     return program;
 }
 constexpr std::uint64_t cpuid_rip = 0xf000 + 12;
-
-std::uint64_t id_of_last_vm() {
-    const int device = raw::open_device();
-    hwv_vm_entry entries[64] = {};
-    hwv_vm_list list{.count = 64, .entries = reinterpret_cast<std::uint64_t>(entries)};
-    raw::call(device, HWV_LIST_VMS, &list);
-    ::close(device);
-    return list.count ? entries[list.count - 1].id : 0;
-}
-
-long attach(std::uint64_t id) {
-    const int device = raw::open_device();
-    hwv_attach request{.vm = id};
-    const long fd = raw::call(device, HWV_ATTACH, &request);
-    ::close(device);
-    return fd;
-}
-
-struct Guest {
-    explicit Guest(const std::string &program) { memory = raw::map_program(vm, program); }
-    ~Guest() { end(); }
-    void end() {
-        if (vm < 0) return;
-        ::munmap(run, HWV_RUN_PAGE_SIZE);
-        ::close(vcpu);
-        ::close(vm);
-        vm = -1;
-    }
-    long enter() const { return raw::call(vcpu, HWV_RUN); }
-
-    int vm = raw::create_vm();
-    void *memory = nullptr;
-    int vcpu = raw::create_vcpu(vm);
-    hwv_run *run = raw::map_run(vcpu);
-    std::uint64_t id = id_of_last_vm();
-};
-
-struct Observer {
-    explicit Observer(const Guest &guest) : fd{static_cast<int>(attach(guest.id))} {}
-    ~Observer() { close(); }
-    // What is mapped holds the observer too.
-    void close() {
-        for (const auto &[at, bytes] : maps)
-            ::munmap(at, bytes);
-        maps.clear();
-        if (fd >= 0) ::close(fd);
-        fd = -1;
-    }
-    template <typename T>
-    T *map(std::uint64_t kind, std::size_t bytes, int protection) {
-        void *at = ::mmap(nullptr, bytes, protection, MAP_SHARED, fd,
-                          static_cast<off_t>(HWV_MAP(kind, 0)));
-        if (at == MAP_FAILED) return nullptr;
-        maps.emplace_back(at, bytes);
-        return static_cast<T *>(at);
-    }
-    const hwv_vcpu_stats *stats() {
-        return map<const hwv_vcpu_stats>(HWV_MAP_STATS, HWV_STATS_BYTES, PROT_READ);
-    }
-    hwv_ring *open_ring(std::uint64_t capacity, std::uint32_t flags, std::uint64_t reasons = ~0ull,
-                        std::uint32_t every = 0) {
-        hwv_ring_open request{
-            .flags = flags, .capacity = capacity, .reasons = reasons, .every = every};
-        if (raw::call(fd, HWV_RING_OPEN, &request) != 0) return nullptr;
-        return map<hwv_ring>(HWV_MAP_RING, HWV_RING_HEADER + capacity * sizeof(hwv_record),
-                             PROT_READ | PROT_WRITE);
-    }
-    int fd;
-    std::vector<std::pair<void *, std::size_t>> maps{};
-};
 
 hwv_record record(const hwv_ring *ring, std::uint64_t n) {
     const auto *records = reinterpret_cast<const hwv_record *>(

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // hwv_vm.cpp - TestVm on /dev/hwv.
 #include <cerrno>
+#include <optional>
 #include <sys/ioctl.h>
 #include "assist/task_switch.hpp"
 #include "hwv/error.hpp"
@@ -58,6 +59,7 @@ class HwvVm final : public TestVm {
         allocate(o);
         vm_.set_memory(0, 0, 0, memory_.size(), memory_.data());
         vcpu_.set_cpuid(system_.supported_cpuid());
+        if (o.trapped) trapper_.emplace();
     }
 
     hwv_regs regs() override {
@@ -138,6 +140,7 @@ class HwvVm final : public TestVm {
     hwv::System system_;
     hwv::Vm vm_;
     hwv::Vcpu vcpu_;
+    std::optional<Trapper> trapper_;
 };
 
 } // namespace

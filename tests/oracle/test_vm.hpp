@@ -22,6 +22,7 @@ struct Options {
     bool apic = false;             // a local APIC in the kernel; KVM: split irqchip
     bool hlt_to_user = true;       // KVM leaves at HLT only without an APIC
     bool ride = false;             // hwv: beside KVM; else it owns the CPUs if it can
+    bool trapped = false;          // hwv: an observer counts all exits that the CPU can make
 };
 
 // The hypervisor refused a call: errno and what was tried.

@@ -27,7 +27,8 @@ struct Host {
     unsigned work_served = 0, wakes = 0, kicks_waited = 0, machine_checks = 0;
     int work_result = 0;
     std::function<int()> block;
-    std::function<int()> pause; // an observer has the VM; without it: no more
+    std::function<int()> pause;    // an observer has the VM; without it: no more
+    std::function<void()> stopped; // a rule stopped the vCPU; without it: the time is over
     unsigned observer_wakes = 0;
     std::function<int(int port, std::uint64_t address, std::uint32_t bytes, std::uint64_t data)>
         ioevent;

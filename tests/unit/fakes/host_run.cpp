@@ -45,6 +45,10 @@ int hwv_host_vcpu_block(struct hwv_host_vcpu *) {
     return host().block ? host().block() : -EINTR;
 }
 void hwv_host_vcpu_wake(struct hwv_host_vcpu *) { ++host().wakes; }
+void hwv_host_vcpu_stop(struct hwv_host_vcpu *, __u32, __u32) {
+    if (host().preempt_off) hardware().violation("sleep with preemption off");
+    if (host().stopped) host().stopped();
+}
 int hwv_host_vcpu_pause(struct hwv_host_vcpu *) {
     if (host().preempt_off) hardware().violation("sleep with preemption off");
     return host().pause ? host().pause() : 0;

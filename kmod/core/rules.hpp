@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// rules.hpp - an exit that a rule decides: it is answered, skipped, or becomes an exception,
+// instead of being handled.
+#pragma once
+#include "core/handlers.hpp"
+#include "instrument/stop.hpp"
+
+namespace hwv {
+
+constexpr bool accesses_register(ExitReason reason) {
+    return reason == HWV_EXIT_CR_READ || reason == HWV_EXIT_CR_WRITE ||
+           reason == HWV_EXIT_DR_ACCESS;
+}
+
+// What has to be known of the instruction to go on behind it. False: it is none that could be
+// completed so, or no longer the one that exited.
+template <Backend B>
+bool VcpuOf<B>::know_instruction(Exit &exit, std::uint8_t &width) {
+    width = wide() ? 8 : 4;
+    const bool operands = accesses_register(exit.reason) && !exit.reg.decoded;
+    if (exit.length && !operands) return true;
+    const auto i = instruction(exit.reason);
+    if (!i) return false;
+    exit.length = i->length;
+    if (i->operation == Operation::rdtscp) exit.reason = HWV_EXIT_RDTSCP; // see measure()
+    if (!operands) return true;
+    exit.reg.gpr = i->reg;
+    exit.reg.write = exit.reason == HWV_EXIT_CR_WRITE || i->operation == Operation::mov_to_dr;
+    if (i->operation == Operation::smsw) width = i->size;
+    return !i->memory || exit.reg.write;
+}
+
+template <Backend B>
+Outcome VcpuOf<B>::answer(const Exit &exit, const std::uint64_t (&value)[2], std::uint8_t width) {
+    const auto put = [this](unsigned gpr, std::uint64_t v, unsigned bytes) {
+        gprs[gpr] = merge(gprs[gpr], v, bytes);
+    };
+    switch (exit.reason) {
+    case HWV_EXIT_CPUID:
+        put(HWV_RAX, value[0], 4);
+        put(HWV_RBX, value[0] >> 32, 4);
+        put(HWV_RCX, value[1], 4);
+        put(HWV_RDX, value[1] >> 32, 4);
+        break;
+    case HWV_EXIT_RDTSCP: gprs[HWV_RCX] = backend.msr(0xc0000103).value_or(0); [[fallthrough]];
+    case HWV_EXIT_RDTSC:
+    case HWV_EXIT_RDPMC:
+    case HWV_EXIT_MSR_READ: set_edx_eax(value[0]); break;
+    case HWV_EXIT_HYPERCALL: put(HWV_RAX, value[0], width); break;
+    case HWV_EXIT_IO:
+        if (!exit.io.write) put(HWV_RAX, value[0], exit.io.size);
+        break;
+    case HWV_EXIT_CR_READ:
+    case HWV_EXIT_DR_ACCESS:
+        if (!exit.reg.write) put(exit.reg.gpr, value[0], width);
+        break;
+    default: break; // it would write
+    }
+    return complete_as(*this, exit, Outcome::resume_next);
+}
+
+// String I/O moves more than a value: it is not answered.
+template <Backend B>
+Outcome VcpuOf<B>::obey(Exit &exit, const instrument::Verdict &verdict) {
+    if (exit.delivering) {
+        backend.inject(exit.delivering);
+        check_events = true;
+    }
+    if (verdict.action == HWV_ACTION_INJECT) {
+        if (verdict.vector == vector::page_fault) backend.set_cr2(verdict.value[0]);
+        return raise(
+            {HWV_EVENT_EXCEPTION, verdict.vector, verdict.has_error_code, 0, verdict.error_code});
+    }
+    std::uint8_t width = 0;
+    if (!know_instruction(exit, width)) return handle(exit);
+    if (verdict.action == HWV_ACTION_SKIP) return complete_as(*this, exit, Outcome::resume_next);
+    if (exit.reason == HWV_EXIT_IO && exit.io.string) return handle(exit);
+    return answer(exit, verdict.value, width);
+}
+
+// What exits within one reason are told apart by, and who is asked about them.
+template <Backend B>
+Outcome VcpuOf<B>::judge(Exit &exit) {
+    const hwv_record &r = recorder.record();
+    instrument::Verdict verdict;
+    std::uint32_t records = vm.policies.ask(
+        {exit.reason, static_cast<std::uint8_t>(r.flags & HWV_RECORD_CPL), r.key, r.rip, r.cr3},
+        verdict);
+    for (unsigned slot = 0; records; ++slot, records >>= 1)
+        if (records & 1) recorder.rule(slot);
+    if (!verdict.decided()) return handle(exit);
+    recorder.mark(HWV_RECORD_RULED);
+    return verdict.action == HWV_ACTION_STOP ? stop_at(exit, verdict) : obey(exit, verdict);
+}
+
+// Registers may be others afterwards. Elsewhere than where it stopped, the exit has no meaning.
+template <Backend B>
+Outcome VcpuOf<B>::stop_at(Exit &exit, const instrument::Verdict &verdict) {
+    const hwv_record &r = recorder.record();
+    const hwv_stop what{.id = vm.next_stop(),
+                        .vcpu = id,
+                        .reason = exit.reason,
+                        .key = r.key,
+                        .data = r.data,
+                        .rip = r.rip,
+                        .cr3 = r.cr3,
+                        .rule = verdict.rule,
+                        .cpl = r.flags & HWV_RECORD_CPL};
+    if (exit.delivering) backend.inject(exit.delivering);
+    begin_stop(what, verdict.slot);
+    statistics.cut(HWV_TIME_KERNEL, arch::rdtsc());
+    waiting = true;
+    {
+        MaySleep scope{*this};
+        hwv_host_vcpu_stop(host, verdict.slot, verdict.timeout_ms);
+    }
+    waiting = false;
+    statistics.cut(HWV_TIME_STOPPED, arch::rdtsc());
+    recorder.mark(HWV_RECORD_STOPPED);
+    check_events = true;
+    const instrument::Verdict reply = end_stop();
+    if (backend.rip() != r.rip) return Outcome::resume_same;
+    return reply.decided() ? obey(exit, reply) : handle(exit);
+}
+
+} // namespace hwv
