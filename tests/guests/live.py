@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-# timeout: 240
+# timeout: 300
 """A guest watched and steered by other processes: listed, counted exactly, paused, its registers and memory read and changed, killed."""
 
 import json
@@ -13,10 +13,10 @@ JSON = "=== json"
 READY = "until grep -q R /tmp/com1 2>/dev/null; do sleep 0.1; done"
 
 
-def start(name):
+def start(name, image="exits", more=""):
     """A shell's words: the guest runs in the background and has made its exits."""
-    return (f"rm -f /tmp/com1; hwvctl run --mem 16M --name {name} --kernel /share/exits.bin --flat 0x200000,long --serial file:/tmp/com1 "
-            f"--stats >/tmp/table 2>/tmp/said & guest=$!; {READY}")
+    return (f"rm -f /tmp/com1; hwvctl run --mem 16M --name {name} --kernel /share/{image}.bin --flat 0x200000,long --serial file:/tmp/com1 "
+            f"--stats {more} >/tmp/table 2>/tmp/said & guest=$!; {READY}")
 
 
 END = "wait $guest; echo status $?; cat /tmp/said /tmp/table"
@@ -54,18 +54,22 @@ def memory():
             "^beyond 1$", "nothing mapped at virtual address 0x1234500000000|not in memory", "^unmapped 1$", "^status 170$"])
 
 
-TYPIST = """
-import os, pty, select, sys, termios, time
+# typist.py COMMAND... -- WANTED KEYS WANTED KEYS ...: on a terminal, types the keys when the text is there; then shows the end.
+TYPIST = r"""
+import os, pty, select, sys, time
+command, script = sys.argv[1:sys.argv.index("--")], [w.encode().decode("unicode_escape").encode() for w in sys.argv[sys.argv.index("--") + 1:]]
 pid, fd = pty.fork()
 if pid == 0:
-    os.execvp("hwvctl", ["hwvctl", "top"])
-before, seen = termios.tcgetattr(fd), b""
-for wanted, keys in [(b"hwvctl top: 1 VM,", b"\\r"), (b"EXIT ", b"h"), (b"this help", b" "), (b"guest ", b"q")]:
-    mark, end = len(seen), time.time() + 20
-    while wanted not in seen[mark:] and time.time() < end:
+    os.execvp(command[0], command)
+seen, at = b"", 0
+for wanted, keys in zip(script[::2], script[1::2]):
+    end = time.time() + 20
+    while seen.find(wanted, at) < 0 and time.time() < end:
         if select.select([fd], [], [], 1)[0]:
             seen += os.read(fd, 65536)
-    print("saw" if wanted in seen[mark:] else "missed", wanted.decode())
+    found = seen.find(wanted, at)
+    print("saw" if found >= 0 else "missed", wanted.decode())
+    at = found + len(wanted) if found >= 0 else len(seen)
     os.write(fd, keys)
 while True:
     try:
@@ -75,19 +79,44 @@ while True:
     if not piece:
         break
     seen += piece
-print("ended", os.waitpid(pid, 0)[1], seen.endswith(b"\\033[?25h\\033[?1049l"))
+print("ended", os.waitpid(pid, 0)[1], "screen given back" if seen.endswith(b"\033[?25h\033[?1049l") else seen.decode()[-300:])
 """
 
 
 def top():
     """Pictures for a pipe; and on a terminal: into the VM's exits, help, the end, and the screen is given back."""
-    (TMP / "typist.py").write_text(TYPIST)
+    keys = r"'hwvctl top: 1 VM,' '\r' 'EXIT ' h 'this help' ' ' 'guest ' q"
     return Case("top", "; ".join([
         start("web"), "hwvctl top --batch -n 1 -d 0.5", "hwvctl top web -b -n 1 -d 0.5", "hwvctl top --delay 0; echo delay $?", "hwvctl top </dev/null; echo pipe $?",
-        "python3 /share/typist.py", "hwvctl kill web", "wait $guest; echo status $?"]),
-        0, [r"^hwvctl top: 1 VM, \d+ exits/s; every 0.5 s$", r"^ +\d web +\d+ runs +\d", r"^VM \d web, pid \d+, runs, \S+ old: \d+ exits/s; every 0.5 s$",
-            rf"^cpuid .* {N}$", "^delay 2$", "use --batch\npipe 1$", "^saw hwvctl top: 1 VM,$", "^saw EXIT $", "^saw this help$", "^ended 0 True$", "^status 7$"],
+        f"python3 /share/typist.py hwvctl top -- {keys}", "hwvctl kill web", "wait $guest; echo status $?"]),
+        0, [r"^hwvctl top: 1 VM, \d+ exits/s; every 0.5 s$", r"^ +\d+ web +\d+ runs +\d", r"^VM \d+ web, pid \d+, runs, \S+ old: \d+ exits/s; every 0.5 s$",
+            rf"^cpuid .* {N}$", "^delay 2$", "use --batch\npipe 1$", "^saw hwvctl top: 1 VM,$", "^saw EXIT $", "^saw this help$", "^ended 0 screen given back$",
+            "^status 7$"],
         refuse=["^missed"])
+
+
+def asked():
+    """Stops that somebody on a terminal decides."""
+    lines = r"'end> ' 'regs\n' 'r15 ' '' 'end> ' 'what\n' 'is no reply' '' 'end> ' 'pass\n' 'end> ' 'answer eax=0x17 ebx=0x12345678\n'"
+    return Case("asked", "; ".join([
+        start("ask", "ask"), "echo 'cpuid 0x40000000 -> stop' >/tmp/stop", f"python3 /share/typist.py hwvctl policy set ask /tmp/stop --foreground -- {lines}", END]),
+        0, [r"^ +2 +2  cpuid 0x40000000 -> stop$", "^ended 0 ", "^status 151$"], refuse=["^missed"])
+
+
+def ruled():
+    """Rules of the launcher's own count exactly; those of another process reach a running guest, answer it and stop it."""
+    rules = "printf 'cpuid 1 -> count\\nio 0x80 every=4 -> skip\\n' >/tmp/rules; "
+    asking = start("ask", "ask") + "; "
+    return Case("ruled", "; ".join([
+        rules + start("web", more="--policy /tmp/rules"), "hwvctl regs web --set r15=1 >/dev/null", END,
+        asking + "echo 'cpuid 0x40000000 -> count' | hwvctl policy set ask -", "sleep 0.3; hwvctl policy get ask", "hwvctl policy reset ask", "hwvctl policy get ask",
+        "echo 'cpuid 0x40000000 -> answer eax=0x15 ebx=0x12345678' | hwvctl policy set ask -", END,
+        asking + "echo 'cpuid 0x40000000 cpl=0 -> stop' >/tmp/stop; hwvctl policy set ask /tmp/stop; echo nobody $?",
+        "hwvctl policy set ask /tmp/stop --on-stop 'answer eax=0x16 ebx=0x12345678'", END,
+        "printf 'hlt -> count\\nhlt -> answer 1\\n' >/tmp/bad; " + asking + "hwvctl policy set ask /tmp/bad; echo bad $?; hwvctl kill ask", END]),
+        0, ["^status 129$", rf"^ +{N} +{N}  cpuid 0x1 -> count$", rf"^ +{2 * N} +{N // 2}  io 0x80 every=4 -> skip$", rf"^io +{2 * N + 2} .* {2 * N - N // 2 + 2}$",
+            r"^ +[1-9]\d* +[1-9]\d*  cpuid 0x40000000 -> count$", "these rules are gone", "has no policy of yours", "^status 149$", "rules that stop.*\nnobody 2$", "^status 150$",
+            "^hwvctl: /tmp/bad:2: that action cannot be taken at that exit: hlt -> answer 0x1\nbad 1$", "^status 7$"])
 
 
 def mistakes():
@@ -95,10 +124,10 @@ def mistakes():
         "hwvctl stat nobody; echo none $?", start("web"), "hwvctl stat nobody; echo other $?", "hwvctl regs web --set rip; echo set $?",
         "hwvctl regs web --set rflags=0; echo refused $?", "hwvctl stat; echo usage $?", "hwvctl pause web --foreground & pause=$!; sleep 1; hwvctl resume web; echo held $?; "
         "kill -INT $pause; kill -TERM $pause; wait $pause; hwvctl resume web", "(hwvctl run --mem 16M --name web --kernel /share/exits.bin --flat 0x200000,long --serial null & "
-        "sleep 1; hwvctl kill web; echo twice $?; hwvctl kill pid:$!)", "hwvctl kill web", END]),
+        "sleep 1; hwvctl kill web; echo twice $?; hwvctl kill pid:$!)", "hwvctl pause web; hwvctl kill web", END, "sleep 1; cat /sys/module/hwv/refcnt"]),
         0, ["no VM runs that you may observe\nnone 1$", r"^hwvctl: there is no VM 'nobody'; there is id \d+ 'web' \(pid \d+\)\nother 1$",
             "--set rip: wants NAME=VALUE.*\nset 2$", "the CPU would refuse these values\nrefused 1$", "^usage 2$", "stays paused: another observer.*\nheld 1$",
-            "^VM . web was not paused$", r"^hwvctl: 'web' names several VMs: id \d 'web' \(pid \d+\), id \d 'web' \(pid \d+\); say id:N\ntwice 1$", "^status 7$"])
+            r"^VM \d+ web was not paused$", r"^hwvctl: 'web' names several VMs: id \d+ 'web' \(pid \d+\), id \d+ 'web' \(pid \d+\); say id:N\ntwice 1$", "^status 7$", "^0$"])
 
 
 def exact(output):
@@ -125,9 +154,10 @@ def exact(output):
 
 
 def main():
-    made = assemble("end", bits=64, at=0x200000, defines=[f"EXITS={N}"])
-    made.rename(TMP / "exits.bin")
-    status, output = run_cases([steered(), counted(), memory(), top(), mistakes()], timeout=200)
+    for name, what in [("exits", f"EXITS={N}"), ("ask", "ASK=0x12345678")]:
+        assemble("end", bits=64, at=0x200000, defines=[what]).rename(TMP / f"{name}.bin")
+    (TMP / "typist.py").write_text(TYPIST)
+    status, output = run_cases([steered(), counted(), memory(), top(), ruled(), asked(), mistakes()], timeout=200)
     tell("sums-are-exact", exact(re.sub(r"^\| ", "", output, flags=re.M)))
     tell("bed-is-sane", f"the bed's exit status is {status}: {output[-300:]}" if status else None)
     finish()

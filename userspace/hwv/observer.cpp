@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "hwv/observer.hpp"
 #include <charconv>
+#include <cstring>
 #include <poll.h>
 #include <sys/ioctl.h>
 #include "hwv/error.hpp"
@@ -26,7 +27,7 @@ constexpr const char *vm_is_gone = "the VM has ended";
 }
 
 std::string describe(const hwv_vm_entry &vm) {
-    return "id " + std::to_string(vm.id) + (*vm.name ? std::string{" '"} + vm.name + "'" : "") +
+    return "id " + std::to_string(vm.id) + (*vm.name ? " '" + shown_name(vm) + "'" : "") +
            " (pid " + std::to_string(vm.pid) + ")";
 }
 
@@ -160,6 +161,13 @@ std::vector<hwv_vm_entry> list_vms() {
         }
     } while (errno == E2BIG && request.count <= HWV_LIST_ROOM);
     fail("list the VMs");
+}
+
+std::string shown_name(const hwv_vm_entry &vm) {
+    std::string out{vm.name, ::strnlen(vm.name, sizeof vm.name)};
+    for (char &c : out)
+        if (c < ' ' || c > '~') c = '?';
+    return out;
 }
 
 const hwv_vm_entry &find_vm(std::span<const hwv_vm_entry> vms, const std::string &text) {

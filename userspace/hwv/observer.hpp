@@ -81,6 +81,9 @@ std::vector<hwv_vm_entry> list_vms();
 // could be meant. Throws Error, with those that there are, where it is none or several.
 const hwv_vm_entry &find_vm(std::span<const hwv_vm_entry> vms, const std::string &text);
 
+// Its name as far as a terminal may show it: names are any bytes of another user's.
+std::string shown_name(const hwv_vm_entry &vm);
+
 Observer attach(std::uint64_t id);
 Observer attach(const std::string &vm); // as find_vm()
 

@@ -56,11 +56,11 @@ nlohmann::json times_json(const Times &t) {
             {"histogram", t.histogram}};
 }
 
-std::string escaped(const char *text) {
+std::string escaped(const std::string &text) {
     std::string out;
-    for (const char *c = text; *c; ++c) {
-        if (*c == '"' || *c == '\\') out += '\\';
-        *c == '\n' ? out += "\\n" : out += *c;
+    for (const char c : text) {
+        if (c == '"' || c == '\\') out += '\\';
+        out += c;
     }
     return out;
 }
@@ -135,7 +135,8 @@ nlohmann::json exit_json(const Summary &summary, std::uint32_t tsc_khz) {
 }
 
 std::string exit_prom(const Summary &summary, std::uint32_t tsc_khz, const hwv_vm_entry &vm) {
-    const std::string who = fmt::format("vm=\"{}\",name=\"{}\"", vm.id, escaped(vm.name));
+    const std::string who =
+        fmt::format("vm=\"{}\",name=\"{}\"", vm.id, escaped(hwv::shown_name(vm)));
     std::string out = "# HELP hwv_exit_seconds Time of an exit in the kernel, by reason.\n"
                       "# TYPE hwv_exit_seconds histogram\n";
     for (const std::uint32_t reason : summary.occurred())

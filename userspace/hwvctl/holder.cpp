@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "hwvctl/holder.hpp"
+#include <algorithm>
 #include <cstddef>
 #include <cstring>
 #include <fcntl.h>
@@ -54,6 +55,15 @@ void detach_from_terminal() {
         ::dup2(null.get(), fd);
 }
 
+// Somebody may wait for the end of a pipe that this process inherited.
+void keep_only(int a, int b) {
+    const auto low = static_cast<unsigned>(std::min(a, b)),
+               high = static_cast<unsigned>(std::max(a, b));
+    if (low > 3) ::close_range(3, low - 1, 0);
+    if (high > low + 1) ::close_range(low + 1, high - 1, 0);
+    ::close_range(high + 1, ~0u, 0);
+}
+
 } // namespace
 
 Holder::Holder(Held what, std::uint64_t vm) : socket_{new_socket()} {
@@ -71,6 +81,7 @@ void Holder::stay(hwv::Observer &observer, const Duty &duty) {
     if (child < 0) hwv::fail("leave a process behind");
     if (child > 0) return;
     detach_from_terminal();
+    keep_only(socket_.get(), observer.fd());
     try {
         serve(observer, duty);
     } catch (const hwv::Error &) { // the VM has ended meanwhile

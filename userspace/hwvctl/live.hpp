@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <nlohmann/json_fwd.hpp>
 #include "hwv/observer.hpp"
 
 namespace hwvctl {
@@ -15,6 +16,8 @@ inline constexpr const char *vm_argument =
 
 std::string state(const hwv_vm_entry &vm); // "runs", "paused" ...
 std::string age(std::uint64_t ns);         // "3m07s"
+// For programs: on one line, or indented.
+std::string json_text(const nlohmann::json &json, bool one_line = false);
 std::string vm_table(std::span<const hwv_vm_entry> vms);
 
 } // namespace hwvctl

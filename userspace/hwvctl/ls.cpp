@@ -42,12 +42,16 @@ std::string age(std::uint64_t ns) {
                      : fmt::format("{}d{:02}h", s / 86400, s / 3600 % 24);
 }
 
+std::string json_text(const nlohmann::json &json, bool one_line) {
+    return json.dump(one_line ? -1 : 2, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
 std::string vm_table(std::span<const hwv_vm_entry> vms) {
     std::string out = fmt::format("{:>6} {:<20} {:>8} {:<10} {:>5} {:>8} {:<7} {}\n", "ID", "NAME",
                                   "PID", "USER", "VCPUS", "AGE", "STATE", "OBSERVERS");
     for (const hwv_vm_entry &vm : vms)
         out += fmt::format("{:>6} {:<20} {:>8} {:<10} {:>5} {:>8} {:<7} {}\n", vm.id,
-                           *vm.name ? vm.name : "-", vm.pid, user_name(vm.uid),
+                           *vm.name ? hwv::shown_name(vm) : "-", vm.pid, user_name(vm.uid),
                            std::popcount(vm.vcpus), age(vm.age_ns), state(vm), vm.observers);
     return out;
 }
@@ -64,7 +68,7 @@ int ls_command(const Arguments &arguments) {
         nlohmann::json all = nlohmann::json::array();
         for (const hwv_vm_entry &vm : vms)
             all.push_back(to_json(vm));
-        fmt::print("{}\n", all.dump(2));
+        fmt::print("{}\n", json_text(all));
     } else {
         fmt::print("{}", vm_table(vms));
     }

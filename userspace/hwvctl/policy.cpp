@@ -68,8 +68,8 @@ class Setter {
         Holder holder{Held::policy, vm};
         if (!holder.first())
             throw hwv::Error{EBUSY, "another `hwvctl policy set` for this VM is under way"};
-        fmt::print("{} rules hold; hwvctl policy get {} shows their counts\n", policy_.rules.size(),
-                   vm);
+        fmt::print("{} rule(s) in force; hwvctl policy get {} shows the counts\n",
+                   policy_.rules.size(), vm);
         std::fflush(stdout);
         const hwv_stop_reply reply = reply_;
         holder.stay(observer, {[](hwv::Observer &o) { return policy_table(o.policy()); },
@@ -82,7 +82,7 @@ class Setter {
     int stay(hwv::Observer &observer) {
         using clock = std::chrono::steady_clock;
         end_at_signals();
-        fmt::print("{} rules hold until Ctrl-C\n", policy_.rules.size());
+        fmt::print("{} rule(s) in force until Ctrl-C\n", policy_.rules.size());
         std::fflush(stdout);
         auto shown = clock::now();
         while (!asked_to_end) {

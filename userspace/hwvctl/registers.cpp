@@ -2,6 +2,7 @@
 #include "hwvctl/registers.hpp"
 #include <cstddef>
 #include <cstring>
+#include <iterator>
 #include <fmt/format.h>
 #include "hwvctl/options.hpp"
 
@@ -78,12 +79,13 @@ std::uint32_t assign(hwv_regs &regs, const std::string &text) {
 
 std::string register_text(const hwv_regs &regs) {
     std::string out;
-    unsigned column = 0;
-    for (const Register &r : all) {
-        out += fmt::format("{:<9} {:016x}", r.name, value(regs, r));
-        out += ++column % 3 ? "   " : "\n";
-    }
-    if (column % 3) out += "\n";
+    for (std::size_t i = 0; i < std::size(all); ++i)
+        out += fmt::format("{}{:<9} {:016x}",
+                           !i      ? ""
+                           : i % 3 ? "   "
+                                   : "\n",
+                           all[i].name, value(regs, all[i]));
+    out += "\n";
     for (unsigned i = 0; i < HWV_SEGMENTS; ++i) {
         const hwv_segment &s = regs.segment[i];
         out += fmt::format("{:<9} {:04x} base {:016x} limit {:08x} attributes {:04x}\n",

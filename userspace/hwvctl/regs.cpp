@@ -65,7 +65,7 @@ int regs_command(const Arguments &arguments) {
     for (const std::string &change : changes)
         groups |= assign(regs, change);
     if (groups) observer.set_registers(vcpu, groups, regs);
-    fmt::print("{}", words->has("json") ? to_json(regs).dump(2) + "\n" : register_text(regs));
+    fmt::print("{}", words->has("json") ? json_text(to_json(regs)) + "\n" : register_text(regs));
     return 0;
 }
 

@@ -82,9 +82,9 @@ void show(const Request &request, const Summary &summary, std::uint32_t khz,
     } else if (request.form == Form::json) {
         nlohmann::json all = exit_json(summary, khz);
         all["vm"] = {{"id", vm.id}, {"name", vm.name}, {"pid", vm.pid}, {"state", state(vm)}};
-        fmt::print("{}\n", all.dump(request.interval ? -1 : 2));
+        fmt::print("{}\n", json_text(all, request.interval != 0));
     } else {
-        fmt::print("VM {} {}{}, {} vCPU{}, {}, {}:\n", vm.id, vm.name, *vm.name ? "" : "-",
+        fmt::print("VM {} {}, {} vCPU{}, {}, {}:\n", vm.id, *vm.name ? hwv::shown_name(vm) : "-",
                    summary.vcpus, summary.vcpus == 1 ? "" : "s", age(vm.age_ns), state(vm));
         fmt::print("{}{}", exit_table(summary, khz, request.keys), request.interval ? "\n" : "");
     }

@@ -12,7 +12,7 @@ namespace hwvctl {
 namespace {
 
 std::string called(const hwv_vm_entry &vm) {
-    return fmt::format("VM {}{}{}", vm.id, *vm.name ? " " : "", vm.name);
+    return fmt::format("VM {}{}{}", vm.id, *vm.name ? " " : "", hwv::shown_name(vm));
 }
 
 // SIGINT, SIGTERM and SIGHUP end the wait; the observer's end resumes.

@@ -45,15 +45,16 @@ bool obey(hwv::Observer &observer, const hwv_stop &stop, const std::string &line
 hwv_stop_reply parse_reply(const std::string &text) {
     hwv_stop_reply out{};
     if (text == "pass") return out;
+    const std::string verb = text.substr(0, text.find(' '));
+    if (verb != "skip" && verb != "answer" && verb != "inject")
+        throw UsageError{"'" + text + "' is no reply: pass, skip, answer VALUE, inject VECTOR"};
     const bool registers = text.starts_with("answer ") && text.find('=') != std::string::npos;
     const hwv_rule rule =
         parse_policy((registers ? "cpuid -> " : "rdtsc -> ") + text, "reply").rules.at(0);
     switch (rule.action) {
     case HWV_ACTION_ANSWER: out.action = HWV_STOP_ANSWER; break;
-    case HWV_ACTION_SKIP: out.action = HWV_STOP_SKIP; break;
     case HWV_ACTION_INJECT: out.action = HWV_STOP_INJECT; break;
-    default:
-        throw UsageError{"'" + text + "' is no reply: pass, skip, answer VALUE, inject VECTOR"};
+    default: out.action = HWV_STOP_SKIP;
     }
     out.vector = rule.vector;
     out.has_error_code = (rule.flags & HWV_RULE_ERROR_CODE) != 0;

@@ -132,8 +132,9 @@ void TopView::list(std::span<const TopVm> vms, unsigned room, std::vector<TopLin
     const std::size_t first = cursor_ >= room ? cursor_ - room + 1 : 0;
     for (std::size_t i = first; i < rows.size() && i < first + room; ++i) {
         const TopVm &v = *rows[i];
-        std::string text = fmt::format("{:>5} {:<12.12} {:>7} {:<6}", v.vm.id,
-                                       *v.vm.name ? v.vm.name : "-", v.vm.pid, state(v.vm));
+        std::string text =
+            fmt::format("{:>5} {:<12.12} {:>7} {:<6}", v.vm.id,
+                        *v.vm.name ? hwv::shown_name(v.vm) : "-", v.vm.pid, state(v.vm));
         for (unsigned c = 0; c < std::size(list_widths) && v.trouble.empty(); ++c)
             text += number(list_value(v, c), list_widths[c]);
         if (!v.trouble.empty()) text += "  " + v.trouble;

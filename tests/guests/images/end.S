@@ -72,6 +72,18 @@ rest:
     out %al, $0xf4
 text:
     .ascii "a text to be found"
+#elif defined(ASK)
+    // Asks CPUID leaf 0x40000000 until EBX is ASK: then EAX is its exit status. Says first that it does.
+    mov $0x3f8, %dx
+    mov $'R', %al
+    out %al, %dx
+    sti
+ask:
+    mov $0x40000000, %eax
+    cpuid
+    cmp $ASK, %ebx
+    jne ask
+    out %al, $0xf4
 #elif defined(TOUCH)
     // Writes to each page from 16 MiB up to RDI = TOUCH MiB; then says so and halts.
     mov $0x1000000, %rdi

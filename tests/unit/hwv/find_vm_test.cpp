@@ -52,5 +52,12 @@ TEST(FindVm, NoneIsSaid) {
     EXPECT_NE(complaint("", std::vector{vm(1, "", 0)}), "found") << "no name is no match";
 }
 
+TEST(ShownName, IsHarmlessToATerminal) {
+    EXPECT_EQ(shown_name(vm(1, "a b", 0)), "a b");
+    EXPECT_EQ(shown_name(vm(1, "\033[2J\n\xff", 0)), "?[2J??");
+    EXPECT_EQ(complaint("x", std::vector{vm(1, "\007", 5)}),
+              "there is no VM 'x'; there is id 1 '?' (pid 5)");
+}
+
 } // namespace
 } // namespace hwv
