@@ -193,6 +193,7 @@ struct hwv_xsave {
 
 #include "hwv_event.h"
 #include "hwv_exit.h"
+#include "hwv_guest.h"
 #include "hwv_observe.h"
 #include "hwv_policy.h"
 #include "hwv_run.h"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// hypercall.hpp - the hypercalls of KVM's ABI that hwv serves.
+// hypercall.hpp - the hypercalls of KVM's ABI that hwv serves, and hwv's own (hwv_guest.h).
 // Source: Linux, Documentation/virt/kvm/x86/hypercalls.rst; numbers in <linux/kvm_para.h>.
 #pragma once
 #include <cstdint>
@@ -72,7 +72,9 @@ template <typename Bus>
 HypercallAnswer serve_hypercall(Bus &bus, HypercallRequest call) {
     std::int64_t result = hypercall::unknown;
     bool known = true;
-    if (call.cpl)
+    if (call.nr() == HWV_HYPERCALL_MARK)
+        result = 0; // its exit is all that it is for
+    else if (call.cpl)
         result = hypercall::no_permission;
     else if (call.nr() == hypercall::vapic_poll_irq)
         result = 0;

@@ -47,6 +47,14 @@ TEST_F(HypercallTest, numbers_and_rights) {
     EXPECT_TRUE(known) << "user code's calls never reach the launcher";
 }
 
+TEST_F(HypercallTest, a_mark_is_for_everybody) {
+    for (const std::uint8_t level : {0, 3}) {
+        cpl = level;
+        EXPECT_EQ(call(HWV_HYPERCALL_MARK, 0x746f6f62), 0);
+        EXPECT_TRUE(known) << "it never reaches the launcher";
+    }
+}
+
 TEST_F(HypercallTest, outside_64_bit_mode_low_halves_count) {
     wide = false;
     EXPECT_EQ(call(77), 0xffff'fc18);
