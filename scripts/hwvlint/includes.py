@@ -24,7 +24,7 @@ KMOD = {
 # The one file that knows both vendors.
 SELECTION = "vendor.cpp"
 KMOD[SELECTION] = ("uapi", "host.h", "core", "svm", "vmx")
-USER_ROOMS = {"hwv", "hwvctl", "machine", "boot", "assist"}
+USER_ROOMS = {"hwv", "hwvctl", "records", "machine", "boot", "assist"}
 
 
 def of(path):
