@@ -19,13 +19,19 @@ int regs_command(const Arguments &arguments);
 int mem_command(const Arguments &arguments);
 int policy_command(const Arguments &arguments);
 int top_command(const Arguments &arguments);
+int trace_command(const Arguments &arguments);
+int record_command(const Arguments &arguments);
+int report_command(const Arguments &arguments);
+int diff_command(const Arguments &arguments);
+int advise_command(const Arguments &arguments);
 
 // Exit statuses of hwvctl; `hwvctl run --help` tells them.
 namespace status {
 inline constexpr int powered_off = 0, host_error = 1, usage = 2, reset = 3, panic = 4,
                      triple_fault = 5, guest_error = 6, quit = 7,
                      debug_exit = 128; // plus the value written to the debug-exit port
-}
+inline constexpr int condition = 3;    // of diff: a --fail-if holds
+} // namespace status
 
 // The user's own mistake: printed as one line with a pointer to --help; exit status 2.
 struct UsageError {

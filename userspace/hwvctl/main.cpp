@@ -27,6 +27,12 @@ constexpr Command commands[] = {
     {"regs", regs_command, "show or set the registers of a vCPU"},
     {"mem", mem_command, "show, save or write guest memory, physical or virtual"},
     {"policy", policy_command, "rules for exits: count, answer, skip, inject, stop"},
+    {"trace", trace_command, "show a running VM's exits as they happen: text, Perfetto, CSV, JSON"},
+    {"record", record_command, "write a running VM's exits into a file"},
+    {"report", report_command,
+     "say what a recording holds: tables, a page with pictures, a trace, stacks"},
+    {"diff", diff_command, "compare two recordings or statistics; --fail-if for CI"},
+    {"advise", advise_command, "say which exits cost most, why, and which setting spares them"},
 };
 
 void print_help(std::FILE *out) {
