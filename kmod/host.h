@@ -122,7 +122,7 @@ void hwv_host_resample(struct hwv_host_vm *vm, __u8 vector); /* signals resample
 
 /* ---- tracepoints (RCU watches, preemption or irqs off): linux/trace.h. Called only while one is on, see core/trace.hpp ---- */
 struct hwv_trace_at {
-	__u64 vm; /* its number */
+	struct hwv_host_vm *vm;
 	__u64 rip;
 	__u32 vcpu;
 	__u32 reserved;

@@ -28,7 +28,7 @@ template <hwv_tracepoint &Point>
 
 template <Backend B>
 hwv_trace_at at(const VcpuOf<B> &v) {
-    return {.vm = v.vm.serial, .rip = v.backend.rip(), .vcpu = v.id, .reserved = 0};
+    return {.vm = v.vm.host(), .rip = v.backend.rip(), .vcpu = v.id, .reserved = 0};
 }
 
 HWV_TRACE_COLD exit(const VcpuOf<B> &v) {

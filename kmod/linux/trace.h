@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * trace.h - tracepoints hwv:*, parallel to kvm:*: a field that means the same has the same name. What kvm:* does not have: vm_id,
- * the VM's number; reason, the neutral exit reason (kvm's own exit_reason, the CPU's, is beside it).
+ * the VM's number as `hwvctl ls` shows it; reason, the neutral exit reason (kvm's own exit_reason, the CPU's, is beside it).
  */
 #undef TRACE_SYSTEM
 #define TRACE_SYSTEM hwv
@@ -40,7 +40,7 @@ TRACE_DEFINE_ENUM(HWV_EXIT_UNKNOWN); /* the list's last, which must have no comm
 #define HWV_AT_PROTO const struct hwv_trace_at *at
 #define HWV_AT_ENTRY __field(u64, vm_id) __field(u64, guest_rip) __field(u32, vcpu_id)
 #define HWV_AT_ASSIGN                                                                              \
-	__entry->vm_id = at->vm;                                                                   \
+	__entry->vm_id = at->vm->id;                                                                   \
 	__entry->guest_rip = at->rip;                                                              \
 	__entry->vcpu_id = at->vcpu;
 #define HWV_AT_FORMAT "vm %llu vcpu %u rip 0x%llx"
@@ -70,7 +70,7 @@ TRACE_EVENT(hwv_entry,
 		__field(u64, vm_id) __field(u64, rip) __field(u32, vcpu_id)
 	),
 	TP_fast_assign(
-		__entry->vm_id = at->vm; __entry->rip = at->rip; __entry->vcpu_id = at->vcpu;
+		__entry->vm_id = at->vm->id; __entry->rip = at->rip; __entry->vcpu_id = at->vcpu;
 	),
 	TP_printk(HWV_AT_FORMAT, __entry->vm_id, __entry->vcpu_id, __entry->rip)
 );
