@@ -93,6 +93,22 @@ __u32 hwv_core_policy_read(const struct hwv_core_policy *policy, struct hwv_rule
 			   struct hwv_rule_counts *counts); /* how many */
 /* One caller at a time. Returns the one that was there, when every vCPU knows */
 struct hwv_core_policy *hwv_core_vm_set_policy(struct hwv_core_vm *vm, __u32 slot, struct hwv_core_policy *policy /* or NULL */);
+/* Exit programs: the table's entries in the order in which they run */
+struct hwv_program_slot {
+	struct hwv_host_program *program;
+	struct hwv_program_counts *counts;
+	__u64 reasons;
+	__u32 observer; /* slot */
+	__u32 reserved;
+};
+struct hwv_program_table {
+	__u32 count;
+	__u32 reserved;
+	struct hwv_program_slot entries[HWV_MAX_PROGRAMS];
+};
+int hwv_core_can_make(__u64 reasons); /* -EINVAL: unknown ones, or none; -EOPNOTSUPP: this CPU cannot make exits of one of them */
+/* One caller at a time. As with policies: the former table is unused when every vCPU knows and after synchronize_rcu() */
+void hwv_core_vm_set_programs(struct hwv_core_vm *vm, const struct hwv_program_table *table /* or NULL */);
 /* A vCPU that a rule of that slot's stopped (any context) */
 int hwv_core_vcpu_stop_ends(struct hwv_core_vcpu *vcpu);
 int hwv_core_vcpu_stopped(struct hwv_core_vcpu *vcpu, __u32 slot, struct hwv_stop *out); /* 1: and has no reply yet */

@@ -109,6 +109,11 @@ void hwv_host_vcpu_wake(struct hwv_host_vcpu *vcpu); /* any context */
 void hwv_host_timer_start(struct hwv_host_vcpu *vcpu, __u64 ns); /* atomic: one shot from now; hwv_core_vcpu_timer() in irq context */
 void hwv_host_timer_cancel(struct hwv_host_vcpu *vcpu); /* irqs on: and waits for a callback under way */
 
+/* ---- exit programs (the vCPU's thread, host state whole, preemption off) ---- */
+struct hwv_host_program; /* linux/program.c: a verified eBPF program */
+struct hwv_program_context;
+void hwv_host_program_run(struct hwv_host_program *program, struct hwv_program_context *context);
+
 /* ---- time (any context) ---- */
 __u64 hwv_host_boot_ns(void); /* CLOCK_BOOTTIME-like, monotonic, on the base of the TSC where the host uses it */
 __u64 hwv_host_wall_ns(void);

@@ -196,6 +196,7 @@ struct hwv_xsave {
 #include "hwv_guest.h"
 #include "hwv_observe.h"
 #include "hwv_policy.h"
+#include "hwv_program.h"
 #include "hwv_run.h"
 #include "hwv_stats.h"
 #include "hwv_trace.h"
@@ -241,5 +242,8 @@ struct hwv_xsave {
 #define HWV_POLICY_GET _IOWR(HWV_IOC, 0x39, struct hwv_policy)
 #define HWV_STOP_GET _IOR(HWV_IOC, 0x3a, struct hwv_stop)
 #define HWV_STOP_REPLY _IOW(HWV_IOC, 0x3b, struct hwv_stop_reply)
+#define HWV_PROGRAM_ATTACH _IOWR(HWV_IOC, 0x3c, struct hwv_program_attach)
+#define HWV_PROGRAM_DETACH _IOW(HWV_IOC, 0x3d, __u64)
+#define HWV_PROGRAM_LIST _IOWR(HWV_IOC, 0x3e, struct hwv_program_list)
 
 #endif

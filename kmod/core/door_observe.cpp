@@ -86,6 +86,28 @@ hwv_core_policy *hwv_core_vm_set_policy(hwv_core_vm *vm, __u32 slot, hwv_core_po
     return vm_of(vm).set_policy(slot, static_cast<Policy *>(policy));
 }
 
+// ---- exit programs ----
+
+int hwv_core_can_make(__u64 reasons) {
+    Traps traps;
+    if (!reasons || reasons & 1ull << HWV_EXIT_NONE || reasons >> HWV_EXIT_CPU_REASONS)
+        return to_errno(Error::invalid);
+    return instrument::traps_for(reasons, chosen_vendor().trappable(), traps)
+               ? 0
+               : to_errno(Error::not_supported);
+}
+
+void hwv_core_vm_set_programs(hwv_core_vm *vm, const hwv_program_table *table) {
+    std::uint64_t reasons = 0;
+    for (unsigned i = 0; table && i < table->count; ++i)
+        reasons |= table->entries[i].reasons;
+    Traps traps;
+    (void)instrument::traps_for(reasons, chosen_vendor().trappable(), traps);
+    vm_of(vm).set_programs(table, traps);
+}
+
+// ---- stops ----
+
 int hwv_core_vcpu_stop_ends(hwv_core_vcpu *vcpu) { return vcpu_of(vcpu).stop_ends(); }
 
 int hwv_core_vcpu_stopped(hwv_core_vcpu *vcpu, __u32 slot, hwv_stop *out) {

@@ -9,7 +9,7 @@ namespace hwv {
 template <Backend B>
 bool VcpuOf<B>::instrument_anew() {
     if (!recorder.any()) recorder.drop();
-    return recorder.any() || vm.policies.any();
+    return recorder.any() || vm.policies.any() || vm.programs();
 }
 
 template <Backend B>

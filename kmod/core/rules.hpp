@@ -2,7 +2,9 @@
 // rules.hpp - an exit that a rule decides: it is answered, skipped, or becomes an exception,
 // instead of being handled.
 #pragma once
+#include "core.h"
 #include "core/handlers.hpp"
+#include "instrument/program.hpp"
 #include "instrument/stop.hpp"
 
 namespace hwv {
@@ -78,6 +80,62 @@ Outcome VcpuOf<B>::obey(Exit &exit, const instrument::Verdict &verdict) {
     return answer(exit, verdict.value, width);
 }
 
+// The exit, as a program finds it. Each has its own: they may write everywhere.
+template <Backend B>
+hwv_program_context VcpuOf<B>::program_context(const Exit &exit, bool decided) const {
+    const hwv_record &r = recorder.record();
+    hwv_program_context c{.vm = 0, // Linux knows it
+                          .vcpu = id,
+                          .reason = exit.reason,
+                          .key = r.key,
+                          .data = r.data,
+                          .qualification = r.qualification,
+                          .rip = r.rip,
+                          .cr3 = r.cr3,
+                          .rflags = backend.rflags(),
+                          .tsc = r.tsc_exit,
+                          .cpl = r.flags & HWV_RECORD_CPL,
+                          .decided = decided};
+    for (unsigned i = 0; i < HWV_GPRS; ++i)
+        c.gpr[i] = gprs[i];
+    return c;
+}
+
+// The first that decides does, also before programs that come later; those see what it left in the
+// registers.
+template <Backend B>
+void VcpuOf<B>::ask_programs(const Exit &exit, instrument::Verdict &verdict) {
+    const hwv_program_table *table = vm.programs();
+    for (unsigned i = 0; table && i < table->count; ++i) {
+        const hwv_program_slot &slot = table->entries[i];
+        if (!(slot.reasons >> exit.reason & 1)) continue;
+        hwv_program_context context = program_context(exit, verdict.decided());
+        hwv_host_program_run(slot.program, &context);
+        obey_program(slot, exit.reason, context, verdict);
+    }
+}
+
+template <Backend B>
+void VcpuOf<B>::obey_program(const hwv_program_slot &slot, ExitReason reason,
+                             const hwv_program_context &context, instrument::Verdict &verdict) {
+    instrument::ProgramSays says;
+    instrument::count(slot.counts->runs);
+    if (context.ack) instrument::count(slot.counts->acked);
+    if (!instrument::read_output(context, reason, slot.observer, says)) {
+        instrument::count(slot.counts->refused);
+        return;
+    }
+    const bool records = says.verdict.action == HWV_ACTION_RECORD;
+    if (!says.anything() || (verdict.decided() && !records)) return;
+    instrument::count(slot.counts->acted);
+    recorder.mark(HWV_RECORD_RULED);
+    if (records) recorder.rule(slot.observer);
+    if (verdict.decided()) return;
+    for (unsigned i = 0; i < HWV_GPRS; ++i)
+        if (says.gprs >> i & 1) gprs[i] = context.gpr[i];
+    if (says.verdict.decided()) verdict = says.verdict;
+}
+
 // What exits within one reason are told apart by, and who is asked about them.
 template <Backend B>
 Outcome VcpuOf<B>::judge(Exit &exit) {
@@ -88,6 +146,7 @@ Outcome VcpuOf<B>::judge(Exit &exit) {
         verdict);
     for (unsigned slot = 0; records; ++slot, records >>= 1)
         if (records & 1) recorder.rule(slot);
+    ask_programs(exit, verdict);
     if (!verdict.decided()) return handle(exit);
     recorder.mark(HWV_RECORD_RULED);
     return verdict.action == HWV_ACTION_STOP ? stop_at(exit, verdict) : obey(exit, verdict);

@@ -132,6 +132,10 @@ class VcpuOf final : public Vcpu {
     Outcome observe(Exit &exit); // handle(), with all who look on
     Outcome judge(Exit &exit);   // or what their rules say instead
     Outcome obey(Exit &exit, const instrument::Verdict &verdict);
+    hwv_program_context program_context(const Exit &exit, bool decided) const;
+    void ask_programs(const Exit &exit, instrument::Verdict &verdict);
+    void obey_program(const hwv_program_slot &slot, ExitReason reason,
+                      const hwv_program_context &context, instrument::Verdict &verdict);
     Outcome stop_at(Exit &exit, const instrument::Verdict &verdict);
     Outcome answer(const Exit &exit, const std::uint64_t (&value)[2], std::uint8_t width);
     bool know_instruction(Exit &exit, std::uint8_t &width);

@@ -87,8 +87,20 @@ void Vm::set_traps(const Traps &traps) {
 
 instrument::Policy *Vm::set_policy(unsigned slot, instrument::Policy *policy) {
     instrument::Policy *old = policies.set(slot, policy);
-    set_traps(policies.traps());
+    set_observers_traps();
     return old;
+}
+
+void Vm::set_programs(const hwv_program_table *table, const Traps &traps) {
+    programs_.store(table, std::memory_order_release);
+    program_traps_ = traps;
+    set_observers_traps();
+}
+
+void Vm::set_observers_traps() {
+    Traps all = policies.traps();
+    all.add(program_traps_);
+    set_traps(all);
 }
 
 Traps Vm::traps() {

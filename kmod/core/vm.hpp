@@ -12,7 +12,9 @@
 #include "hwv.h"
 #include "instrument/policies.hpp"
 
-struct hwv_core_vm {}; // the C door's name of hwv::Vm
+struct hwv_core_vm {};    // the C door's name of hwv::Vm
+struct hwv_program_table; // core.h
+struct hwv_program_slot;
 
 namespace hwv {
 
@@ -67,9 +69,13 @@ class Vm : public hwv_core_vm {
     // over at the end of an RCU grace period.
     instrument::Policy *set_policy(unsigned slot, instrument::Policy *policy);
     instrument::Policies policies;
+    // The same of exit programs, and the exits that they need.
+    void set_programs(const hwv_program_table *table, const Traps &traps);
+    const hwv_program_table *programs() const { return programs_.load(std::memory_order_acquire); }
     std::uint64_t next_stop() { return stops_.fetch_add(1, std::memory_order_relaxed) + 1; }
     // The exits that they need: each vCPU takes them before it enters again.
     void set_traps(const Traps &traps);
+    void set_observers_traps();
     Traps traps();
 
     // Of the guest's time stamp counters.
@@ -107,6 +113,8 @@ class Vm : public hwv_core_vm {
     std::atomic<std::uint64_t> eoi_exits_[4] = {};
     std::atomic<std::uint32_t> ioevents_{0};
     std::atomic<std::uint32_t> turn_{0}; // of lowest-priority delivery
+    std::atomic<const hwv_program_table *> programs_{nullptr};
+    Traps program_traps_{};
     hwv_host_lock traps_lock_{};
     Traps traps_{};
     bool traps_set_ = false; // ever

@@ -88,6 +88,21 @@ std::uint32_t check(const hwv_rule &r) {
 
 } // namespace
 
+bool traps_for(std::uint64_t reasons, const Traps &can, Traps &out) {
+    bool all = true;
+    for (std::uint32_t reason = 0; reason < HWV_EXIT_CPU_REASONS; ++reason) {
+        if (!(reasons >> reason & 1)) continue;
+        hwv_rule rule{};
+        rule.reason = reason;
+        Traps traps;
+        const bool needs_any = traps_of(rule, traps);
+        traps.limit(can);
+        if (needs_any && !asks_for_any(traps)) all = false;
+        out.add(traps);
+    }
+    return all;
+}
+
 bool may(hwv_action action, ExitReason reason) {
     switch (action) {
     case HWV_ACTION_ANSWER: return answerable & bit(reason);

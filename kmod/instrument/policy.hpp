@@ -89,6 +89,9 @@ class Policy : public hwv_core_policy {
     Traps traps_{};
 };
 
+// The exits of these reasons, as rules without filters would need them. False: the CPU cannot make
+// those of one of them.
+bool traps_for(std::uint64_t reasons, const Traps &can, Traps &out);
 // May a rule for this reason do that?
 bool may(hwv_action action, ExitReason reason);
 // Does the CPU push an error code for this exception?

@@ -45,6 +45,13 @@ typedef typeof(((struct mmu_notifier_ops *)NULL)->test_young(NULL, NULL, 0)) hwv
 #define _PAGE_DEVMAP 0
 #endif
 
+/* An eBPF program that may sleep in its helpers. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 10, 0)
+#define hwv_bpf_sleepable(prog) ((prog)->sleepable)
+#else
+#define hwv_bpf_sleepable(prog) ((prog)->aux->sleepable)
+#endif
+
 static inline void hwv_eventfd_signal(struct eventfd_ctx *event)
 {
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 8, 0)

@@ -62,6 +62,8 @@ struct hwv_host_vm {
 	u64 created; /* ns, of the monotonic clock */
 	struct hwv_host_observer *observers[HWV_MAX_OBSERVERS]; /* by slot; lock */
 	u64 observers_ever; /* lock */
+	struct hwv_program_table *programs; /* lock */
+	u64 programs_ever; /* lock */
 	u32 paused; /* bit per observer's slot; lock */
 	bool killed, ended; /* lock */
 	u64 vcpu_ids; /* bit per id; lock */
@@ -139,6 +141,12 @@ struct file *hwv_kvm_vm(int fd);
 /* facts.c, speculation.c */
 void hwv_facts_init(void);
 void hwv_speculation_facts(struct hwv_host_facts *facts);
+
+/* program.c: requests of an observer; and its end, with vm->lock */
+long hwv_program_attach(void *observer, void *argument);
+long hwv_program_detach(void *observer, void *argument);
+long hwv_program_list(void *observer, void *argument);
+void hwv_programs_detach(struct hwv_host_observer *observer);
 
 /* registry.c */
 void hwv_registry_add(struct hwv_host_vm *vm);

@@ -225,6 +225,9 @@ static const struct hwv_ioctl observer_ioctls[] = {
 	{ HWV_POLICY_GET, hwv_policy_get, false },
 	{ HWV_STOP_GET, hwv_stop_get, false },
 	{ HWV_STOP_REPLY, hwv_stop_reply, false },
+	{ HWV_PROGRAM_ATTACH, hwv_program_attach, false, true },
+	{ HWV_PROGRAM_DETACH, hwv_program_detach, false },
+	{ HWV_PROGRAM_LIST, hwv_program_list, false },
 };
 
 static long observer_ioctl(struct file *file, unsigned int request, unsigned long argument)
@@ -242,6 +245,7 @@ static int observer_release(struct inode *inode, struct file *file)
 	resume_locked(observer);
 	hwv_rings_detach(observer);
 	hwv_policy_detach(observer);
+	hwv_programs_detach(observer);
 	vm->observers[observer->slot] = NULL;
 	mutex_unlock(&vm->lock);
 	synchronize_rcu();

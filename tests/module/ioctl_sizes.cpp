@@ -118,6 +118,10 @@ void check_observer(const Fds &fds) {
     check(make("policy_set", fds.observer, HWV_POLICY_SET, hwv_policy{}));
     check(make("policy_get", fds.observer, HWV_POLICY_GET, hwv_policy{}));
     check(make("stop_reply", fds.observer, HWV_STOP_REPLY, hwv_stop_reply{}, -ESTALE));
+    check(make("program_attach", fds.observer, HWV_PROGRAM_ATTACH,
+               hwv_program_attach{.fd = -1, .reasons = 1 << HWV_EXIT_CPUID}, -EBADF));
+    check(make("program_detach", fds.observer, HWV_PROGRAM_DETACH, std::uint64_t{7}, -ENOENT));
+    check(make("program_list", fds.observer, HWV_PROGRAM_LIST, hwv_program_list{}));
 }
 
 // What is no request at all, of each kind of fd.

@@ -27,6 +27,7 @@ struct Host {
     unsigned work_served = 0, wakes = 0, kicks_waited = 0, machine_checks = 0;
     int work_result = 0;
     std::function<int()> block;
+    std::function<void(hwv_host_program *, hwv_program_context &)> program;
     std::function<int()> pause;    // an observer has the VM; without it: no more
     std::function<void()> stopped; // a rule stopped the vCPU; without it: the time is over
     unsigned observer_wakes = 0;

@@ -40,6 +40,12 @@ void hwv_host_machine_check(void) {
     ++host().machine_checks;
 }
 
+void hwv_host_program_run(struct hwv_host_program *program, struct hwv_program_context *context) {
+    if (!host().preempt_off || host().irqs_off)
+        hardware().violation("program in the wrong context");
+    host().program(program, *context);
+}
+
 int hwv_host_vcpu_block(struct hwv_host_vcpu *) {
     if (host().preempt_off) hardware().violation("sleep with preemption off");
     return host().block ? host().block() : -EINTR;
