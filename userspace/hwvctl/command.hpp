@@ -18,6 +18,7 @@ int kill_command(const Arguments &arguments);
 int regs_command(const Arguments &arguments);
 int mem_command(const Arguments &arguments);
 int policy_command(const Arguments &arguments);
+int prog_command(const Arguments &arguments);
 int top_command(const Arguments &arguments);
 int trace_command(const Arguments &arguments);
 int record_command(const Arguments &arguments);

@@ -27,6 +27,7 @@ constexpr Command commands[] = {
     {"regs", regs_command, "show or set the registers of a vCPU"},
     {"mem", mem_command, "show, save or write guest memory, physical or virtual"},
     {"policy", policy_command, "rules for exits: count, answer, skip, inject, stop"},
+    {"prog", prog_command, "run eBPF programs at the exits of a VM"},
     {"trace", trace_command, "show a running VM's exits as they happen: text, Perfetto, CSV, JSON"},
     {"record", record_command, "write a running VM's exits into a file"},
     {"report", report_command,
