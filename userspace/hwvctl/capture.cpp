@@ -136,7 +136,7 @@ records::Identity identity_of(const Capture &capture, const CaptureOptions &opti
     ::uname(&host);
     records::Identity out;
     out.vm = capture.vm().id;
-    out.name = capture.vm().name;
+    out.name = hwv::shown_name(capture.vm());
     out.pid = capture.vm().pid;
     out.tsc_khz = hwv::System{}.info().tsc_khz;
     out.start_tsc = capture.begin_tsc();

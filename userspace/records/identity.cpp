@@ -4,6 +4,12 @@
 
 namespace records {
 
+std::string harmless(std::string text) {
+    for (char &c : text)
+        if (c < ' ' || c > '~') c = '?';
+    return text;
+}
+
 std::string to_json(const Identity &i) {
     return nlohmann::json{{"vm", i.vm},
                           {"name", i.name},
@@ -24,17 +30,17 @@ Identity identity_from_json(const std::string &text) {
     const auto json = nlohmann::json::parse(text);
     Identity i;
     i.vm = json.at("vm").get<std::uint64_t>();
-    i.name = json.at("name").get<std::string>();
+    i.name = harmless(json.at("name").get<std::string>());
     i.pid = json.value("pid", 0u);
     i.tsc_khz = json.at("tsc_khz").get<std::uint32_t>();
     i.start_tsc = json.value("start_tsc", std::uint64_t{0});
-    i.started = json.value("started", std::string{});
-    i.host = json.value("host", std::string{});
-    i.cpu = json.value("cpu", std::string{});
+    i.started = harmless(json.value("started", std::string{}));
+    i.host = harmless(json.value("host", std::string{}));
+    i.cpu = harmless(json.value("cpu", std::string{}));
     i.lossless = json.value("lossless", false);
     i.every = json.value("every", 1u);
     i.reasons = json.value("reasons", ~std::uint64_t{0});
-    i.filter = json.value("filter", std::string{});
+    i.filter = harmless(json.value("filter", std::string{}));
     return i;
 }
 

@@ -103,7 +103,7 @@ std::string exits_over_time(const Timeline &t, const Profile &p) {
     const double most = std::max(1u, *std::max_element(sums.begin(), sums.end()));
     const double bin_seconds = seconds_at(t, p, 1);
     std::string out = open(height, "exits over time") + time_axis(t, p, floor);
-    out += fmt::format("<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{:.3g}/s</text>\n", left - 6,
+    out += fmt::format("<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{:.0f}/s</text>\n", left - 6,
                        floor - tallest + 4, bin_seconds > 0 ? most / bin_seconds : 0);
     for (unsigned b = 0; b < Timeline::bins; ++b) {
         double y = floor;

@@ -120,6 +120,9 @@ class Recording {
     std::optional<std::string> damage_;
 };
 
+// What a terminal takes for more than text becomes '?'.
+std::string harmless(std::string text);
+
 // The identity as the file has it. from_json throws std::exception on anything else.
 std::string to_json(const Identity &identity);
 Identity identity_from_json(const std::string &text);

@@ -98,8 +98,8 @@ Symbols Symbols::parse_text(std::string_view text, const std::string &name) {
 
 void Symbols::add(std::uint64_t address, std::string_view name, std::string_view module) {
     const std::size_t at = names_.size();
-    names_ += name;
-    if (!module.empty()) names_.append(" ").append(module);
+    names_ += harmless(std::string{name}); // a guest's file may say anything
+    if (!module.empty()) names_ += " " + harmless(std::string{module});
     if (names_.size() > std::numeric_limits<std::uint32_t>::max()) throw Error{"too many symbols"};
     symbols_.push_back(
         {address, static_cast<std::uint32_t>(at), static_cast<std::uint32_t>(names_.size() - at)});

@@ -130,6 +130,14 @@ TEST(Recording, needs_the_frequency_of_the_tsc) {
     EXPECT_THAT(complaint(file.text()), HasSubstr("frequency of the TSC"));
 }
 
+TEST(Recording, a_file_commands_no_terminal) {
+    const TemporaryFile file;
+    Identity identity = an_identity();
+    identity.name = "a\x1b[2Jb";
+    write_sample(file.path(), identity);
+    EXPECT_EQ(Recording::open(file.path()).identity().name, "a?[2Jb");
+}
+
 TEST(Recording, names_that_are_not_utf8_survive) {
     const TemporaryFile file;
     Identity identity = an_identity();
