@@ -109,13 +109,13 @@ def ruled():
     asking = start("ask", "ask") + "; "
     return Case("ruled", "; ".join([
         rules + start("web", more="--policy /tmp/rules"), "hwvctl regs web --set r15=1 >/dev/null", END,
-        asking + "echo 'cpuid 0x40000000 -> count' | hwvctl policy set ask -", "sleep 0.3; hwvctl policy get ask", "hwvctl policy reset ask", "hwvctl policy get ask",
+        asking + "echo 'cpuid 0x40000000 -> count' | hwvctl policy set ask -", "sleep 0.3; hwvctl policy get ask", "hwvctl policy get ask --json", "hwvctl policy reset ask", "hwvctl policy get ask",
         "echo 'cpuid 0x40000000 -> answer eax=0x15 ebx=0x12345678' | hwvctl policy set ask -", END,
         asking + "echo 'cpuid 0x40000000 cpl=0 -> stop' >/tmp/stop; hwvctl policy set ask /tmp/stop; echo nobody $?",
         "hwvctl policy set ask /tmp/stop --on-stop 'answer eax=0x16 ebx=0x12345678'", END,
         "printf 'hlt -> count\\nhlt -> answer 1\\n' >/tmp/bad; " + asking + "hwvctl policy set ask /tmp/bad; echo bad $?; hwvctl kill ask", END]),
         0, ["^status 129$", rf"^ +{N} +{N}  cpuid 0x1 -> count$", rf"^ +{2 * N} +{N // 2}  io 0x80 every=4 -> skip$", rf"^io +{2 * N + 2} .* {2 * N - N // 2 + 2}$",
-            r"^ +[1-9]\d* +[1-9]\d*  cpuid 0x40000000 -> count$", "these rules are gone", "has no policy of yours", "^status 149$", "rules that stop.*\nnobody 2$", "^status 150$",
+            r"^ +[1-9]\d* +[1-9]\d*  cpuid 0x40000000 -> count$", r'"rule": "cpuid 0x40000000 -> count"', "these rules are gone", "has no policy of yours", "^status 149$", "rules that stop.*\nnobody 2$", "^status 150$",
             "^hwvctl: /tmp/bad:2: that action cannot be taken at that exit: hlt -> answer 0x1\nbad 1$", "^status 7$"])
 
 

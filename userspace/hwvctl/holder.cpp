@@ -101,7 +101,7 @@ void Holder::serve(hwv::Observer &observer, const Duty &duty) {
         if (!caller || !same_user(caller) || !readable(caller, patience_ms) ||
             ::recv(caller.get(), &request, 1, 0) != 1)
             continue;
-        const std::string text = duty.text ? duty.text(observer) : std::string{};
+        const std::string text = duty.answer ? duty.answer(observer, request) : std::string{};
         if (request == ask_end) {
             socket_ = {};
             observer = hwv::Observer{hwv::Fd{}}; // undoes what it did

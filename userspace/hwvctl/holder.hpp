@@ -14,12 +14,12 @@ namespace hwvctl {
 
 enum class Held { pause, policy };
 
-inline constexpr char ask_text = 't', ask_end = 'e'; // what a holder is asked for
+inline constexpr char ask_text = 't', ask_json = 'j', ask_end = 'e'; // what a holder is asked for
 
 // What the process does while it stays.
 struct Duty {
-    std::function<std::string(hwv::Observer &)> text = {}; // for ask_text, and before the end
-    std::function<void(hwv::Observer &)> stopped = {};     // a vCPU waits for a reply
+    std::function<std::string(hwv::Observer &, char)> answer = {}; // to what is asked
+    std::function<void(hwv::Observer &)> stopped = {};             // a vCPU waits for a reply
 };
 
 class Holder {

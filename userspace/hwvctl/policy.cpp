@@ -4,6 +4,7 @@
 #include <csignal>
 #include <cstdio>
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 #include <unistd.h>
 #include "hwv/error.hpp"
 #include "hwvctl/holder.hpp"
@@ -46,6 +47,11 @@ void end_at_signals() {
         ::sigaction(s, &action, nullptr);
 }
 
+std::string counts_as(hwv::Observer &observer, char form) {
+    const std::vector<hwv::Rule> rules = observer.policy();
+    return form == ask_json ? json_text(policy_json(rules)) + "\n" : policy_table(rules);
+}
+
 class Setter {
   public:
     explicit Setter(const Words &words)
@@ -72,8 +78,7 @@ class Setter {
                    policy_.rules.size(), vm);
         std::fflush(stdout);
         const hwv_stop_reply reply = reply_;
-        holder.stay(observer, {[](hwv::Observer &o) { return policy_table(o.policy()); },
-                               [reply](hwv::Observer &o) { reply_to_all(o, reply); }});
+        holder.stay(observer, {counts_as, [reply](hwv::Observer &o) { reply_to_all(o, reply); }});
         return 0;
     }
 
@@ -115,7 +120,7 @@ class Setter {
 
 Options command_line() {
     Options options{usage, std::string{what} + policy_format + "\n" + vm_argument, examples};
-    options.add()("foreground,f", "stay, show the counts at the end")(
+    options.add()("json", "get: for programs")("foreground,f", "stay, show the counts at the end")(
         "interval,i", po::value<double>()->value_name("SECONDS"),
         "with --foreground: show the counts that often")(
         "on-stop", po::value<std::string>()->value_name("REPLY"),
@@ -138,8 +143,11 @@ int policy_command(const Arguments &arguments) {
     }
     const std::vector<hwv_vm_entry> vms = hwv::list_vms();
     const std::uint64_t id = hwv::find_vm(vms, vm).id;
-    const auto text = ask_holder(Held::policy, id, verb == "get" ? ask_text : ask_end);
-    if (!text)
+    const char wanted = verb != "get" ? ask_end : words->has("json") ? ask_json : ask_text;
+    const auto text = ask_holder(Held::policy, id, wanted);
+    if (!text && wanted == ask_json)
+        fmt::print("[]\n");
+    else if (!text)
         fmt::print("VM {} has no policy of yours by hwvctl policy set\n", id);
     else
         fmt::print("{}{}", *text, verb == "get" ? "" : "these rules are gone\n");

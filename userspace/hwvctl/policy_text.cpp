@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "hwvctl/policy_text.hpp"
 #include <algorithm>
+#include <cstddef>
 #include <fmt/format.h>
 #include <fstream>
+#include <nlohmann/json.hpp>
 #include <iostream>
 #include <iterator>
 #include <sstream>
@@ -224,6 +226,13 @@ std::string action_text(const hwv_rule &r) {
                              r.value[0] >> 32, r.value[1] & ~0u, r.value[1] >> 32);
 }
 
+std::string why_refused(const hwv::BadRule &e) {
+    if (e.code() == EOPNOTSUPP) return "this CPU cannot make that exit";
+    if (e.field() == offsetof(hwv_rule, action)) return "that action cannot be taken at that exit";
+    if (e.field() == offsetof(hwv_rule, vector)) return "that exception cannot be injected";
+    return "the kernel refuses it (byte " + std::to_string(e.field()) + " of the rule)";
+}
+
 } // namespace
 
 bool PolicyText::stops() const {
@@ -290,13 +299,21 @@ std::string policy_table(const std::vector<hwv::Rule> &rules) {
     return out;
 }
 
+nlohmann::json policy_json(const std::vector<hwv::Rule> &rules) {
+    nlohmann::json out = nlohmann::json::array();
+    for (const hwv::Rule &r : rules)
+        out.push_back({{"rule", rule_text(r.rule)},
+                       {"matched", r.counts.matched},
+                       {"acted", r.counts.acted}});
+    return out;
+}
+
 void set_policy(hwv::Observer &observer, const PolicyText &policy, const std::string &name) {
     try {
         observer.set_policy(policy.rules, policy.stop_timeout_ms);
     } catch (const hwv::BadRule &e) {
         if (e.rule() >= policy.lines.size()) throw;
-        const std::string why = e.code() == EOPNOTSUPP ? "this CPU cannot make that exit"
-                                                       : "that action cannot be taken at that exit";
+        const std::string why = why_refused(e);
         throw hwv::Error{e.code(), fmt::format("{}:{}: {}: {}", name, policy.lines[e.rule()], why,
                                                rule_text(policy.rules[e.rule()]))};
     }

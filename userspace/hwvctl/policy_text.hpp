@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 #include <vector>
+#include <nlohmann/json_fwd.hpp>
 #include "hwv.h"
 #include "hwv/observer.hpp"
 
@@ -26,6 +27,7 @@ PolicyText read_policy(const std::string &path); // "-" is stdin
 
 // As parse_policy() reads it.
 std::string rule_text(const hwv_rule &rule);
+nlohmann::json policy_json(const std::vector<hwv::Rule> &rules);
 std::string policy_table(const std::vector<hwv::Rule> &rules);
 
 // Installs it. A rule that the kernel refuses is named by its line.
