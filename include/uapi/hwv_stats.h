@@ -40,7 +40,7 @@ enum hwv_segment_kind {
 /* Adjacent stretches share one TSC read, so that all segments add up to last_tsc - first_tsc. */
 struct hwv_segment_stats {
 	__u64 cycles;
-	__u64 count;      /* stretches */
+	__u64 count;      /* stretches; not of GUEST, whose are `entries` less the one under way */
 	__u64 max_cycles;
 	__u64 histogram[HWV_HISTOGRAM]; /* of stretches; its mass is count */
 };

@@ -2,6 +2,7 @@
 // handlers.hpp - what the kernel does at each exit: one exhaustive switch. Handlers run with
 // preemption off.
 #pragma once
+#include "core/count.hpp"
 #include "core/fetch.hpp"
 #include "core/handlers_control.hpp"
 #include "core/handlers_debug.hpp"
@@ -216,16 +217,16 @@ template <Backend B>
 [[gnu::always_inline]] inline Outcome VcpuOf<B>::handle_quickly(const Exit &exit) {
     switch (exit.reason) {
     case HWV_EXIT_CPUID:
-        statistics.key(HWV_EXIT_CPUID, instrument::leaf(gprs));
+        count_key(HWV_EXIT_CPUID, instrument::leaf(gprs));
         return complete_as(*this, exit, on_cpuid(*this));
     case HWV_EXIT_HYPERCALL:
-        statistics.key(HWV_EXIT_HYPERCALL, instrument::hypercall(gprs));
+        count_key(HWV_EXIT_HYPERCALL, instrument::hypercall(gprs));
         return complete_as(*this, exit, on_hypercall(*this, exit));
     case HWV_EXIT_MSR_READ:
-        statistics.key(HWV_EXIT_MSR_READ, instrument::msr(gprs));
+        count_key(HWV_EXIT_MSR_READ, instrument::msr(gprs));
         return complete_as(*this, exit, on_msr_read(*this, exit));
     case HWV_EXIT_MSR_WRITE:
-        statistics.key(HWV_EXIT_MSR_WRITE, instrument::msr(gprs));
+        count_key(HWV_EXIT_MSR_WRITE, instrument::msr(gprs));
         return complete_as(*this, exit, on_msr_write(*this, exit));
     default: return complete_as(*this, exit, on_rdtsc(*this, exit));
     }

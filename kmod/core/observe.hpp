@@ -34,14 +34,14 @@ template <Backend B>
 template <Backend B>
 int VcpuOf<B>::block(hwv_segment_kind kind) {
     int error = 0;
-    statistics.cut(HWV_TIME_KERNEL, arch::rdtsc());
+    cut(HWV_TIME_KERNEL);
     waiting = true;
     {
         MaySleep scope{*this};
         error = hwv_host_vcpu_block(host);
     }
     waiting = false;
-    statistics.cut(kind, arch::rdtsc());
+    cut(kind);
     return error;
 }
 
@@ -59,7 +59,7 @@ auto VcpuOf<B>::wait_for_room(int &error) -> Step {
 // and the next HWV_RUN goes on with it.
 template <Backend B>
 auto VcpuOf<B>::stand_still(int &error) -> Step {
-    statistics.cut(HWV_TIME_KERNEL, arch::rdtsc());
+    cut(HWV_TIME_KERNEL);
     recorder.mark(HWV_RECORD_STOPPED);
     waiting = true;
     {
@@ -69,7 +69,7 @@ auto VcpuOf<B>::stand_still(int &error) -> Step {
     waiting = false;
     if (error) put_back(request::pause); // not over
     check_events = true;
-    statistics.cut(HWV_TIME_STOPPED, arch::rdtsc());
+    cut(HWV_TIME_STOPPED);
     return error < 0 ? Step::left : Step::again;
 }
 

@@ -106,11 +106,11 @@ template <Backend B>
 // Into the guest, at `tsc`, and out. irqs off.
 template <Backend B>
 [[gnu::always_inline]] inline Exit VcpuOf<B>::enter(std::uint64_t tsc) {
-    statistics.entry(tsc);
+    if (counting()) statistics.entry(tsc);
     new (&raw) Raw(backend.enter(gprs)); // built in place: it is not small
     exit_tsc = arch::rdtsc();
     Exit exit = B::decode(raw);
-    statistics.exit(exit.reason, exit_tsc);
+    if (counting()) statistics.exit(exit.reason, exit_tsc);
     apic.set_cr8(backend.tpr());
     return exit;
 }
@@ -134,8 +134,7 @@ template <Backend B>
     if (trace::on<__tracepoint_hwv_pio>()) [[unlikely]]
         trace::pio_written(*this);
     if (pv_eoi.armed()) settle_pv_eoi();
-    if (instrument::has_key(exit.reason))
-        statistics.key(exit.reason, instrument::key_of(exit, gprs));
+    if (instrument::has_key(exit.reason)) count_key(exit.reason, instrument::key_of(exit, gprs));
     return armed ? observe(exit) : handle(exit);
 }
 
@@ -180,7 +179,7 @@ auto VcpuOf<B>::step(int &error) -> Step {
             outcome = handle_at_leisure(exit);
         }
         if (outcome <= Outcome::resume_next) return Step::entered;
-        statistics.left_to_user();
+        if (counting()) statistics.left_to_user();
         recorder.mark(HWV_RECORD_TO_USER);
         finish_exit();
         return Step::left;
@@ -190,14 +189,14 @@ auto VcpuOf<B>::step(int &error) -> Step {
 template <Backend B>
 int VcpuOf<B>::run_guest(std::uint32_t cpu) {
     load(cpu);
-    statistics.begin(arch::rdtsc());
+    if (counting()) statistics.begin(arch::rdtsc());
     [[gnu::uninitialized]] hwv_reply reply;
     copy_shared(reply, run->reply);
     const Status taken = take_over(reply);
     const int error = taken ? enter_until_left() : to_errno(taken);
     if (trace::on<__tracepoint_hwv_userspace_exit>()) [[unlikely]]
         trace::userspace_exit(*this, error);
-    statistics.cut(HWV_TIME_KERNEL, arch::rdtsc());
+    cut(HWV_TIME_KERNEL);
     hwv_host_irq_disable();
     backend.put(); // as put() does it outside of the loop
     return error;
@@ -232,7 +231,7 @@ template <Backend B>
     if (context.other_cpu && !hwv_host_tsc_stable()) [[unlikely]]
         put_back(request::clock);
     if (!descheduled) return;
-    statistics.cut(HWV_TIME_DESCHEDULED, arch::rdtsc());
+    cut(HWV_TIME_DESCHEDULED);
     descheduled = false;
     put_back(request::steal);
 }
@@ -240,7 +239,7 @@ template <Backend B>
 template <Backend B>
 void VcpuOf<B>::put() {
     if (in_run && !waiting) {
-        statistics.cut(HWV_TIME_KERNEL, arch::rdtsc());
+        cut(HWV_TIME_KERNEL);
         descheduled = true;
         recorder.mark(HWV_RECORD_DESCHEDULED);
     }

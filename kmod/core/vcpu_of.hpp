@@ -126,6 +126,8 @@ class VcpuOf final : public Vcpu {
     // ---- parts of the loop, see run_loop.hpp; preemption off ----
     enum class Step : std::uint8_t { entered, again, left };
     std::uint64_t entry_time() const;
+    void cut(hwv_segment_kind ended); // now
+    void count_key(ExitReason reason, std::uint64_t key);
     Exit enter(std::uint64_t tsc);
     void trace_exit() const; // first of all, once
     Outcome handle_at_leisure(Exit &exit);

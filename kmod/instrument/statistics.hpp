@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// statistics.hpp - counts and times of every exit, always on, in a page group that others map and
-// read meanwhile. One writer: the vCPU's thread.
+// statistics.hpp - counts and times of every exit, in a page group that others map and read
+// meanwhile. One writer: the vCPU's thread, which asks counting() first (core/count.hpp).
 #pragma once
 #include <bit>
 #include <cstdint>
@@ -10,10 +10,9 @@ namespace hwv::instrument {
 
 class Statistics {
   public:
-    // Zeroed, HWV_STATS_BYTES; null: nothing is counted.
+    // Zeroed, HWV_STATS_BYTES. Before it, nothing else.
     void use(hwv_vcpu_stats *page) {
         page_ = page;
-        if (!page_) return;
         page_->version = HWV_STATS_VERSION;
         page_->reasons = HWV_EXIT_CPU_REASONS;
     }
@@ -22,7 +21,6 @@ class Statistics {
     // Every boundary is one TSC read that ends one segment and starts the next: nothing is lost or
     // counted twice.
     void cut(hwv_segment_kind ended, std::uint64_t tsc) {
-        if (!page_) return;
         const std::uint64_t cycles = since(tsc);
         hwv_segment_stats &s = page_->segment[ended];
         s.cycles += cycles;
@@ -36,7 +34,6 @@ class Statistics {
 
     // HWV_RUN begins. The first one is where the count of time starts.
     void begin(std::uint64_t tsc) {
-        if (!page_) return;
         if (!page_->first_tsc) page_->first_tsc = page_->last_tsc = tsc;
         cut(HWV_TIME_USER, tsc);
     }
@@ -44,7 +41,6 @@ class Statistics {
     // An exit's record is open from the exit until the next entry; only the kernel's time in
     // between is its own.
     [[gnu::always_inline]] void exit(hwv_exit_reason reason, std::uint64_t tsc) {
-        if (!page_) return;
         const std::uint64_t cycles = since(tsc);
         hwv_segment_stats &guest = page_->segment[HWV_TIME_GUEST];
         guest.cycles += cycles;
@@ -53,10 +49,9 @@ class Statistics {
         page_->open_cycles = 0;
     }
     [[gnu::always_inline]] void entry(std::uint64_t tsc) {
-        if (!page_) return;
         const std::uint64_t cycles = since(tsc);
         page_->segment[HWV_TIME_KERNEL].cycles += cycles;
-        page_->segment[HWV_TIME_GUEST].count = ++page_->entries;
+        ++page_->entries;
         const std::uint64_t reason = page_->open_reason;
         if (reason == HWV_EXIT_NONE) return;
         const std::uint64_t own = page_->open_cycles + cycles;
@@ -67,13 +62,12 @@ class Statistics {
         page_->open_reason = HWV_EXIT_NONE;
     }
     void left_to_user() {
-        if (page_ && page_->open_reason != HWV_EXIT_NONE) ++page_->exit[page_->open_reason].to_user;
+        if (page_->open_reason != HWV_EXIT_NONE) ++page_->exit[page_->open_reason].to_user;
     }
 
     // What the exit was about. The hottest keys of a set come to its first slots and stay; a new
     // one takes the place of the rarest.
     [[gnu::always_inline]] void key(hwv_exit_reason reason, std::uint64_t key) {
-        if (!page_) return;
         const std::uint64_t tag = tag_of(reason, key);
         hwv_key_stats *set = page_->key + set_of(tag) * HWV_KEY_WAYS;
         if (set->tag == tag) [[likely]]

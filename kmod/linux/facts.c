@@ -3,6 +3,7 @@
  * Door 1, what does not change after load: the host's CPU as the kernel sees it.
  */
 #include <linux/cpu.h>
+#include <linux/jump_label.h>
 #include <linux/mem_encrypt.h>
 #include <linux/kstrtox.h>
 #include <linux/mm.h>
@@ -30,6 +31,7 @@ static bool apicv = true;
 module_param(apicv, bool, 0444);
 MODULE_PARM_DESC(apicv, "let the CPU work on a guest's local APIC (VMX, as kvm_intel.enable_apicv)");
 
+DEFINE_STATIC_KEY_FALSE(hwv_statistics_off); /* of core/count.hpp */
 static bool statistics = true;
 module_param(statistics, bool, 0444);
 MODULE_PARM_DESC(statistics, "count and time every exit");
@@ -105,6 +107,8 @@ void hwv_facts_init(void)
 	facts.cpu_timer = cpu_timer;
 	facts.apicv = apicv;
 	facts.statistics = statistics;
+	if (!statistics)
+		static_branch_enable(&hwv_statistics_off);
 	facts.paging_levels = pgtable_l5_enabled() ? 5 : 4;
 	facts.nx_huge_pages = wants_nx_huge_pages();
 	hwv_speculation_facts(&facts);

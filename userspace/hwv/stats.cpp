@@ -36,7 +36,10 @@ bool consistent(const hwv_vcpu_stats &s) {
     return exits == mass(s.segment[HWV_TIME_GUEST]) && s.entries - exits <= 1;
 }
 
-void fold_open_exit(hwv_vcpu_stats &s) {
+// The exit under way is one of its reason, and the guest's stretches are counted as the others'
+// are.
+void complete(hwv_vcpu_stats &s) {
+    s.segment[HWV_TIME_GUEST].count = mass(s.segment[HWV_TIME_GUEST]);
     if (s.open_reason == HWV_EXIT_NONE || s.open_reason >= HWV_EXIT_CPU_REASONS) return;
     hwv_exit_stats &e = s.exit[s.open_reason];
     const unsigned bucket =
@@ -73,7 +76,7 @@ Stats StatsPage::read() const {
     if (out.raw.version != HWV_STATS_VERSION)
         throw Error{0, "the module's statistics are of version " + std::to_string(out.raw.version) +
                            ", and this hwvctl knows " + std::to_string(HWV_STATS_VERSION)};
-    fold_open_exit(out.raw);
+    complete(out.raw);
     return out;
 }
 

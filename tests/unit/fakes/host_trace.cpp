@@ -11,6 +11,8 @@ struct hwv_tracepoint {
 
 extern "C" {
 
+struct hwv_static_key {};
+hwv_static_key hwv_statistics_off;
 hwv_tracepoint __tracepoint_hwv_exit, __tracepoint_hwv_entry, __tracepoint_hwv_inject,
     __tracepoint_hwv_page_fault, __tracepoint_hwv_cpuid, __tracepoint_hwv_msr, __tracepoint_hwv_pio,
     __tracepoint_hwv_mmio, __tracepoint_hwv_hypercall, __tracepoint_hwv_userspace_exit;

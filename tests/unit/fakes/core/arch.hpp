@@ -4,8 +4,12 @@
 #include <cstdint>
 #include <optional>
 #include "hardware.hpp"
+#include "host.hpp"
 
 #define HWV_NOINSTR
+
+struct hwv_static_key;
+extern "C" hwv_static_key hwv_statistics_off;
 
 namespace hwv::arch {
 
@@ -32,7 +36,10 @@ template <typename T>
 T &forgotten(T &object) {
     return object;
 }
-inline bool static_branch(const char *) { return fake::hardware().tracing; }
+inline bool static_branch(const char *key) {
+    const bool statistics_off = key == reinterpret_cast<const char *>(&hwv_statistics_off);
+    return statistics_off ? !fake::host().facts.statistics : fake::hardware().tracing;
+}
 inline void load_fence() {}
 inline std::uint32_t sldt() { return fake::hardware().here().ldt; }
 
