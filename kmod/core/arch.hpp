@@ -28,15 +28,15 @@ inline CpuidLeaf cpuid(std::uint32_t leaf, std::uint32_t subleaf = 0) {
 }
 
 [[gnu::always_inline]] inline std::uint64_t rdtsc() {
-    std::uint32_t low, high;
+    std::uint64_t low, high; // their upper halves are zero
     asm volatile("rdtsc" : "=a"(low), "=d"(high));
-    return static_cast<std::uint64_t>(high) << 32 | low;
+    return high << 32 | low;
 }
 
 [[gnu::always_inline]] inline std::uint64_t rdmsr(std::uint32_t index) {
-    std::uint32_t low, high;
+    std::uint64_t low, high; // their upper halves are zero
     asm volatile("rdmsr" : "=a"(low), "=d"(high) : "c"(index));
-    return static_cast<std::uint64_t>(high) << 32 | low;
+    return high << 32 | low;
 }
 
 [[gnu::always_inline]] inline void wrmsr(std::uint32_t index, std::uint64_t value) {

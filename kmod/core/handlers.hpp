@@ -17,8 +17,7 @@ namespace hwv {
 // now.
 template <Backend B>
 [[gnu::always_inline]] inline Outcome complete_as(VcpuOf<B> &v, const Exit &exit, Outcome done) {
-    if (done != Outcome::resume_next && done != Outcome::to_user_next) return done;
-    v.advance(exit.length);
+    if (moves_rip(done)) v.advance(exit.length);
     return done;
 }
 

@@ -13,4 +13,8 @@ enum class Outcome : std::uint8_t {
     to_user_next, // leaves HWV_RUN after RIP moved behind the instruction (OUT, HLT)
 };
 
+constexpr bool moves_rip(Outcome o) { return static_cast<std::uint8_t>(o) & 1; }
+static_assert(moves_rip(Outcome::resume_next) && moves_rip(Outcome::to_user_next) &&
+              !moves_rip(Outcome::resume_same) && !moves_rip(Outcome::to_user));
+
 } // namespace hwv

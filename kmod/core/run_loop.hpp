@@ -10,6 +10,7 @@
 #include "core/registers.hpp"
 #include "core/residency.hpp"
 #include "core/trace.hpp"
+#include "gen/hwv_offsets.h"
 
 namespace hwv {
 
@@ -92,7 +93,8 @@ void VcpuOf<B>::complete(const hwv_reply &reply) {
 // Nobody wants anything of the vCPU or its thread that has to be looked at before it enters again.
 template <Backend B>
 [[gnu::always_inline]] inline bool VcpuOf<B>::undisturbed() const {
-    return !asked() && !check_events && !apic.events() && !hwv_host_work_pending();
+    return !asked() && !check_events && !apic.events() &&
+           !(__atomic_load_n(thread_flags, __ATOMIC_RELAXED) & HWV_THREAD_WORK);
 }
 
 // The tracepoints' own cost is the exit's, never the guest's.
@@ -189,6 +191,7 @@ auto VcpuOf<B>::step(int &error) -> Step {
 template <Backend B>
 int VcpuOf<B>::run_guest(std::uint32_t cpu) {
     load(cpu);
+    thread_flags = hwv_host_thread_flags();
     if (counting()) statistics.begin(arch::rdtsc());
     [[gnu::uninitialized]] hwv_reply reply;
     copy_shared(reply, run->reply);

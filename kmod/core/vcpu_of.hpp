@@ -49,7 +49,8 @@ class VcpuOf final : public Vcpu {
     Traps traps{};         // that the backend has
     bool stepping = false; // over the instruction at step_rip
     std::uint64_t step_rip = 0;
-    std::uint64_t exit_tsc = 0; // when the last exit came
+    std::uint64_t exit_tsc = 0;                  // when the last exit came
+    const std::uint32_t *thread_flags = nullptr; // of the thread in HWV_RUN
 
     Status init();
     int run_guest(std::uint32_t cpu); // HWV_RUN; preemption off, see hwv_core_vcpu_run()

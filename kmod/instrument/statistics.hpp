@@ -21,11 +21,12 @@ class Statistics {
     // Every boundary is one TSC read that ends one segment and starts the next: nothing is lost or
     // counted twice.
     void cut(hwv_segment_kind ended, std::uint64_t tsc) {
-        const std::uint64_t cycles = since(tsc);
-        hwv_segment_stats &s = page_->segment[ended];
+        hwv_vcpu_stats &page = *page_;
+        const std::uint64_t cycles = since(page, tsc);
+        hwv_segment_stats &s = page.segment[ended];
         s.cycles += cycles;
         if (ended == HWV_TIME_KERNEL) {
-            page_->open_cycles += cycles;
+            page.open_cycles += cycles;
             return;
         }
         ++s.count;
@@ -41,28 +42,32 @@ class Statistics {
     // An exit's record is open from the exit until the next entry; only the kernel's time in
     // between is its own.
     [[gnu::always_inline]] void exit(hwv_exit_reason reason, std::uint64_t tsc) {
-        const std::uint64_t cycles = since(tsc);
-        hwv_segment_stats &guest = page_->segment[HWV_TIME_GUEST];
+        hwv_vcpu_stats &page = *page_;
+        const std::uint64_t cycles = since(page, tsc);
+        hwv_segment_stats &guest = page.segment[HWV_TIME_GUEST];
         guest.cycles += cycles;
         note(guest, cycles);
-        page_->open_reason = reason;
-        page_->open_cycles = 0;
+        page.open_reason = reason;
+        page.open_cycles = 0;
     }
     [[gnu::always_inline]] void entry(std::uint64_t tsc) {
-        const std::uint64_t cycles = since(tsc);
-        page_->segment[HWV_TIME_KERNEL].cycles += cycles;
-        ++page_->entries;
-        const std::uint64_t reason = page_->open_reason;
+        hwv_vcpu_stats &page = *page_;
+        const std::uint64_t cycles = since(page, tsc);
+        page.segment[HWV_TIME_KERNEL].cycles += cycles;
+        ++page.entries;
+        const std::uint64_t reason = page.open_reason;
         if (reason == HWV_EXIT_NONE) return;
-        const std::uint64_t own = page_->open_cycles + cycles;
-        hwv_exit_stats &s = page_->exit[reason];
-        ++s.count;
-        s.cycles += own;
-        note(s, own);
-        page_->open_reason = HWV_EXIT_NONE;
+        const std::uint64_t own = page.open_cycles + cycles;
+        hwv_exit_stats *s = page.exit + reason;
+        asm("" : "+r"(s)); // an address, not to be worked out for each use
+        ++s->count;
+        s->cycles += own;
+        note(*s, own);
+        page.open_reason = HWV_EXIT_NONE;
     }
     void left_to_user() {
-        if (page_->open_reason != HWV_EXIT_NONE) ++page_->exit[page_->open_reason].to_user;
+        const std::uint64_t reason = page_->open_reason;
+        if (reason != HWV_EXIT_NONE) ++page_->exit[reason].to_user;
     }
 
     // What the exit was about. The hottest keys of a set come to its first slots and stay; a new
@@ -87,9 +92,9 @@ class Statistics {
     }
 
   private:
-    std::uint64_t since(std::uint64_t tsc) {
-        const std::uint64_t cycles = tsc - page_->last_tsc;
-        page_->last_tsc = tsc;
+    static std::uint64_t since(hwv_vcpu_stats &page, std::uint64_t tsc) {
+        const std::uint64_t cycles = tsc - page.last_tsc;
+        page.last_tsc = tsc;
         return cycles;
     }
     template <typename S>

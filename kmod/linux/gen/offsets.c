@@ -4,6 +4,7 @@
 #include <linux/kbuild.h>
 #include <linux/tracepoint.h>
 #include <linux/version.h>
+#include "compat.h"
 #include "hwv_run.h"
 
 #define GPR(name) DEFINE(HWV_GPR_##name, HWV_##name * sizeof(__u64)) /* of the array that the world switch fills */
@@ -12,6 +13,7 @@ int main(void);
 int main(void)
 {
 	DEFINE(HWV_TP_KEY_OFF, offsetof(struct tracepoint, key));
+	DEFINE(HWV_THREAD_WORK, XFER_TO_GUEST_MODE_WORK);
 	DEFINE(HWV_KERNEL_VERSION, LINUX_VERSION_CODE);
 	GPR(RAX);
 	GPR(RCX);

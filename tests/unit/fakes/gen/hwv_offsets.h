@@ -2,4 +2,5 @@
 /* Host stand-in for what Kbuild generates from kernel headers. */
 #pragma once
 #define HWV_TP_KEY_OFF 8
+#define HWV_THREAD_WORK 0xffffffff
 #define HWV_KERNEL_VERSION 0x060100
