@@ -208,4 +208,17 @@ template <Backend B>
         run->regs.valid = 0;
 }
 
+// Registers only: nothing of the reply's other parts is used, no pending instruction is completed.
+template <Backend B>
+int VcpuOf<B>::sync() {
+    hwv_reply reply;
+    copy_shared(reply, run->reply);
+    if ((reply.dirty | reply.wanted) & ~HWV_REGS_ALL) return to_errno(Error::invalid);
+    PreemptGuard guard;
+    if (reply.dirty)
+        if (const Status s = apply_shared(reply.dirty); !s) return to_errno(s);
+    publish(reply.wanted, run->regs);
+    return 0;
+}
+
 } // namespace hwv

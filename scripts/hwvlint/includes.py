@@ -68,7 +68,7 @@ def check_uapi(root, path):
 
 
 def check_linux(root, path):
-    own = {p.name for p in path.parent.glob("*.h")} | {"core.h", "host.h"} | uapi_names(root)
+    own = {p.name for p in (root / "kmod/linux").glob("*.h")} | {"core.h", "host.h"} | uapi_names(root)
     for number, kind, name in of(path):
         if name.endswith(".hpp"):
             yield path, number, f"kmod/linux may not include C++: {name}"

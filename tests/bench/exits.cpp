@@ -2,14 +2,18 @@
 // exits.cpp - what one exit costs, guest to guest, under hwv and under KVM. The guest reads its TSC
 // around a loop; in the counting bed a TSC tick is an instruction. Prints one line a row: "ROW
 // hwv|kvm COST", the cost of the empty loop taken off: the median of some batches, since a timer's
-// tick and what it wakes belongs to no exit. exits [hwv|kvm [ROW [ITERATIONS]]] runs a part, with
-// so many in a batch. scripts/bench --profile knows where the guest begins and ends to measure.
+// tick and what it wakes belongs to no exit. exits [hwv|kvm [ROW [ITERATIONS [ring|filter]]]] runs
+// a part, with so many in a batch, and with an observer of hwv's VM: that records each exit, or
+// that has a rule which no exit meets. scripts/bench --profile knows where the guest begins and
+// ends to measure.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <functional>
+#include <optional>
 #include <vector>
+#include "hwv/observer.hpp"
 #include "oracle/test_vm.hpp"
 
 namespace {
@@ -85,10 +89,28 @@ std::uint64_t cycles(TestVm &vm, const Row &row, std::uint64_t count) {
     return after.gpr[9] - after.gpr[8];
 }
 
+// Of the VM that was made last.
+std::optional<hwv::Observer> observe(const char *how) {
+    if (!how) return std::nullopt;
+    hwv::Observer observer = hwv::attach(hwv::list_vms().back().id);
+    if (std::strcmp(how, "ring") == 0) {
+        observer.open_ring({.capacity = 1 << 16});
+    } else {
+        const hwv_rule rule{.reason = HWV_EXIT_CPUID,
+                            .action = HWV_ACTION_COUNT,
+                            .flags = HWV_RULE_KEY,
+                            .key_first = 0x1234'5678,
+                            .key_last = 0x1234'5678};
+        observer.set_policy({&rule, 1});
+    }
+    return observer;
+}
+
 // Pages are touched once only, so each batch of the rows that touch them has pages of its own.
-double measure(Kind kind, const Row &row) {
+double measure(Kind kind, const Row &row, const char *how = nullptr) {
     const bool once = row.setup_rbx >= 0x200000 && row.setup_rbx < hole;
     auto vm = oracle::make_vm(kind, row.options);
+    const auto observer = observe(how);
     assemble(vm->memory(), row.body);
     cycles(*vm, row, once ? 16 : std::min(warm_up, iterations));
     std::vector<double> costs;
@@ -132,7 +154,7 @@ int main(int argc, char **argv) {
             for (const Row &row : rows) {
                 if (argc > 2 && std::strcmp(argv[2], row.name) != 0) continue;
                 std::printf("%s %s %.0f\n", row.name, oracle::name(kind),
-                            measure(kind, row) - loop);
+                            measure(kind, row, argc > 4 ? argv[4] : nullptr) - loop);
                 std::fflush(stdout);
             }
         } catch (const oracle::Failure &e) {
