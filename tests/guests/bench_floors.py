@@ -12,10 +12,8 @@ from pathlib import Path
 from guestlib import BED, ROOT, TMP, finish, tell
 
 # Missed, and said so in README under Figures; beyond this share of KVM's figure it is a failure all the same. rdmsr and wrmsr
-# without NRIPS had kept theirs before quick exits, which those are not and which they pay for; those of VMX before keys were counted.
-KNOWN_MISSES = {"rdmsr": 0.36, "wrmsr": 0.36, "cpuid": 0.36, "hypercall": 0.36, "out_user": 0.56, "svm-bochs-out_user": 0.56,
-                "svm-bochs-hlt_user": 0.61, "vmx-cpuid": 0.53, "vmx-hypercall": 0.53, "vmx-rdmsr": 0.52, "vmx-wrmsr": 0.53,
-                "vmx-out_user": 0.54, "vmx-in_user": 0.54, "vmx-hlt_user": 0.58, "vmx-npf_present": 0.52}
+# without NRIPS had kept theirs before quick exits, which those are not and which they pay for.
+KNOWN_MISSES = {"rdmsr": 0.34, "wrmsr": 0.34}
 WANTED = {"cpuid", "out_user", "in_user", "mmio_read_user", "npf_alloc"}
 
 
