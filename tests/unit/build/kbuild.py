@@ -12,7 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[3]
 TREE = Path(os.environ.get("HWV_TMP", ROOT / "build/tmp/unit/build/kbuild")) / "tree"
 KEEP = ["kmod/Kbuild", "kmod/cxx.mk", "kmod/cxx.lds", "kmod/cxx-shim", "kmod/linux/gen", "kmod/host.h", "kmod/core/runtime.cpp"]
-KEEP += ["include/uapi", "scripts/build-module"]
+KEEP += ["kmod/linux/compat.h", "include/uapi", "scripts/build-module"]
 
 MODULE_C = """
 #include <linux/module.h>
