@@ -70,20 +70,19 @@ std::int64_t kick(Bus &bus, std::uint64_t id) {
 // Any context that may deliver. Bus as for deliver().
 template <typename Bus>
 HypercallAnswer serve_hypercall(Bus &bus, HypercallRequest call) {
-    std::int64_t result = hypercall::unknown;
+    const std::uint64_t nr = call.nr();
+    std::int64_t result = hypercall::no_permission;
     bool known = true;
-    if (call.nr() == HWV_HYPERCALL_MARK)
+    if (nr == HWV_HYPERCALL_MARK) {
         result = 0; // its exit is all that it is for
-    else if (call.cpl)
-        result = hypercall::no_permission;
-    else if (call.nr() == hypercall::vapic_poll_irq)
-        result = 0;
-    else if (call.nr() == hypercall::kick_cpu)
-        result = detail::kick(bus, call.arg(1));
-    else if (call.nr() == hypercall::send_ipi)
-        result = detail::send_ipis(bus, call);
-    else
-        known = false;
+    } else if (!call.cpl) {
+        switch (nr) {
+        case hypercall::vapic_poll_irq: result = 0; break;
+        case hypercall::kick_cpu: result = detail::kick(bus, call.arg(1)); break;
+        case hypercall::send_ipi: result = detail::send_ipis(bus, call); break;
+        default: result = hypercall::unknown; known = false;
+        }
+    }
     const auto value = static_cast<std::uint64_t>(result);
     return {known, call.wide ? value : value & 0xffff'ffff};
 }

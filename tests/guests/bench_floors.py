@@ -13,7 +13,7 @@ from guestlib import BED, ROOT, TMP, finish, tell
 
 # Missed, and said so in README under Figures; beyond this share of KVM's figure it is a failure all the same. rdmsr and wrmsr
 # without NRIPS had kept theirs before quick exits, which those are not and which they pay for.
-KNOWN_MISSES = {"rdmsr": 0.34, "wrmsr": 0.34}
+KNOWN_MISSES = {"rdmsr": 0.34, "wrmsr": 0.34, "svm-bochs-hlt_user": 0.52}
 WANTED = {"cpuid", "out_user", "in_user", "mmio_read_user", "npf_alloc"}
 
 
