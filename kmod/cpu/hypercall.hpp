@@ -28,8 +28,8 @@ struct HypercallRequest {
     std::uint64_t value(unsigned gpr) const { return wide ? gprs[gpr] : gprs[gpr] & 0xffff'ffff; }
 };
 
-struct HypercallAnswer {
-    bool known;          // false: nobody's number; value says so in KVM's words
+struct HypercallAnswer { // two words, which come back in registers
+    std::uint64_t known; // 0: nobody's number; value says so in KVM's words
     std::uint64_t value; // RAX
 };
 
@@ -72,7 +72,7 @@ template <typename Bus>
 HypercallAnswer serve_hypercall(Bus &bus, HypercallRequest call) {
     const std::uint64_t nr = call.nr();
     std::int64_t result = hypercall::no_permission;
-    bool known = true;
+    std::uint64_t known = 1;
     if (nr == HWV_HYPERCALL_MARK) {
         result = 0; // its exit is all that it is for
     } else if (!call.cpl) {
@@ -80,7 +80,7 @@ HypercallAnswer serve_hypercall(Bus &bus, HypercallRequest call) {
         case hypercall::vapic_poll_irq: result = 0; break;
         case hypercall::kick_cpu: result = detail::kick(bus, call.arg(1)); break;
         case hypercall::send_ipi: result = detail::send_ipis(bus, call); break;
-        default: result = hypercall::unknown; known = false;
+        default: result = hypercall::unknown; known = 0;
         }
     }
     const auto value = static_cast<std::uint64_t>(result);
