@@ -55,6 +55,7 @@ void add_test(const ApicTest &t) {
     c.options.hlt_to_user = false;
     c.fresh = true;
     c.kvm_differs = t.kvm_differs;
+    c.attempts = 5; // their STI has a shadow, which QEMU 7.2 forgets: see matrix_rows.cpp
     if (on_bochs_svm() && c.name.ends_with("-ends-hlt")) c.kvm_differs = bochs::no_window;
     c.expect.any_gprs = 0xffff;
     if (t.log == Bytes{13}) c.expect.vector = 13; // whose handler ends the case
