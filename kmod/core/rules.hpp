@@ -167,14 +167,14 @@ Outcome VcpuOf<B>::stop_at(Exit &exit, const instrument::Verdict &verdict) {
                         .cpl = r.flags & HWV_RECORD_CPL};
     if (exit.delivering) backend.inject(exit.delivering);
     begin_stop(what, verdict.slot);
-    statistics.cut(HWV_TIME_KERNEL, arch::rdtsc());
+    cut(HWV_TIME_KERNEL);
     waiting = true;
     {
         MaySleep scope{*this};
         hwv_host_vcpu_stop(host, verdict.slot, verdict.timeout_ms);
     }
     waiting = false;
-    statistics.cut(HWV_TIME_STOPPED, arch::rdtsc());
+    cut(HWV_TIME_STOPPED);
     recorder.mark(HWV_RECORD_STOPPED);
     check_events = true;
     const instrument::Verdict reply = end_stop();

@@ -211,6 +211,18 @@ TEST_F(StopsTest, the_observer_answers) {
     EXPECT_EQ(vcpu->gprs[HWV_RCX], 2u);
 }
 
+TEST_F(StopsTest, where_nothing_is_counted_a_stop_is_none_either) {
+    vm->set_policy(slot, nullptr);
+    host.facts.statistics = 0;
+    make(0);
+    rule(HWV_EXIT_CPUID, HWV_ACTION_STOP);
+    bool stopped = false;
+    at_stop([&] { stopped = true; });
+    EXPECT_EQ(after(HWV_EXIT_CPUID, 2), 2u);
+    EXPECT_TRUE(stopped);
+    EXPECT_EQ(vcpu->statistics.page(), nullptr);
+}
+
 TEST_F(StopsTest, nobody_says_anything) {
     vcpu->gprs[HWV_RAX] = 0x4000'0000;
     EXPECT_EQ(after(HWV_EXIT_CPUID, 2), 2u);
