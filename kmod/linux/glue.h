@@ -185,6 +185,9 @@ void hwv_vcpu_load(struct hwv_host_vcpu *vcpu);
 void hwv_vcpu_unload(struct hwv_host_vcpu *vcpu);
 void hwv_vcpu_stays(struct hwv_host_vcpu *vcpu);
 
+/* host.c */
+int hwv_map_shared(struct vm_area_struct *vma, void *memory, u64 bytes); /* all of a hwv_host_shared_alloc() */
+
 /* vcpu_ioctl.c */
 int hwv_vcpu_borrow(struct hwv_host_vcpu *vcpu); /* for one who is not its thread; -EBUSY: it runs. Returns what give_back wants */
 void hwv_vcpu_give_back(struct hwv_host_vcpu *vcpu, int was);

@@ -50,7 +50,21 @@ void hwv_host_free(void *memory)
 
 void *hwv_host_shared_alloc(__u64 bytes)
 {
-	return bytes > INT_MAX ? NULL : vmalloc_user(bytes);
+	return bytes > INT_MAX ? NULL : __vmalloc(bytes, HWV_GFP);
+}
+
+/* Not remap_vmalloc_range(): it wants vmalloc_user(), which charges nobody. */
+int hwv_map_shared(struct vm_area_struct *vma, void *memory, u64 bytes)
+{
+	u64 offset;
+	int err = 0;
+
+	if (vma->vm_end - vma->vm_start != bytes)
+		return -EINVAL;
+	hwv_vm_flags_set(vma, VM_DONTEXPAND | VM_DONTDUMP);
+	for (offset = 0; !err && offset < bytes; offset += PAGE_SIZE)
+		err = vm_insert_page(vma, vma->vm_start + offset, vmalloc_to_page(memory + offset));
+	return err;
 }
 
 void hwv_host_shared_free(void *memory)

@@ -11,14 +11,13 @@
 #include <linux/rcupdate.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
-#include <linux/vmalloc.h>
 #include "compat.h"
 #include "glue.h"
 
 void hwv_host_observer_wake(struct hwv_host_observer *observer)
 {
 	if (wq_has_sleeper(&observer->wait))
-		wake_up_interruptible_poll(&observer->wait, EPOLLIN | EPOLLPRI);
+		wake_up_interruptible_poll(&observer->wait, EPOLLIN | EPOLLPRI | EPOLLHUP);
 }
 
 /* Not where the VM has ended or has no such vCPU. */
@@ -75,11 +74,9 @@ static int map_ring(struct hwv_observer_ring *ring, struct vm_area_struct *vma)
 {
 	if (!ring->core)
 		return -ENOENT;
-	if (vma->vm_end - vma->vm_start != ring->bytes || !(vma->vm_flags & VM_SHARED) ||
-	    (vma->vm_flags & VM_EXEC))
+	if (!(vma->vm_flags & VM_SHARED) || (vma->vm_flags & VM_EXEC))
 		return -EINVAL;
-	vma->vm_pgoff = 0;
-	return remap_vmalloc_range(vma, ring->shared, 0);
+	return hwv_map_shared(vma, ring->shared, ring->bytes);
 }
 
 static int observer_mmap(struct file *file, struct vm_area_struct *vma)

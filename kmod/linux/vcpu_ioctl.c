@@ -256,12 +256,10 @@ int hwv_map_stats(struct hwv_host_vcpu *vcpu, struct vm_area_struct *vma)
 
 	if (!stats)
 		return -ENODATA;
-	if (vma->vm_end - vma->vm_start != HWV_STATS_BYTES || !(vma->vm_flags & VM_SHARED) ||
-	    (vma->vm_flags & (VM_EXEC | VM_WRITE)))
+	if (!(vma->vm_flags & VM_SHARED) || (vma->vm_flags & (VM_EXEC | VM_WRITE)))
 		return -EINVAL;
 	hwv_vm_flags_clear(vma, VM_MAYWRITE);
-	vma->vm_pgoff = 0;
-	return remap_vmalloc_range(vma, stats, 0);
+	return hwv_map_shared(vma, stats, HWV_STATS_BYTES);
 }
 
 static int vcpu_mmap(struct file *file, struct vm_area_struct *vma)
