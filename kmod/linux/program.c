@@ -88,9 +88,9 @@ static void program_free(struct hwv_host_program *program, bool counts)
 }
 
 /* A copy to be changed. */
-static struct hwv_program_table *copy_table(const struct hwv_host_vm *vm)
+static struct hwv_program_table *copy_table(const struct hwv_host_vm *vm, gfp_t flags)
 {
-	struct hwv_program_table *table = kzalloc(sizeof(*table), GFP_KERNEL_ACCOUNT);
+	struct hwv_program_table *table = kzalloc(sizeof(*table), flags);
 
 	if (table && vm->programs)
 		*table = *vm->programs;
@@ -129,7 +129,7 @@ static int insert(struct hwv_host_observer *observer, struct hwv_host_program *p
 		  struct hwv_program_attach *request)
 {
 	struct hwv_host_vm *vm = observer->vm;
-	struct hwv_program_table *table = copy_table(vm);
+	struct hwv_program_table *table = copy_table(vm, GFP_KERNEL_ACCOUNT);
 
 	if (!table)
 		return -ENOMEM;
@@ -157,7 +157,7 @@ static int insert(struct hwv_host_observer *observer, struct hwv_host_program *p
 static int replace(struct hwv_host_observer *observer, struct hwv_host_program *program,
 		   const struct hwv_program_attach *request)
 {
-	struct hwv_program_table *table = copy_table(observer->vm);
+	struct hwv_program_table *table = copy_table(observer->vm, GFP_KERNEL_ACCOUNT);
 	struct hwv_host_program *old;
 	u32 i;
 
@@ -229,7 +229,10 @@ long hwv_program_attach(void *object, void *argument)
 	return err;
 }
 
-/* Program `id`, or with id 0 all of an observer's. */
+/*
+ * Program `id`, or with id 0 all of an observer's. Who takes something away is not refused for want of
+ * memory: a few hundred bytes, which are given back at once.
+ */
 static int detach(struct hwv_host_vm *vm, u64 id, const struct hwv_host_observer *observer)
 {
 	struct hwv_host_program *gone[HWV_MAX_PROGRAMS];
@@ -238,9 +241,7 @@ static int detach(struct hwv_host_vm *vm, u64 id, const struct hwv_host_observer
 
 	if (!vm->programs)
 		return -ENOENT;
-	table = copy_table(vm);
-	if (!table)
-		return -ENOMEM;
+	table = copy_table(vm, GFP_KERNEL | __GFP_NOFAIL);
 	for (i = 0; i < table->count; i++) {
 		struct hwv_host_program *program = table->entries[i].program;
 
@@ -275,11 +276,9 @@ long hwv_program_detach(void *object, void *argument)
 	return err;
 }
 
-/* Small allocations of the kernel's own do not fail for good: those who wait for memory give it back. */
 void hwv_programs_detach(struct hwv_host_observer *observer)
 {
-	while (detach(observer->vm, 0, observer) == -ENOMEM)
-		cond_resched();
+	detach(observer->vm, 0, observer);
 }
 
 long hwv_program_list(void *object, void *argument)
