@@ -69,6 +69,7 @@ class VendorOf {
     static void vcpu_destroy(Vcpu &vcpu) {
         vcpu.apic.stop();
         vcpu.vm.remove(vcpu.id);
+        vcpu.recorder.finish(arch::rdtsc());
         host_delete(&processor(vcpu));
     }
 

@@ -44,6 +44,13 @@ class Recorder {
                 ring->write(record_);
     }
 
+    // The vCPU ends: nobody enters the guest any more.
+    void finish(std::uint64_t tsc) {
+        if (!open_) return;
+        mark(HWV_RECORD_UNFINISHED);
+        close(tsc);
+    }
+
     // Some ring has no room for the record under way and the next one: the vCPU is to wait.
     bool full() const {
         for (unsigned i = 0; i < slots; ++i)

@@ -40,6 +40,9 @@ static void vm_release(struct kref *refs)
 		if (vm->vcpus[id])
 			hwv_vcpu_free(vm->vcpus[id]);
 	hwv_core_vm_destroy(vm->core);
+	for (id = 0; id < HWV_MAX_OBSERVERS; id++)
+		if (vm->observers[id])
+			hwv_host_observer_wake(vm->observers[id]);
 	mutex_unlock(&vm->lock);
 	hwv_cpus_put();
 	hwv_vm_shell_put(vm);

@@ -289,6 +289,30 @@ void check_after_the_end() {
     expect("ended_pause", raw::call(observer.fd, HWV_PAUSE), -ESRCH);
 }
 
+// Who sleeps on the descriptor hears of the end, and the exit that user space never finished is
+// there.
+void check_end_is_told() {
+    Guest guest{cpuids(3)};
+    Observer observer{guest};
+    const hwv_ring *ring = observer.open_ring(64, 0, ~0ull);
+    guest.enter();
+    const std::uint64_t before = ring->head;
+    pollfd waits{.fd = observer.fd, .events = 0, .revents = 0};
+    std::atomic<int> woken{-1};
+    std::thread sleeper([&] { woken = ::poll(&waits, 1, 10'000); });
+    std::this_thread::sleep_for(50ms);
+    expect("asleep_until_the_end", woken, -1);
+    guest.end();
+    sleeper.join();
+    expect("end_wakes", woken, 1);
+    expect("end_is_a_hangup", waits.revents & POLLHUP, POLLHUP);
+    expect("unfinished_is_written", static_cast<long>(ring->head - before), 1);
+    const hwv_record last = record(ring, before);
+    expect("unfinished_reason", last.reason, HWV_EXIT_IO);
+    report("unfinished_flag", last.flags & HWV_RECORD_UNFINISHED);
+    report("unfinished_times", last.tsc_entry > last.tsc_exit);
+}
+
 } // namespace
 
 int main() {
@@ -308,5 +332,6 @@ int main() {
     check_end_resumes();
     check_kill();
     check_after_the_end();
+    check_end_is_told();
     return verdict();
 }
