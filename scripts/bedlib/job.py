@@ -124,8 +124,8 @@ def put(archive, inside, path):
 
 
 def put_file(archive, inside, path):
-    """What we have built carries much for debuggers, which every run would have to load."""
-    if path.resolve().is_relative_to(BUILD) and is_elf(path):
+    """What we have built carries much for debuggers, which every run would have to load; strip does not know eBPF."""
+    if path.resolve().is_relative_to(BUILD) and is_elf(path) and path.suffix != ".o":
         archive.data(inside, stripped(path.read_bytes()), 0o755)
     else:
         archive.file(inside, path)

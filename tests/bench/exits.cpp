@@ -2,18 +2,25 @@
 // exits.cpp - what one exit costs, guest to guest, under hwv and under KVM. The guest reads its TSC
 // around a loop; in the counting bed a TSC tick is an instruction. Prints one line a row: "ROW
 // hwv|kvm COST", the cost of the empty loop taken off: the median of some batches, since a timer's
-// tick and what it wakes belongs to no exit. exits [hwv|kvm [ROW [ITERATIONS [ring|filter]]]] runs
-// a part, with so many in a batch, and with an observer of hwv's VM: that records each exit, or
-// that has a rule which no exit meets. scripts/bench --profile knows where the guest begins and
-// ends to measure.
+// tick and what it wakes belongs to no exit.
+// exits [hwv|kvm [ROW [ITERATIONS [ring|filter|program|FILE.bpf.o]]]] runs a part, with so many in
+// a batch, and with an observer of hwv's VM: that records each exit, or that has a rule which no
+// exit meets, or an eBPF program for CPUIDs, that only says that it ran or is FILE's.
+// scripts/bench --profile knows where the guest begins and ends to measure.
 #include <algorithm>
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <cstddef>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <functional>
+#include <linux/bpf.h>
 #include <optional>
 #include <vector>
+#include "hwv/error.hpp"
 #include "hwv/observer.hpp"
+#include "hwv/programs.hpp"
 #include "oracle/test_vm.hpp"
 
 namespace {
@@ -89,12 +96,36 @@ std::uint64_t cycles(TestVm &vm, const Row &row, std::uint64_t count) {
     return after.gpr[9] - after.gpr[8];
 }
 
+// An exit program that says that it ran, and no more: what having one costs.
+int plain_program() {
+    constexpr int ack = offsetof(hwv_program_context, ack);
+    const bpf_insn code[] = {
+        {.code = BPF_LDX | BPF_MEM | BPF_DW, .dst_reg = BPF_REG_1, .src_reg = BPF_REG_1},
+        {.code = BPF_ST | BPF_MEM | BPF_W, .dst_reg = BPF_REG_1, .off = ack, .imm = 1},
+        {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0},
+        {.code = BPF_JMP | BPF_EXIT}};
+    const int fd = ::bpf_prog_load(BPF_PROG_TYPE_RAW_TRACEPOINT_WRITABLE, "plain", "GPL", code,
+                                   std::size(code), nullptr);
+    if (fd < 0) hwv::fail("load a program", -fd);
+    return fd;
+}
+
+// The file's first one. It stays until this process ends.
+int program_of(const char *file) {
+    bpf_object *object = ::bpf_object__open_file(file, nullptr);
+    if (!object || ::bpf_object__load(object)) hwv::fail(std::string{"load "} + file);
+    return ::bpf_program__fd(::bpf_object__next_program(object, nullptr));
+}
+
 // Of the VM that was made last.
 std::optional<hwv::Observer> observe(const char *how) {
     if (!how) return std::nullopt;
     hwv::Observer observer = hwv::attach(hwv::list_vms().back().id);
     if (std::strcmp(how, "ring") == 0) {
         observer.open_ring({.capacity = 1 << 16});
+    } else if (std::strcmp(how, "filter") != 0) {
+        const int program = std::strcmp(how, "program") == 0 ? plain_program() : program_of(how);
+        hwv::attach_program(observer, program, 1ull << HWV_EXIT_CPUID);
     } else {
         const hwv_rule rule{.reason = HWV_EXIT_CPUID,
                             .action = HWV_ACTION_COUNT,
@@ -157,7 +188,7 @@ int main(int argc, char **argv) {
                             measure(kind, row, argc > 4 ? argv[4] : nullptr) - loop);
                 std::fflush(stdout);
             }
-        } catch (const oracle::Failure &e) {
+        } catch (const std::exception &e) {
             std::fprintf(stderr, "exits: %s: %s\n", oracle::name(kind), e.what());
             return 1;
         }

@@ -15,6 +15,7 @@ from guestlib import BED, ROOT, TMP, finish, tell
 # without NRIPS had kept theirs before quick exits, which those are not and which they pay for.
 KNOWN_MISSES = {"rdmsr": 0.34, "wrmsr": 0.34, "svm-bochs-hlt_user": 0.52}
 WANTED = {"cpuid", "out_user", "in_user", "mmio_read_user", "npf_alloc"}
+WATCHED = {"stats_off", "stats", "ring", "tracepoint", "program", "filter"}
 
 
 def figures():
@@ -42,6 +43,8 @@ def main():
         wanted = WANTED | ({"boot_exits"} if name != "svm-bochs" else set())
         missing = wanted - {row["exit"] for row in tables["rows"]}
         tell(f"all-rows-measured-{name}", f"missing: {missing}" if missing else None)
+        unwatched = WATCHED - {row["what"] for row in tables["overhead"] if row["hwv"] > 0}
+        tell(f"all-watching-measured-{name}", f"missing: {unwatched}" if unwatched else None)
     finish()
 
 
