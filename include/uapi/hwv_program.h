@@ -64,8 +64,8 @@ enum hwv_program_refusal {
 
 /*
  * HWV_PROGRAM_ATTACH (observer): from now on the program (an fd of bpf()) runs at exits of these reasons, which come to exist as by a rule without filters. With
- * HWV_PROGRAM_REPLACE it takes the place of program `id` and its counts, between two exits: none is missed and none is seen by
- * both. The program is held, its fd may be closed. The end of the observer detaches it. ENOENT: no such id of this observer's. EBADF: no fd.
+ * HWV_PROGRAM_REPLACE it takes the place of program `id`, whoever attached that, and its counts: each exit is seen by one of the two, none by
+ * both; when the call returns the other one runs no more. The program is held, its fd may be closed. The end of the observer detaches it. ENOENT: no such id. EBADF: no fd.
  * HWV_PROGRAM_DETACH (observer): by id, whoever of the VM's observers attached it; returns when it runs no more.
  */
 struct hwv_program_attach {

@@ -164,7 +164,7 @@ static int replace(struct hwv_host_observer *observer, struct hwv_host_program *
 	if (!table)
 		return -ENOMEM;
 	i = find_program(table, request->id);
-	if (i == table->count || table->entries[i].program->observer != observer) {
+	if (i == table->count) {
 		kfree(table);
 		return -ENOENT;
 	}
@@ -173,6 +173,7 @@ static int replace(struct hwv_host_observer *observer, struct hwv_host_program *
 	program->id = old->id;
 	table->entries[i].program = program;
 	table->entries[i].reasons = request->reasons;
+	table->entries[i].observer = observer->slot;
 	publish(observer->vm, table);
 	program_free(old, false);
 	return 0;

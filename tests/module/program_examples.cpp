@@ -45,13 +45,14 @@ int ended(pid_t child) {
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
 }
 
-std::string read_output() {
-    std::ifstream file{output};
+std::string read_file(const std::string &path) {
+    std::ifstream file{path};
     std::stringstream text;
     text << file.rdbuf();
     std::printf("%s\n", text.str().c_str());
     return text.str();
 }
+std::string read_output() { return read_file(output); }
 
 // Runs `body` while the program is attached; returns what hwvctl printed.
 std::string with(Guest &guest, const std::string &file, const std::string &on,
@@ -90,8 +91,11 @@ bool has_line(const std::string &text, const std::string &line) {
 //        jnz next
 //        out 0x21, al       ; at F000:F00F
 //        jmp start
+const std::string cpuids =
+    "\x66\xbe\xc8\x00\x00\x00\x66\x31\xc0\x0f\xa2\x66\x4e\x75\xf7\xe6\x21\xeb\xed"s;
+
 void check_rips() {
-    Guest guest{"\x66\xbe\xc8\x00\x00\x00\x66\x31\xc0\x0f\xa2\x66\x4e\x75\xf7\xe6\x21\xeb\xed"s};
+    Guest guest{cpuids};
     long good = 0;
     const std::string told = with(guest, "rips.bpf.o", "cpuid,io", [&] {
         for (int i = 0; i < 5; ++i)
@@ -145,6 +149,33 @@ void check_port_log() {
     expect("port_others", other, 0);
 }
 
+// One hwvctl's program takes the place of another's, which ends then; each exit is counted once.
+void check_replacement() {
+    Guest guest{cpuids};
+    const std::string vm = "id:" + std::to_string(guest.id) + " ", json = "/tmp/prog-list";
+    std::thread replacer;
+    const std::string told = with(guest, "rips.bpf.o", "cpuid", [&] {
+        word(guest);
+        const Observer observer{guest};
+        const hwv_program_entry former = list(observer.fd).at(0);
+        const std::string attach = "hwvctl prog attach " + vm + programs_dir +
+                                   "/rips.bpf.o --replace " + std::to_string(former.id);
+        replacer = std::thread([attach] {
+            expect("replacer_ended", std::system((attach + " >/dev/null").c_str()), 0);
+        });
+        for (int i = 0; i < 3000 && list(observer.fd).at(0).bpf_id == former.bpf_id; ++i)
+            std::this_thread::sleep_for(10ms);
+        word(guest);
+        word(guest);
+        expect("list_json", std::system(("hwvctl prog list " + vm + "--json >" + json).c_str()), 0);
+    });
+    replacer.join();
+    report("former_counted", has_line(told, "         200 0xf009"), "no line with 200");
+    const std::string listed = read_file(json);
+    for (const char *part : {"\"cpuid\"", "\"runs\": 600", "\"name\": \"rips\""})
+        report("list_says_"s + part[1], listed.find(part) != std::string::npos, listed);
+}
+
 void check_mistakes() {
     Guest guest{raw::loop_for_ever};
     const std::string vm = "id:" + std::to_string(guest.id), file = programs_dir + "/rips.bpf.o";
@@ -171,6 +202,7 @@ int main(int, char **argv) {
     check_rips();
     check_disguise();
     check_port_log();
+    check_replacement();
     check_mistakes();
     return verdict();
 }

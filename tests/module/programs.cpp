@@ -92,6 +92,40 @@ int storing(const std::vector<Store> &stores) {
     return load(code);
 }
 
+// A map of one counter, and a program that counts in it.
+struct Counter {
+    Counter() {
+        bpf_attr attr{};
+        attr.map_type = BPF_MAP_TYPE_ARRAY;
+        attr.key_size = 4;
+        attr.value_size = 8;
+        attr.max_entries = 1;
+        map = static_cast<int>(bpf(BPF_MAP_CREATE, attr));
+    }
+    ~Counter() { ::close(map); }
+    int program() const {
+        return load({insn(BPF_ST | BPF_MEM | BPF_W, 10, 0, -4, 0),
+                     insn(BPF_ALU64 | BPF_MOV | BPF_X, 2, 10, 0, 0),
+                     insn(BPF_ALU64 | BPF_ADD | BPF_K, 2, 0, 0, -4),
+                     insn(BPF_LD | BPF_IMM | BPF_DW, 1, BPF_PSEUDO_MAP_FD, 0, map),
+                     insn(0, 0, 0, 0, 0),
+                     insn(BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_map_lookup_elem),
+                     insn(BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 2, 0),
+                     insn(BPF_ALU64 | BPF_MOV | BPF_K, 1, 0, 0, 1),
+                     insn(BPF_STX | BPF_ATOMIC | BPF_DW, 0, 1, 0, BPF_ADD)});
+    }
+    long value() const {
+        std::uint32_t key = 0;
+        std::uint64_t value = 0;
+        bpf_attr attr{};
+        attr.map_fd = static_cast<__u32>(map);
+        attr.key = reinterpret_cast<std::uint64_t>(&key);
+        attr.value = reinterpret_cast<std::uint64_t>(&value);
+        return bpf(BPF_MAP_LOOKUP_ELEM, attr) == 0 ? static_cast<long>(value) : -1;
+    }
+    int map;
+};
+
 // ---- an observer with programs ----
 
 struct Programmer : Observer {
@@ -123,7 +157,8 @@ struct Programmer : Observer {
 };
 
 // The guest's next word by port 0x21: -1, and why to stdout, where it does not come.
-long word(Guest &guest) {
+template <typename Vcpu>
+long word(Vcpu &guest) {
     if (guest.enter() == 0 && guest.run->exit.reason == HWV_EXIT_IO &&
         guest.run->exit.io.port == 0x21)
         return guest.run->exit.io.data;
@@ -267,15 +302,17 @@ void check_refusals() {
     for (unsigned i = 0; i < HWV_MAX_PROGRAMS; ++i)
         (i % 2 ? other : observer).attach(storing({SET(ack, 1)}), cpuid_exits);
     refused("too_many", storing({}), cpuid_exits, -ENOSPC, HWV_PROGRAM_ROOM);
-    expect("replaces_anothers", observer.attach(storing({}), cpuid_exits, observer.list().at(1).id),
-           -ENOENT);
     expect("eight_run", word(guest) >= 0, true);
     long sum = 0;
     for (const hwv_program_entry &e : observer.list())
         sum += static_cast<long>(e.counts.runs);
     expect("each_runs", sum, HWV_MAX_PROGRAMS * count);
+    const std::uint64_t anothers = observer.list().at(1).id;
+    expect("replaces_anothers", observer.attach(storing({}), cpuid_exits, anothers), 0);
     other.close();
-    expect("an_observers_end", static_cast<long>(observer.list().size()), HWV_MAX_PROGRAMS / 2);
+    expect("an_observers_end", static_cast<long>(observer.list().size()), HWV_MAX_PROGRAMS / 2 + 1);
+    expect("replaced_stays", static_cast<long>(observer.list().at(1).id),
+           static_cast<long>(anothers));
 }
 
 // An exit that exists because a program wants it.
@@ -340,6 +377,38 @@ void check_swap() {
     std::printf("%ld words, %ld of the first program's\n", words, first);
 }
 
+// Two vCPUs exit as fast as they can while two observers take the place of each other's program:
+// what both programs counted is what there was.
+void check_swap_counts() {
+    Guest guest{cpuid};
+    FurtherVcpu second{guest, 1};
+    Programmer one{guest}, two{guest};
+    const Counter counters[2];
+    expect("counter_attached", one.attach(counters[0].program(), cpuid_exits), 0);
+    const std::uint64_t id = one.request.id;
+    std::atomic<bool> done{false};
+    std::atomic<long> words{0}, failed{0};
+    const auto run = [&](auto &vcpu) {
+        for (; !done; ++words)
+            failed += word(vcpu) < 0;
+    };
+    std::thread first_runs([&] { run(guest); }), second_runs([&] { run(second); });
+    long swapped = 0;
+    for (int i = 1; i <= 60; ++i)
+        swapped += (i % 3 ? one : two).attach(counters[i % 2].program(), cpuid_exits, id) == 0;
+    while (counters[0].value() + counters[1].value() < 1000)
+        ::usleep(1000);
+    done = true;
+    first_runs.join();
+    second_runs.join();
+    expect("counters_swapped", swapped, 60);
+    expect("counting_guests_run", failed, 0);
+    expect("counters_together", counters[0].value() + counters[1].value(), words * count);
+    expect("counts_go_on", static_cast<long>(one.counts().runs), words * count);
+    report("counted_by_both", counters[0].value() > 0 && counters[1].value() > 0);
+    std::printf("%ld exits, %ld of the first counter's\n", words * count, counters[0].value());
+}
+
 void check_death() {
     Guest guest{cpuid};
     Programmer observer{guest};
@@ -377,6 +446,7 @@ int main() {
     check_new_exits();
     check_stop();
     check_swap();
+    check_swap_counts();
     check_death();
     return verdict();
 }

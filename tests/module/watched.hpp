@@ -45,6 +45,24 @@ struct Guest {
     std::uint64_t id = id_of_last_vm();
 };
 
+// A further vCPU of the guest, which runs at once, from the reset vector as the first does.
+struct FurtherVcpu {
+    FurtherVcpu(const Guest &guest, std::uint32_t id) : fd{raw::create_vcpu(guest.vm, id)} {
+        run->regs.event = {.mp_state = HWV_MP_RUNNING};
+        run->reply.dirty = HWV_REGS_EVENT;
+    }
+    FurtherVcpu(const FurtherVcpu &) = delete;
+    FurtherVcpu &operator=(const FurtherVcpu &) = delete;
+    ~FurtherVcpu() {
+        ::munmap(run, HWV_RUN_PAGE_SIZE);
+        ::close(fd);
+    }
+    long enter() const { return raw::call(fd, HWV_RUN); }
+
+    int fd;
+    hwv_run *run = raw::map_run(fd);
+};
+
 struct Observer {
     explicit Observer(const Guest &guest) : fd{static_cast<int>(attach(guest.id))} {}
     ~Observer() { close(); }
@@ -57,23 +75,23 @@ struct Observer {
         fd = -1;
     }
     template <typename T>
-    T *map(std::uint64_t kind, std::size_t bytes, int protection) {
+    T *map(std::uint64_t kind, std::size_t bytes, int protection, std::uint32_t vcpu = 0) {
         void *at = ::mmap(nullptr, bytes, protection, MAP_SHARED, fd,
-                          static_cast<off_t>(HWV_MAP(kind, 0)));
+                          static_cast<off_t>(HWV_MAP(kind, vcpu)));
         if (at == MAP_FAILED) return nullptr;
         maps.emplace_back(at, bytes);
         return static_cast<T *>(at);
     }
-    const hwv_vcpu_stats *stats() {
-        return map<const hwv_vcpu_stats>(HWV_MAP_STATS, HWV_STATS_BYTES, PROT_READ);
+    const hwv_vcpu_stats *stats(std::uint32_t vcpu = 0) {
+        return map<const hwv_vcpu_stats>(HWV_MAP_STATS, HWV_STATS_BYTES, PROT_READ, vcpu);
     }
     hwv_ring *open_ring(std::uint64_t capacity, std::uint32_t flags, std::uint64_t reasons = ~0ull,
-                        std::uint32_t every = 0) {
+                        std::uint32_t every = 0, std::uint32_t vcpu = 0) {
         hwv_ring_open request{
-            .flags = flags, .capacity = capacity, .reasons = reasons, .every = every};
+            .vcpu = vcpu, .flags = flags, .capacity = capacity, .reasons = reasons, .every = every};
         if (raw::call(fd, HWV_RING_OPEN, &request) != 0) return nullptr;
         return map<hwv_ring>(HWV_MAP_RING, HWV_RING_HEADER + capacity * sizeof(hwv_record),
-                             PROT_READ | PROT_WRITE);
+                             PROT_READ | PROT_WRITE, vcpu);
     }
     int fd;
     std::vector<std::pair<void *, std::size_t>> maps{};

@@ -9,15 +9,19 @@
 #include <cstring>
 #include <fmt/format.h>
 #include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include "hwv/error.hpp"
 #include "hwv/programs.hpp"
 #include "hwvctl/command.hpp"
+#include "hwvctl/live.hpp"
 
 namespace hwvctl {
 namespace {
 
 constexpr const char *help =
-    R"(usage: hwvctl prog attach VM FILE.bpf.o [--on REASON,...] [--for SECONDS]
-       hwvctl prog list VM
+    R"(usage: hwvctl prog attach VM FILE.bpf.o [--on REASON,...] [--replace ID] [--for SECONDS]
+       hwvctl prog list VM [--json]
        hwvctl prog detach VM ID
 
 Runs an eBPF program at the exits of a VM, whoever started it: VM is its id, name or pid. The
@@ -27,13 +31,17 @@ written, userspace/programs/ has examples. Loading one takes CAP_BPF and CAP_PER
 attach    stays until ^C, the VM's end, or prog detach; with its end the program goes. Prints what
           comes through the program's ring buffer `lines`, and in the end the top of its map
           `counts`. --on: the exits that it runs at, as `hwvctl run --stats` names them (default:
-          all that are there without it); those of other reasons come to be.
+          all that are there without it); those of other reasons come to be. --replace: it takes
+          the place of program ID while the guest runs, with that one's reasons unless --on says
+          others, and goes on with its counts; each exit is seen by one of the two. Who attached
+          the former program ends.
 list      the programs of a VM, in the order in which they run, and what they did
 detach    by the id that list tells
 
 examples:
   hwvctl prog attach 1 /usr/share/hwv/programs/rips.bpf.o --for 10
   hwvctl prog attach debian disguise.bpf.o --on cpuid,rdtsc
+  hwvctl prog attach debian disguise2.bpf.o --replace 3
   hwvctl prog list debian
 )";
 
@@ -77,7 +85,8 @@ std::uint64_t number(const std::string &text) {
 
 struct AttachOptions {
     std::string vm, file;
-    std::uint64_t reasons = made_anyway(), seconds = 0;
+    std::optional<std::uint64_t> reasons;
+    std::uint64_t seconds = 0, replaced = 0;
 };
 
 AttachOptions parse(const Arguments &words) {
@@ -94,6 +103,8 @@ AttachOptions parse(const Arguments &words) {
             o.reasons = reasons_of(value);
         else if (words[i] == "--for")
             o.seconds = number(value);
+        else if (words[i] == "--replace")
+            o.replaced = number(value);
         else
             throw UsageError{"there is no option '" + words[i] + "'"};
         ++i;
@@ -156,10 +167,11 @@ void print_top(int map, std::size_t rows) {
         fmt::print("{:>12} 0x{:x}\n", all[i].first, all[i].second);
 }
 
-// False: it has been detached, and `entry` is what it was when last seen.
+// False: it has been detached or another one has its place, and `entry` is what it was when last
+// seen.
 bool find(const hwv::Observer &observer, hwv_program_entry &entry) {
     for (const hwv_program_entry &p : hwv::programs(observer)) {
-        if (p.id != entry.id) continue;
+        if (p.id != entry.id || !(p.flags & HWV_PROGRAM_MINE)) continue;
         entry = p;
         return true;
     }
@@ -186,6 +198,27 @@ void watch(const hwv::Observer &observer, hwv_program_entry &entry, const Object
     ::ring_buffer__free(ring);
 }
 
+nlohmann::json to_json(const hwv_program_entry &p) {
+    nlohmann::json reasons = nlohmann::json::array();
+    for (unsigned reason = 0; reason < HWV_EXIT_CPU_REASONS; ++reason)
+        if (p.reasons >> reason & 1) reasons.push_back(hwv::exit_name(reason));
+    return {{"id", p.id},
+            {"name", p.name},
+            {"bpf_id", p.bpf_id},
+            {"reasons", reasons},
+            {"runs", p.counts.runs},
+            {"acted", p.counts.acted},
+            {"refused", p.counts.refused},
+            {"acked", p.counts.acked}};
+}
+
+void print_json(const std::vector<hwv_program_entry> &programs) {
+    nlohmann::json all = nlohmann::json::array();
+    for (const hwv_program_entry &p : programs)
+        all.push_back(to_json(p));
+    fmt::print("{}\n", json_text(all));
+}
+
 void print_programs(const std::vector<hwv_program_entry> &programs) {
     fmt::print("{:>4} {:<16} {:>8} {:>12} {:>12} {:>10} {}\n", "ID", "NAME", "BPF ID", "RUNS",
                "ACTED", "REFUSED", "REASONS");
@@ -200,6 +233,17 @@ void print_programs(const std::vector<hwv_program_entry> &programs) {
     }
 }
 
+// Those that were said, or of the program to be replaced, or what guests make anyway.
+std::uint64_t reasons_for(const hwv::Observer &observer, const AttachOptions &options) {
+    if (options.reasons) return *options.reasons;
+    if (!options.replaced) return made_anyway();
+    for (const hwv_program_entry &p : hwv::programs(observer))
+        if (p.id == options.replaced) return p.reasons;
+    throw hwv::Error{ENOENT, fmt::format("the VM has no program {} to replace: see `hwvctl prog "
+                                         "list {}`",
+                                         options.replaced, options.vm)};
+}
+
 int attach(const Arguments &words) {
     const AttachOptions options = parse(words);
     const hwv::Observer observer = hwv::attach(options.vm);
@@ -207,8 +251,11 @@ int attach(const Arguments &words) {
     std::signal(SIGINT, [](int) { interrupted = 1; });
     std::signal(SIGTERM, [](int) { interrupted = 1; });
     hwv_program_entry entry{};
-    entry.id = hwv::attach_program(observer, object.program(), options.reasons);
-    std::fprintf(stderr, "program %llu is attached\n", static_cast<unsigned long long>(entry.id));
+    entry.id = hwv::attach_program(observer, object.program(), reasons_for(observer, options),
+                                   options.replaced);
+    (void)find(observer, entry);
+    std::fprintf(stderr, "program %llu is %s\n", static_cast<unsigned long long>(entry.id),
+                 options.replaced ? "replaced" : "attached");
     watch(observer, entry, object, options.seconds);
     (void)find(observer, entry);
     print_programs({entry});
@@ -227,8 +274,10 @@ int prog_command(const Arguments &arguments) {
         return 0;
     }
     if (what == "attach") return attach(rest);
-    if (what == "list" && rest.size() == 1) {
-        print_programs(hwv::programs(hwv::attach(rest[0])));
+    const bool json = rest.size() == 2 && rest[1] == "--json";
+    if (what == "list" && (rest.size() == 1 || json)) {
+        const std::vector<hwv_program_entry> programs = hwv::programs(hwv::attach(rest[0]));
+        json ? print_json(programs) : print_programs(programs);
         return 0;
     }
     if (what == "detach" && rest.size() == 2) {
