@@ -185,6 +185,9 @@ class Machine:
             return "guest-shutdown"
         return "guest-reset" if re.search(r"exception\(\): 3rd|[Tt]riple fault", text) else None
 
+    def suspicions(self):
+        return []
+
     def interrupt_hang(self, log):
         """Bochs's debugger shows the registers; 3.0's would slow all runs down, so it is off."""
         if self.without_debugger:

@@ -4,6 +4,7 @@
 import ctypes
 import hashlib
 import os
+import re
 import selectors
 import shlex
 import shutil
@@ -81,6 +82,14 @@ class Machine:
         """guest-shutdown, guest-reset, ... or None when the emulator went without a word."""
         return self.qmp.shutdown_reason()
 
+    def suspicions(self):
+        """What of a hang is QEMU's own doing. A CPU without paging in long mode is one that README.md tells of, or was caught
+        between host and guest: not three times."""
+        self.qmp.sock.settimeout(3)
+        lost = set.intersection(*(without_paging(self.qmp.human("info registers -a")) for _ in range(3)))
+        return [f"QEMU has lost CPU {cpu} of L1: a guest exited with EFER.LME set, CR4.PAE and CR0.PG clear "
+                "(scripts/bedlib/README.md)" for cpu in sorted(lost)]
+
     def interrupt_hang(self, log):
         """Saves the registers, and has the NMI make L1's kernel say where it is."""
         self.qmp.sock.settimeout(3)
@@ -94,6 +103,12 @@ class Machine:
     def end(self):
         self.process.kill()
         self.process.wait()
+
+
+def without_paging(registers):
+    """The CPUs that are in long mode by EFER.LMA, and not by CR0.PG."""
+    found = re.findall(r"^CPU#(\d+)$.*?^CR0=(\w+).*?^EFER=(\w+)", registers.replace("\r", ""), re.M | re.S)
+    return {int(cpu) for cpu, cr0, efer in found if int(efer, 16) & 1 << 10 and not int(cr0, 16) & 1 << 31}
 
 
 def channel_arguments(pairs, scratch):

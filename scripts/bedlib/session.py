@@ -132,14 +132,16 @@ class Session:
 
     def end_hang(self):
         """Has a hanging L1 show where it is: by its init, and if that hangs too, by an NMI, which makes it panic."""
-        self.tell(b"dump\n")
-        self.pump(lambda: self.lines("dumped"), time.monotonic() + 3)
-        if not self.lines("dumped"):
-            try:
+        try:
+            for suspicion in self.machine.suspicions():
+                print(f"bed: {suspicion}", file=sys.stderr)
+            self.tell(b"dump\n")
+            self.pump(lambda: self.lines("dumped"), time.monotonic() + 3)
+            if not self.lines("dumped"):
                 self.machine.interrupt_hang(self.log)
                 self.pump(lambda: False, time.monotonic() + 3)
-            except (OSError, BedError) as error:
-                print(f"bed: the emulator does not answer: {error}", file=sys.stderr)
+        except (OSError, BedError) as error:
+            print(f"bed: the emulator does not answer: {error}", file=sys.stderr)
         self.machine.end()
 
     def lines(self, word):

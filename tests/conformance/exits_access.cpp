@@ -108,6 +108,23 @@ const Topic canonical{"exits/msrs_canonical", [] {
                           write_row("WRMSR-APIC_BASE-BAD", apic_base, ~0ull, false);
                       }};
 
+// LME by itself, before CR4.PAE: nothing but what it says. AMD APM vol. 2 "Activating Long Mode".
+std::string has_lme(const Result &r) {
+    constexpr std::uint64_t lme = 1u << 8, lma = 1u << 10;
+    return (r.end.efer & (lme | lma)) == lme ? "" : "EFER is " + hex(r.end.efer);
+}
+
+const Topic long_mode{
+    "exits/msrs_long_mode", [] {
+        generate({.reason = "WRMSR-EFER-LME",
+                  .text = &wrmsr,
+                  .in = {{HWV_RAX, 0x100}, {HWV_RCX, 0xc0000080}, {HWV_RDX, 0}},
+                  .expect = [](Mode) { return Expect{.more = has_lme}; },
+                  .modes = only(Mode::real),
+                  .fresh = true,
+                  .unjudged = "QEMU loses the host of a guest with LME alone: scripts/bedlib"});
+    }};
+
 // ---- device memory: beyond the slot, by FS ----
 
 GUEST(store_b, "movb %al, %fs:0x10")

@@ -12,9 +12,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "fuzz/fuzz.hpp"
+#include "fuzz/qemu.hpp"
 #include "module/raw.hpp"
 #include "module/report.hpp"
-#include "oracle/test_vm.hpp"
+#include "module/watched.hpp"
 
 namespace {
 
@@ -30,6 +31,7 @@ struct Machine {
     int vm, vcpu;
     hwv_run *run;
     char *memory;
+    bool wide; // it has long mode
 };
 
 Machine make(Random &r) {
@@ -42,6 +44,11 @@ Machine make(Random &r) {
     raw::call(m.vm, HWV_SET_MEMORY, &slot);
     m.vcpu = raw::create_vcpu(m.vm);
     m.run = raw::map_run(m.vcpu);
+    m.wide = !fuzz::on_qemu() || r.one_in(2);
+    if (!m.wide)
+        fuzz::take_long_mode(m.vcpu);
+    else if (fuzz::on_qemu())
+        fuzz::keep_long_mode(static_cast<int>(attach(id_of_last_vm())));
     return m;
 }
 
@@ -85,11 +92,6 @@ const std::string exits[] = {"\xf4",
 // QEMU, 7.2 as 10.0, aborts when an exception's delivery, of which it holds its big lock, touches
 // what a data breakpoint watches: cpu_check_watchpoint() takes the lock once more. Its guests get
 // no way to enable one: MOV to a debug register becomes MOV from it.
-bool breakpoints_abort() {
-    static const bool yes = oracle::firmware_says("sys_vendor") == "QEMU";
-    return yes;
-}
-
 void take_breakpoints(char *code, std::size_t bytes) {
     for (std::size_t i = 0; i + 1 < bytes; ++i)
         if (code[i] == 0x0f && code[i + 1] == 0x23) code[i + 1] = 0x21;
@@ -105,7 +107,7 @@ void write_code(Random &r, char *memory) {
         const std::string &code = exits[r.below(std::size(exits))];
         std::memcpy(memory + at, code.data(), code.size());
     }
-    if (breakpoints_abort()) take_breakpoints(memory, 0x8000);
+    if (fuzz::on_qemu()) take_breakpoints(memory, 0x8000);
     const std::uint64_t tables[2] = {tables_at + 0x1003, 0x83 | 4};
     std::memcpy(memory + tables_at, &tables[0], 8);
     std::memcpy(memory + tables_at + 0x1000, &tables[1], 8);
@@ -130,8 +132,8 @@ void set_mode(hwv_regs &regs, Mode mode) {
     regs.cr3 = mode == Mode::wide ? tables_at : 0;
 }
 
-void random_state(Random &r, hwv_regs &regs) {
-    set_mode(regs, static_cast<Mode>(r.below(3)));
+void random_state(Random &r, hwv_regs &regs, bool wide) {
+    set_mode(regs, static_cast<Mode>(r.below(wide ? 3 : 2)));
     for (auto &gpr : regs.gpr)
         gpr = r.boundary();
     static constexpr std::uint32_t msrs[] = {
@@ -149,7 +151,8 @@ void random_state(Random &r, hwv_regs &regs) {
     }
     for (unsigned n = r.below(3); n; --n)
         reinterpret_cast<std::uint64_t *>(&regs)[1 + r.below(sizeof(regs) / 8 - 1)] = r.boundary();
-    if (breakpoints_abort()) regs.dr7 &= ~0xffull;
+    if (fuzz::on_qemu()) regs.dr7 &= ~0xffull;
+    fuzz::fit_long_mode(regs);
 }
 
 constexpr std::uint32_t host_msrs[] = {0x174,      0x175,      0x176,      0x1d9,      0x277,
@@ -199,7 +202,7 @@ void round_of(Random &r) {
     const fuzz::Ticker ticker{m.vcpu, 1500};
     for (;;) {
         write_code(r, m.memory);
-        random_state(r, m.run->regs);
+        random_state(r, m.run->regs, m.wide);
         m.run->reply = {.dirty = HWV_REGS_ALL, .wanted = static_cast<std::uint32_t>(r.below(32))};
         if (raw::call(m.vcpu, HWV_SYNC_REGS) < 0) ++tally->refused;
         for (int n = 0; n < 12; ++n) {

@@ -15,6 +15,7 @@
 #include <unistd.h>
 #include <vector>
 #include "fuzz/fuzz.hpp"
+#include "fuzz/qemu.hpp"
 #include "module/raw.hpp"
 #include "module/report.hpp"
 
@@ -52,6 +53,11 @@ void keep(Random &r, long fd) {
     if (old >= 0) ::close(old);
 }
 
+void keep_vcpu(Random &r, long fd) {
+    if (fd >= 0) fuzz::take_long_mode(static_cast<int>(fd));
+    keep(r, fd);
+}
+
 std::uint64_t any_pointer(Random &r, Arena &arena) {
     switch (r.below(8)) {
     case 0: return 0;
@@ -86,9 +92,12 @@ void any_call(Random &r, Arena &arena) {
     if (r.one_in(16)) request = raw::with_size(request, r.below(1 << _IOC_SIZEBITS));
     if (r.one_in(32)) request ^= 1ul << r.below(32);
     if (_IOC_SIZE(request) == 0 && !r.one_in(8)) argument = nullptr;
-    const long result = raw::call(any_fd(r), request, argument);
+    const int fd = any_fd(r);
+    const long result = raw::call(fd, request, argument);
     const unsigned number = _IOC_NR(request);
-    if (number == _IOC_NR(HWV_CREATE_VM) || number == _IOC_NR(HWV_CREATE_VCPU)) keep(r, result);
+    if (number == _IOC_NR(HWV_SET_CPUID) && result == 0) fuzz::take_long_mode(fd);
+    if (number == _IOC_NR(HWV_CREATE_VM)) keep(r, result);
+    if (number == _IOC_NR(HWV_CREATE_VCPU)) keep_vcpu(r, result);
 }
 
 void set_memory(Random &r) {
@@ -154,7 +163,7 @@ void one_step(Random &r, Arena &arena) {
     case 2:
     case 3: {
         hwv_create_vcpu request{.id = static_cast<std::uint32_t>(r.below(3))};
-        keep(r, raw::call(any_fd(r), HWV_CREATE_VCPU, &request));
+        keep_vcpu(r, raw::call(any_fd(r), HWV_CREATE_VCPU, &request));
         return;
     }
     case 4: set_memory(r); return;
@@ -186,7 +195,7 @@ void prepare(Random &r) {
         fd = -1;
     for (unsigned i = 0; i < 2; ++i) {
         const int vm = raw::create_vm(r.below(16));
-        keep(r, raw::create_vcpu(vm));
+        keep_vcpu(r, raw::create_vcpu(vm));
         keep(r, vm);
     }
 }

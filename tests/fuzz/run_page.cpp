@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <thread>
 #include "fuzz/fuzz.hpp"
+#include "fuzz/qemu.hpp"
 #include "module/raw.hpp"
 #include "module/report.hpp"
 
@@ -90,6 +91,7 @@ void round_of(Random &r) {
     const int vm = raw::create_vm(r.below(16));
     raw::map_program(vm, program);
     const int vcpu = raw::create_vcpu(vm);
+    fuzz::take_long_mode(vcpu);
     auto *page = reinterpret_cast<volatile std::uint8_t *>(raw::map_run(vcpu));
     static Arguments arguments;
     std::atomic<bool> stop{false};

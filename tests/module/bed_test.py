@@ -162,6 +162,13 @@ class Machine(unittest.TestCase):
 
 
 class Failure(unittest.TestCase):
+    def test_lost_processor(self):
+        sys.path.insert(0, str(ROOT / "scripts"))
+        from bedlib.qemu import without_paging
+        text = "".join(f"CPU#{n}\r\nRAX=0\r\nCR0={cr0} CR2=0 CR3=0\r\nDR7=400\r\nEFER={efer}\r\n\r\n" for n, (cr0, efer) in enumerate(
+            [("80050033", "0000000000001d01"), ("00000010", "0000000000001d01"), ("00000010", "0000000000000000")]))
+        self.assertEqual(without_paging(text), {1})
+
     def test_time_is_up(self):
         status, out, err = shell("echo before; sleep 100", "--timeout", 3)
         self.assertEqual((status, out), (124, b"before\n"))
