@@ -56,8 +56,9 @@ void hwv_core_vcpu_destroy(struct hwv_core_vcpu *vcpu);
 /*
  * Called, and returns, with preemption off, registered with the preemption notifier; sleeps in between.
  * Loads the vCPU on `cpu`, where the thread is, and puts it in the end. Returns with irqs off.
+ * `thread_flags`: any of HWV_THREAD_WORK is what hwv_host_entry_begin() would say now.
  */
-int hwv_core_vcpu_run(struct hwv_core_vcpu *vcpu, __u32 cpu);
+int hwv_core_vcpu_run(struct hwv_core_vcpu *vcpu, __u32 cpu, const __u32 *thread_flags);
 int hwv_core_vcpu_sync(struct hwv_core_vcpu *vcpu); /* loaded */
 void hwv_core_vcpu_load(struct hwv_core_vcpu *vcpu, __u32 cpu); /* preemption off: the thread (again) runs on `cpu` */
 void hwv_core_vcpu_put(struct hwv_core_vcpu *vcpu, int preempted); /* irqs off: it leaves the CPU or the ioctl */

@@ -88,7 +88,6 @@ int hwv_host_handle_work(void);  /* process: serves it. -EINTR: a signal */
  * reschedule or other work waits for this thread; else the guest's FPU state is in the registers.
  */
 int hwv_host_entry_begin(struct hwv_host_vcpu *vcpu);
-const __u32 *hwv_host_thread_flags(void); /* of this thread: any of HWV_THREAD_WORK is what entry_begin() would say now */
 void hwv_host_entry_end(struct hwv_host_vcpu *vcpu); /* turns irqs on: the one that ended the guest is taken now, on the guest's time */
 void hwv_host_guest_enter(void);  /* irqs off: RCU's accounting; from here to guest_exit noinstr */
 void hwv_host_guest_exit(void);

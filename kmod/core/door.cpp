@@ -147,7 +147,9 @@ int hwv_core_vcpu_create(hwv_core_vm *vm, __u32 id, hwv_host_vcpu *host, hwv_run
 }
 
 void hwv_core_vcpu_destroy(hwv_core_vcpu *vcpu) { vendor->vcpu_destroy(vcpu_of(vcpu)); }
-int hwv_core_vcpu_run(hwv_core_vcpu *vcpu, __u32 cpu) { return vendor->run(vcpu_of(vcpu), cpu); }
+int hwv_core_vcpu_run(hwv_core_vcpu *vcpu, __u32 cpu, const __u32 *thread_flags) {
+    return vendor->run(vcpu_of(vcpu), cpu, thread_flags);
+}
 int hwv_core_vcpu_sync(hwv_core_vcpu *vcpu) { return vendor->sync(vcpu_of(vcpu)); }
 void hwv_core_vcpu_load(hwv_core_vcpu *vcpu, __u32 cpu) { vendor->load(vcpu_of(vcpu), cpu); }
 void hwv_core_vcpu_put(hwv_core_vcpu *vcpu, int) { vendor->put(vcpu_of(vcpu)); }

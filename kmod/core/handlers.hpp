@@ -45,7 +45,7 @@ Outcome on_cpuid(VcpuOf<B> &v) {
 }
 
 template <Backend B>
-Outcome on_hlt(VcpuOf<B> &v, const Exit &exit) {
+[[gnu::always_inline]] inline Outcome on_hlt(VcpuOf<B> &v, const Exit &exit) {
     if (v.vm.has(HWV_VM_HLT_TO_USER)) {
         v.leave(HWV_EXIT_HLT, exit);
         return Outcome::to_user_next;

@@ -144,7 +144,7 @@ template <Backend B>
 // last look at the requests to the first instruction after the guest, so that whoever asks later
 // sends an interrupt that ends the guest; so does one that comes while a quick exit is served.
 template <Backend B>
-auto VcpuOf<B>::step(int &error) -> Step {
+[[gnu::always_inline]] inline auto VcpuOf<B>::step(int &error) -> Step {
     if (asked() || mp_state.load(std::memory_order_relaxed) != HWV_MP_RUNNING)
         return serve_requests(error);
     if (check_events || apic.events()) deliver_events();
@@ -189,9 +189,9 @@ auto VcpuOf<B>::step(int &error) -> Step {
 }
 
 template <Backend B>
-int VcpuOf<B>::run_guest(std::uint32_t cpu) {
+int VcpuOf<B>::run_guest(std::uint32_t cpu, const std::uint32_t *flags_of_thread) {
+    thread_flags = flags_of_thread;
     load(cpu);
-    thread_flags = hwv_host_thread_flags();
     if (counting()) statistics.begin(arch::rdtsc());
     [[gnu::uninitialized]] hwv_reply reply;
     copy_shared(reply, run->reply);

@@ -26,7 +26,7 @@ struct Vendor {
     // vCPUs
     Status (*vcpu_create)(Vm &vm, std::uint32_t id, hwv_host_vcpu *host, hwv_run *run, Vcpu *&out);
     void (*vcpu_destroy)(Vcpu &vcpu);
-    int (*run)(Vcpu &vcpu, std::uint32_t cpu);
+    int (*run)(Vcpu &vcpu, std::uint32_t cpu, const std::uint32_t *thread_flags);
     int (*sync)(Vcpu &vcpu);
     void (*load)(Vcpu &vcpu, std::uint32_t cpu);
     void (*put)(Vcpu &vcpu);
@@ -100,7 +100,10 @@ class VendorOf {
             },
         .vcpu_create = vcpu_create,
         .vcpu_destroy = vcpu_destroy,
-        .run = [](Vcpu &v, std::uint32_t cpu) { return processor(v).run_guest(cpu); },
+        .run =
+            [](Vcpu &v, std::uint32_t cpu, const std::uint32_t *thread_flags) {
+                return processor(v).run_guest(cpu, thread_flags);
+            },
         .sync = [](Vcpu &v) { return processor(v).sync(); },
         .load = [](Vcpu &v, std::uint32_t cpu) { processor(v).load(cpu); },
         .put = [](Vcpu &v) { processor(v).put(); },

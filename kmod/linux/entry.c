@@ -37,11 +37,6 @@ int hwv_host_entry_begin(struct hwv_host_vcpu *vcpu)
 	return xfer_to_guest_mode_work_pending();
 }
 
-const __u32 *hwv_host_thread_flags(void)
-{
-	return (const __u32 *)&current_thread_info()->flags;
-}
-
 void hwv_host_entry_end(struct hwv_host_vcpu *vcpu)
 {
 	hwv_fpu_leave(&vcpu->fpu);

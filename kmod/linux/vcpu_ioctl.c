@@ -74,7 +74,8 @@ static long run(struct hwv_host_vcpu *vcpu)
 			return err;
 	}
 	preempt_disable();
-	err = hwv_core_vcpu_run(vcpu->core, smp_processor_id());
+	err = hwv_core_vcpu_run(vcpu->core, smp_processor_id(),
+				(const __u32 *)&current_thread_info()->flags);
 	local_irq_enable();
 	if (vcpu->notified)
 		hwv_vcpu_stays(vcpu);

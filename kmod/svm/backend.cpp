@@ -105,9 +105,11 @@ void Backend::reset_save() {
 void Backend::load(const LoadContext &context) {
     cpu_ = &Cpus::at(context.cpu);
     host_state_pa_ = cpu_->host_state_pa();
-    const bool in_service = cpu_->enabled() && vmsave(host_state_pa_);
-    set_work(work_no_cpu, !in_service);
-    if (!in_service) return;
+    if (!cpu_->enabled() || !vmsave(host_state_pa_)) [[unlikely]] {
+        set_work(work_no_cpu, true);
+        return;
+    }
+    set_work(work_no_cpu, false);
     host_ldt_ = arch::sldt();
     if (context.other_cpu) {
         touch(clean::all); // what "clean" means is of the CPU that kept the fields
@@ -124,10 +126,14 @@ void Backend::put() {
         put_msrs();
         if (beside_kvm_) leave_to_kvm();
     }
-    set_work(work_no_cpu, true);
+    work_ |= work_no_cpu;
     cpu_ = nullptr;
-    if (!debug_granted_) return;
-    // Breakpoints that are on stay real, else they would not hit.
+    if (debug_granted_) [[unlikely]]
+        take_debug();
+}
+
+// Breakpoints that are on stay real, else they would not hit.
+[[gnu::noinline]] void Backend::take_debug() {
     debug_granted_ = false;
     intercept_debug();
 }

@@ -133,6 +133,7 @@ class Backend {
     void set_work(std::uint32_t bits, bool on) { work_ = on ? work_ | bits : work_ & ~bits; }
     void set_table(VmcbSegment &to, const TableRegister &t);
     void intercept_debug();
+    void take_debug();
     void intercept_trapped();
     void intercept_control();
     void update_xcr0();

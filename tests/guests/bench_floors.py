@@ -11,9 +11,6 @@ from pathlib import Path
 
 from guestlib import BED, ROOT, TMP, finish, tell
 
-# Missed, and said so in README under Figures; beyond this share of KVM's figure it is a failure all the same. rdmsr and wrmsr
-# without NRIPS had kept theirs before quick exits, which those are not and which they pay for.
-KNOWN_MISSES = {"rdmsr": 0.34, "wrmsr": 0.34, "svm-bochs-hlt_user": 0.52}
 WANTED = {"cpuid", "out_user", "in_user", "mmio_read_user", "npf_alloc"}
 WATCHED = {"stats_off", "stats", "ring", "tracepoint", "program", "filter"}
 
@@ -33,11 +30,8 @@ def main():
         finish()
     judged = subprocess.run([ROOT / "scripts/bench", "--judge", path], text=True, stdout=subprocess.PIPE, check=True).stdout
     for line in judged.splitlines():
-        row, share, why = line.split(" ", 2)
-        if why and float(share) <= KNOWN_MISSES.get(row, 0):
-            print(f"skip floor-{row} - missed: {why}", flush=True)
-        else:
-            tell(f"floor-{row}", why or None)
+        row, _, why = line.split(" ", 2)
+        tell(f"floor-{row}", why or None)
     told = json.loads(path.read_text())
     for name, tables in {told["bed"]: told, **told.get("beds", {})}.items():
         wanted = WANTED | ({"boot_exits"} if name != "svm-bochs" else set())

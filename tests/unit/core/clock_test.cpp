@@ -29,7 +29,7 @@ class ClockTest : public CoreMachine {
         hwv::fake::hardware().tsc += 1'000'000; // the host's clock goes on, too
         is_kicked();
         const PreemptGuard guard;
-        EXPECT_EQ(vcpu->run_guest(number), 0);
+        EXPECT_EQ(vcpu->run_guest(number, &host.works), 0);
         hwv::fake::host().irqs_off = false;
         cpu::PvClock clock;
         std::memcpy(&clock, memory.bytes, sizeof clock);

@@ -88,7 +88,7 @@ class CoreMachine : public testing::Test {
     int run(const hwv_reply &reply = {}) {
         page.reply = reply;
         const PreemptGuard guard;
-        const int error = vcpu->run_guest(0);
+        const int error = vcpu->run_guest(0, &host.works);
         EXPECT_TRUE(host.irqs_off);
         host.irqs_off = false;
         EXPECT_FALSE(backend().loaded);

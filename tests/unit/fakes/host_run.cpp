@@ -26,7 +26,6 @@ int hwv_host_entry_begin(struct hwv_host_vcpu *) {
     --host().works;
     return 1;
 }
-const __u32 *hwv_host_thread_flags(void) { return &host().works; }
 void hwv_host_entry_end(struct hwv_host_vcpu *) { host().irqs_off = false; }
 
 int hwv_host_handle_work(void) {

@@ -64,7 +64,7 @@ struct VmxRun : VmxMachine {
     int run(const hwv_reply &reply = {.wanted = HWV_REGS_ALL}) {
         page.reply = reply;
         const PreemptGuard guard;
-        const int error = vcpu->run_guest(hardware.cpu);
+        const int error = vcpu->run_guest(hardware.cpu, &host.works);
         host.irqs_off = false;
         EXPECT_EQ(vmx.here().current, ~0ull) << "KVM had none";
         return error;
