@@ -81,13 +81,13 @@ void hwv_core_vcpu_kill(struct hwv_core_vcpu *vcpu);  /* any context: every HWV_
 int hwv_core_vcpu_registers(struct hwv_core_vcpu *vcpu, struct hwv_regs *regs, __u32 groups, int set);
 /* Guest-physical memory: the owner's address of gpa, and how many bytes follow in the same slot. -EFAULT: none is there */
 int hwv_core_vm_find_memory(struct hwv_core_vm *vm, __u64 gpa, __u64 *hva, __u64 *bytes);
-/* shared: hwv_host_shared_alloc(HWV_RING_HEADER + request->capacity * 64) */
-int hwv_core_ring_create(void *shared, struct hwv_host_observer *observer, const struct hwv_ring_open *request,
+/* shared: hwv_host_shared_alloc(HWV_RING_HEADER + request->capacity * 64). age: of the observer; none of the VM's has that of another one */
+int hwv_core_ring_create(void *shared, struct hwv_host_observer *observer, __u64 age, const struct hwv_ring_open *request,
 			 struct hwv_core_ring **out);
 void hwv_core_ring_destroy(struct hwv_core_ring *ring); /* no vCPU has it, nor had it since synchronize_rcu() */
 void hwv_core_vcpu_set_ring(struct hwv_core_vcpu *vcpu, __u32 slot /* < HWV_MAX_OBSERVERS */, struct hwv_core_ring *ring /* or NULL */);
 /* Policies, of the lowest age first. -EINVAL, -EOPNOTSUPP: bad_rule, bad_field */
-int hwv_core_policy_create(const struct hwv_policy *request, const struct hwv_rule *rules, __u32 slot, __u64 age,
+int hwv_core_policy_create(const struct hwv_policy *request, const struct hwv_rule *rules, __u64 age,
 			   struct hwv_core_policy **out, __u32 *bad_rule, __u32 *bad_field);
 void hwv_core_policy_destroy(struct hwv_core_policy *policy); /* or NULL. As a ring's */
 __u32 hwv_core_policy_read(const struct hwv_core_policy *policy, struct hwv_rule *rules /* HWV_MAX_RULES */,
@@ -99,6 +99,7 @@ struct hwv_program_slot {
 	struct hwv_host_program *program;
 	struct hwv_program_counts *counts;
 	__u64 reasons;
+	__u64 age;      /* of the observer */
 	__u32 observer; /* slot */
 	__u32 reserved;
 };
@@ -110,11 +111,11 @@ struct hwv_program_table {
 int hwv_core_can_make(__u64 reasons); /* -EINVAL: unknown ones, or none; -EOPNOTSUPP: this CPU cannot make exits of one of them */
 /* One caller at a time. As with policies: the former table is unused when every vCPU knows and after synchronize_rcu() */
 void hwv_core_vm_set_programs(struct hwv_core_vm *vm, const struct hwv_program_table *table /* or NULL */);
-/* A vCPU that a rule of that slot's stopped (any context) */
+/* A vCPU that a rule or program of that observer's stopped (any context) */
 int hwv_core_vcpu_stop_ends(struct hwv_core_vcpu *vcpu);
-int hwv_core_vcpu_stopped(struct hwv_core_vcpu *vcpu, __u32 slot, struct hwv_stop *out); /* 1: and has no reply yet */
-int hwv_core_vcpu_go_on(struct hwv_core_vcpu *vcpu, __u32 slot, const struct hwv_stop_reply *reply); /* -ESTALE, -EINVAL */
-void hwv_core_vcpu_let_go(struct hwv_core_vcpu *vcpu, __u32 slot); /* as after a time-out */
+int hwv_core_vcpu_stopped(struct hwv_core_vcpu *vcpu, __u64 age, struct hwv_stop *out); /* 1: and has no reply yet */
+int hwv_core_vcpu_go_on(struct hwv_core_vcpu *vcpu, __u64 age, const struct hwv_stop_reply *reply); /* -ESTALE, -EINVAL */
+void hwv_core_vcpu_let_go(struct hwv_core_vcpu *vcpu, __u64 age); /* as after a time-out */
 
 #ifdef __cplusplus
 }

@@ -101,8 +101,8 @@ int hwv_host_vcpu_block(struct hwv_host_vcpu *vcpu); /* process: sleeps until hw
  * of it (1); -EINTR: a signal.
  */
 int hwv_host_vcpu_pause(struct hwv_host_vcpu *vcpu);
-/* The same until hwv_core_vcpu_stop_ends(), but for so long at most; the observer in that slot is told. */
-void hwv_host_vcpu_stop(struct hwv_host_vcpu *vcpu, __u32 slot, __u32 timeout_ms);
+/* The same until hwv_core_vcpu_stop_ends(), but for so long at most; the observer of that age is told. */
+void hwv_host_vcpu_stop(struct hwv_host_vcpu *vcpu, __u64 age, __u32 timeout_ms);
 void hwv_host_observer_wake(struct hwv_host_observer *observer); /* any context: poll() has something to say */
 void hwv_host_vcpu_wake(struct hwv_host_vcpu *vcpu); /* any context */
 void hwv_host_timer_start(struct hwv_host_vcpu *vcpu, __u64 ns); /* atomic: one shot from now; hwv_core_vcpu_timer() in irq context */

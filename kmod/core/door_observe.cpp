@@ -35,10 +35,10 @@ int hwv_core_vm_find_memory(hwv_core_vm *vm, __u64 gpa, __u64 *hva, __u64 *bytes
     return to_errno(s);
 }
 
-int hwv_core_ring_create(void *shared, hwv_host_observer *observer, const hwv_ring_open *request,
-                         hwv_core_ring **out) {
+int hwv_core_ring_create(void *shared, hwv_host_observer *observer, __u64 age,
+                         const hwv_ring_open *request, hwv_core_ring **out) {
     if (!Ring::valid(*request)) return to_errno(Error::invalid);
-    Ring *ring = host_new<Ring>(static_cast<hwv_ring *>(shared), observer, *request);
+    Ring *ring = host_new<Ring>(static_cast<hwv_ring *>(shared), observer, age, *request);
     *out = ring;
     return ring ? 0 : to_errno(Error::no_memory);
 }
@@ -52,10 +52,10 @@ void hwv_core_vcpu_set_ring(hwv_core_vcpu *vcpu, __u32 slot, hwv_core_ring *ring
 
 // ---- rules ----
 
-int hwv_core_policy_create(const hwv_policy *request, const hwv_rule *rules, __u32 slot, __u64 age,
+int hwv_core_policy_create(const hwv_policy *request, const hwv_rule *rules, __u64 age,
                            hwv_core_policy **out, __u32 *bad_rule, __u32 *bad_field) {
     if (request->count > HWV_MAX_RULES) return to_errno(Error::too_big);
-    Policy *policy = host_new<Policy>(slot, age, request->stop_timeout_ms);
+    Policy *policy = host_new<Policy>(age, request->stop_timeout_ms);
     if (!policy) return to_errno(Error::no_memory);
     instrument::RuleFault fault;
     if (policy->set(rules, request->count, chosen_vendor().trappable(), fault)) {
@@ -110,14 +110,14 @@ void hwv_core_vm_set_programs(hwv_core_vm *vm, const hwv_program_table *table) {
 
 int hwv_core_vcpu_stop_ends(hwv_core_vcpu *vcpu) { return vcpu_of(vcpu).stop_ends(); }
 
-int hwv_core_vcpu_stopped(hwv_core_vcpu *vcpu, __u32 slot, hwv_stop *out) {
-    return vcpu_of(vcpu).stopped(slot, *out);
+int hwv_core_vcpu_stopped(hwv_core_vcpu *vcpu, __u64 age, hwv_stop *out) {
+    return vcpu_of(vcpu).stopped(age, *out);
 }
 
-int hwv_core_vcpu_go_on(hwv_core_vcpu *vcpu, __u32 slot, const hwv_stop_reply *reply) {
-    return to_errno(vcpu_of(vcpu).go_on(slot, *reply));
+int hwv_core_vcpu_go_on(hwv_core_vcpu *vcpu, __u64 age, const hwv_stop_reply *reply) {
+    return to_errno(vcpu_of(vcpu).go_on(age, *reply));
 }
 
-void hwv_core_vcpu_let_go(hwv_core_vcpu *vcpu, __u32 slot) { vcpu_of(vcpu).let_go(slot); }
+void hwv_core_vcpu_let_go(hwv_core_vcpu *vcpu, __u64 age) { vcpu_of(vcpu).let_go(age); }
 
 } // extern "C"

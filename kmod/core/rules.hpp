@@ -121,7 +121,7 @@ void VcpuOf<B>::obey_program(const hwv_program_slot &slot, ExitReason reason,
     instrument::ProgramSays says;
     instrument::count(slot.counts->runs);
     if (context.ack) instrument::count(slot.counts->acked);
-    if (!instrument::read_output(context, reason, slot.observer, says)) {
+    if (!instrument::read_output(context, reason, slot.age, says)) {
         instrument::count(slot.counts->refused);
         return;
     }
@@ -166,12 +166,12 @@ Outcome VcpuOf<B>::stop_at(Exit &exit, const instrument::Verdict &verdict) {
                         .rule = verdict.rule,
                         .cpl = r.flags & HWV_RECORD_CPL};
     if (exit.delivering) backend.inject(exit.delivering);
-    begin_stop(what, verdict.slot);
+    begin_stop(what, verdict.observer);
     cut(HWV_TIME_KERNEL);
     waiting = true;
     {
         MaySleep scope{*this};
-        hwv_host_vcpu_stop(host, verdict.slot, verdict.timeout_ms);
+        hwv_host_vcpu_stop(host, verdict.observer, verdict.timeout_ms);
     }
     waiting = false;
     cut(HWV_TIME_STOPPED);

@@ -81,9 +81,9 @@ Status Vcpu::interrupt(const hwv_interrupt &request) {
     return {};
 }
 
-void Vcpu::begin_stop(const hwv_stop &what, std::uint32_t slot) {
+void Vcpu::begin_stop(const hwv_stop &what, std::uint64_t observer) {
     const LockGuard guard{stop_lock_};
-    stop_.begin(what, slot);
+    stop_.begin(what, observer);
 }
 
 instrument::Verdict Vcpu::end_stop() {
@@ -91,16 +91,16 @@ instrument::Verdict Vcpu::end_stop() {
     return stop_.end();
 }
 
-bool Vcpu::stopped(std::uint32_t slot, hwv_stop &what) {
+bool Vcpu::stopped(std::uint64_t observer, hwv_stop &what) {
     const LockGuard guard{stop_lock_};
-    return stop_.get(slot, what);
+    return stop_.get(observer, what);
 }
 
-Status Vcpu::go_on(std::uint32_t slot, const hwv_stop_reply &reply) {
+Status Vcpu::go_on(std::uint64_t observer, const hwv_stop_reply &reply) {
     {
         const LockGuard guard{stop_lock_};
         instrument::Verdict verdict;
-        if (!stop_.is(slot, reply.id)) return Error::stale;
+        if (!stop_.is(observer, reply.id)) return Error::stale;
         if (!instrument::verdict_of(reply, stop_.reason(), verdict)) return Error::invalid;
         stop_.reply(verdict);
     }
@@ -108,10 +108,10 @@ Status Vcpu::go_on(std::uint32_t slot, const hwv_stop_reply &reply) {
     return {};
 }
 
-void Vcpu::let_go(std::uint32_t slot) {
+void Vcpu::let_go(std::uint64_t observer) {
     {
         const LockGuard guard{stop_lock_};
-        stop_.let_go(slot);
+        stop_.let_go(observer);
     }
     hwv_host_vcpu_wake(host);
 }

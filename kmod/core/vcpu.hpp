@@ -107,11 +107,11 @@ class Vcpu : public hwv_core_vcpu {
     bool runnable() const;                 // a waiting vCPU has a reason to go on
     bool has_room() const;                 // in all rings that would rather wait than drop
     Status interrupt(const hwv_interrupt &request); // HWV_INTERRUPT
-    // An exit at which the vCPU waits for an observer, who is told by his slot.
+    // An exit at which the vCPU waits for an observer, who is told by his age.
     bool stop_ends() const { return !stop_.waiting() || asked(request::kick | request::kill); }
-    bool stopped(std::uint32_t slot, hwv_stop &what);
-    Status go_on(std::uint32_t slot, const hwv_stop_reply &reply);
-    void let_go(std::uint32_t slot);
+    bool stopped(std::uint64_t observer, hwv_stop &what);
+    Status go_on(std::uint64_t observer, const hwv_stop_reply &reply);
+    void let_go(std::uint64_t observer);
 
     std::atomic<std::uint8_t> mp_state{HWV_MP_RUNNING};
     // What the halted guest would accept, for runnable().
@@ -138,7 +138,7 @@ class Vcpu : public hwv_core_vcpu {
     Vcpu(Vm &vm, Memory &memory, std::uint32_t id, hwv_host_vcpu *host, hwv_run *run);
     ~Vcpu() { hwv_host_shared_free(statistics.page()); }
 
-    void begin_stop(const hwv_stop &what, std::uint32_t slot);
+    void begin_stop(const hwv_stop &what, std::uint64_t observer);
     instrument::Verdict end_stop();
 
   private:

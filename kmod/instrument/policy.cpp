@@ -161,7 +161,7 @@ bool Policy::act(unsigned i, Verdict &verdict) {
                    (r.flags & HWV_RULE_ERROR_CODE) != 0,
                    r.error_code,
                    {r.value[0], r.value[1]},
-                   slot_,
+                   age_,
                    i,
                    timeout_ms_};
     return action == HWV_ACTION_RECORD;

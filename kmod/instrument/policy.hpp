@@ -25,7 +25,8 @@ struct Verdict {
     bool has_error_code = false;
     std::uint32_t error_code = 0;
     std::uint64_t value[2] = {};
-    std::uint32_t slot = 0, rule = 0, timeout_ms = 0; // whose it was, for STOP
+    std::uint64_t observer = 0; // by his age: whose it was, for STOP
+    std::uint32_t rule = 0, timeout_ms = 0;
 
     bool decided() const { return action > HWV_ACTION_RECORD; }
 };
@@ -40,9 +41,9 @@ class Policy : public hwv_core_policy {
   public:
     static constexpr unsigned max_rules = HWV_MAX_RULES;
 
-    // `age`: observers are asked in the order of theirs. Slot: which of a VM's observers this is.
-    Policy(std::uint32_t slot, std::uint64_t age, std::uint32_t timeout_ms)
-        : slot_{slot}, timeout_ms_{timeout_ms ? timeout_ms : HWV_STOP_TIMEOUT_MS}, age_{age} {}
+    // `age`: whose this is; observers are asked in the order of theirs.
+    Policy(std::uint64_t age, std::uint32_t timeout_ms)
+        : timeout_ms_{timeout_ms ? timeout_ms : HWV_STOP_TIMEOUT_MS}, age_{age} {}
 
     // Before anybody asks. False: `fault` says why, and the policy is of no use.
     bool set(const hwv_rule *rules, std::uint32_t count, const Traps &can, RuleFault &fault);
@@ -84,7 +85,7 @@ class Policy : public hwv_core_policy {
 
     Compiled rules_[max_rules];
     std::uint8_t first_[HWV_EXIT_CPU_REASONS] = {};
-    std::uint32_t slot_, count_ = 0, timeout_ms_;
+    std::uint32_t count_ = 0, timeout_ms_;
     std::uint64_t age_;
     Traps traps_{};
 };

@@ -14,7 +14,7 @@ struct ProgramSays {
 };
 
 // The output of a program of that observer's. False: it cannot be.
-inline bool read_output(const hwv_program_context &c, ExitReason reason, std::uint32_t observer,
+inline bool read_output(const hwv_program_context &c, ExitReason reason, std::uint64_t observer,
                         ProgramSays &out) {
     const auto action = static_cast<hwv_action>(c.action);
     const bool has_code = c.flags & HWV_PROGRAM_ERROR_CODE;

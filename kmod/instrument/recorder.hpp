@@ -30,9 +30,13 @@ class Recorder {
     void drop() { open_ = false; }
     void mark(std::uint8_t flags) { record_.flags |= flags; } // HWV_RECORD_*
     void set_data(std::uint64_t data) { record_.data = data; }
+    // Who has the slot when the record is written may be another one than who has it now.
     void rule(unsigned slot) {
-        ruled_ |= 1u << slot;
         mark(HWV_RECORD_RULED);
+        const Ring *ring = at(slot);
+        if (!ring) return;
+        ruled_ |= 1u << slot;
+        ruled_by_[slot] = ring->age();
     }
     const hwv_record &record() const { return record_; }
 
@@ -40,7 +44,7 @@ class Recorder {
         open_ = false;
         record_.tsc_entry = tsc;
         for (unsigned i = 0; i < slots; ++i)
-            if (Ring *ring = at(i); ring && ring->wants(record_.reason, ruled_ >> i & 1))
+            if (Ring *ring = at(i); ring && ring->wants(record_.reason, ruled(i, *ring)))
                 ring->write(record_);
     }
 
@@ -64,10 +68,14 @@ class Recorder {
 
   private:
     Ring *at(unsigned slot) const { return rings_[slot].load(std::memory_order_acquire); }
+    bool ruled(unsigned slot, const Ring &ring) const {
+        return ruled_ >> slot & 1 && ruled_by_[slot] == ring.age();
+    }
 
     std::atomic<Ring *> rings_[slots] = {};
     hwv_record record_{};
     std::uint32_t ruled_ = 0; // bit per slot whose observer wants it
+    std::uint64_t ruled_by_[slots] = {};
     bool open_ = false;
 };
 

@@ -13,9 +13,11 @@ namespace hwv::instrument {
 class Ring : public hwv_core_ring {
   public:
     // `shared`: HWV_RING_HEADER and request.capacity records, zeroed.
-    Ring(hwv_ring *shared, hwv_host_observer *observer, const hwv_ring_open &request)
+    Ring(hwv_ring *shared, hwv_host_observer *observer, std::uint64_t age,
+         const hwv_ring_open &request)
         : shared_{shared},
           observer_{observer},
+          age_{age},
           capacity_{request.capacity},
           reasons_{request.reasons},
           every_{request.every ? request.every : 1},
@@ -31,6 +33,8 @@ class Ring : public hwv_core_ring {
         return !(r.flags & ~known) && !r.reserved && power && r.capacity >= HWV_RING_MIN &&
                r.capacity <= HWV_RING_MAX;
     }
+
+    std::uint64_t age() const { return age_; } // its observer's
 
     // Of an exit that takes place: is it one of those to record? ruled: a rule or a program of this
     // ring's observer said so.
@@ -70,7 +74,7 @@ class Ring : public hwv_core_ring {
 
     hwv_ring *const shared_;
     hwv_host_observer *const observer_;
-    const std::uint64_t capacity_, reasons_;
+    const std::uint64_t age_, capacity_, reasons_;
     const std::uint32_t every_, flags_;
     std::uint32_t turn_ = 0;
     std::uint64_t head_ = 0, matched_ = 0; // what the observer may write over is not believed

@@ -11,9 +11,9 @@ class Stop {
     static constexpr std::uint32_t by_program = ~0u; // hwv_stop.rule
 
     // The vCPU's thread.
-    void begin(const hwv_stop &what, std::uint32_t slot) {
+    void begin(const hwv_stop &what, std::uint64_t observer) {
         what_ = what;
-        slot_ = slot;
+        observer_ = observer;
         reply_ = {};
         waiting_.store(true, std::memory_order_release);
     }
@@ -25,26 +25,26 @@ class Stop {
 
     // Any thread.
     bool waiting() const { return waiting_.load(std::memory_order_acquire); }
-    bool get(std::uint32_t slot, hwv_stop &out) const {
-        if (!waiting() || slot_ != slot) return false;
+    bool get(std::uint64_t observer, hwv_stop &out) const {
+        if (!waiting() || observer_ != observer) return false;
         out = what_;
         return true;
     }
-    bool is(std::uint32_t slot, std::uint64_t id) const {
-        return waiting() && slot_ == slot && what_.id == id;
+    bool is(std::uint64_t observer, std::uint64_t id) const {
+        return waiting() && observer_ == observer && what_.id == id;
     }
     void reply(const Verdict &verdict) {
         reply_ = verdict;
         waiting_.store(false, std::memory_order_release);
     }
     ExitReason reason() const { return static_cast<ExitReason>(what_.reason); }
-    void let_go(std::uint32_t slot) {
-        if (slot_ == slot) waiting_.store(false, std::memory_order_release);
+    void let_go(std::uint64_t observer) {
+        if (observer_ == observer) waiting_.store(false, std::memory_order_release);
     }
 
   private:
     std::atomic<bool> waiting_{false};
-    std::uint32_t slot_ = 0;
+    std::uint64_t observer_ = 0; // by his age: another one may have his slot meanwhile
     hwv_stop what_{};
     Verdict reply_;
 };

@@ -101,7 +101,7 @@ struct hwv_observer_ring {
 struct hwv_host_observer {
 	struct hwv_host_vm *vm; /* its shell is held */
 	u32 slot; /* in vm->observers */
-	u64 age;  /* the older of two is asked first */
+	u64 age;  /* the older of two is asked first; who takes the slot of one that ended has another */
 	struct hwv_core_policy *policy; /* vm->lock */
 	wait_queue_head_t wait;
 	struct hwv_observer_ring rings[HWV_MAX_VCPUS]; /* vm->lock */
@@ -171,7 +171,7 @@ long hwv_stop_reply(void *observer, void *argument);
 bool hwv_any_stop(struct hwv_host_observer *observer); /* vm->lock */
 void hwv_policy_detach(struct hwv_host_observer *observer); /* vm->lock; then synchronize_rcu(), then: */
 void hwv_policy_free(struct hwv_host_observer *observer);
-bool hwv_tell_of_stop(struct hwv_host_vm *vm, u32 slot); /* false: there is nobody to tell */
+bool hwv_tell_of_stop(struct hwv_host_vm *vm, u64 age); /* false: there is nobody to tell */
 long hwv_observe_regs(void *observer, void *argument);
 long hwv_observe_memory(void *observer, void *argument);
 

@@ -30,7 +30,7 @@ static int make_policy(struct hwv_host_observer *observer, struct hwv_policy *re
 	rules = memdup_user(u64_to_user_ptr(request->rules), request->count * sizeof(*rules));
 	if (IS_ERR(rules))
 		return PTR_ERR(rules);
-	err = hwv_core_policy_create(request, rules, observer->slot, observer->age, out,
+	err = hwv_core_policy_create(request, rules, observer->age, out,
 				     &request->bad_rule, &request->bad_field);
 	kfree(rules);
 	return err;
@@ -114,7 +114,7 @@ void hwv_policy_detach(struct hwv_host_observer *observer)
 		hwv_core_vm_set_policy(vm->core, observer->slot, NULL);
 	for (id = 0; id < HWV_MAX_VCPUS; id++)
 		if (vm->vcpus[id])
-			hwv_core_vcpu_let_go(vm->vcpus[id]->core, observer->slot);
+			hwv_core_vcpu_let_go(vm->vcpus[id]->core, observer->age);
 }
 
 void hwv_policy_free(struct hwv_host_observer *observer)
@@ -134,7 +134,7 @@ static bool oldest_stop(struct hwv_host_observer *observer, struct hwv_stop *out
 
 	for (id = 0; !vm->ended && id < HWV_MAX_VCPUS; id++) {
 		if (!vm->vcpus[id] ||
-		    !hwv_core_vcpu_stopped(vm->vcpus[id]->core, observer->slot, &stop))
+		    !hwv_core_vcpu_stopped(vm->vcpus[id]->core, observer->age, &stop))
 			continue;
 		if (!found || stop.id < out->id)
 			*out = stop;
@@ -173,20 +173,23 @@ long hwv_stop_reply(void *object, void *argument)
 		return -EINTR;
 	for (id = 0; !vm->ended && id < HWV_MAX_VCPUS && err == -ESTALE; id++)
 		if (vm->vcpus[id])
-			err = hwv_core_vcpu_go_on(vm->vcpus[id]->core, observer->slot, argument);
+			err = hwv_core_vcpu_go_on(vm->vcpus[id]->core, observer->age, argument);
 	mutex_unlock(&vm->lock);
 	return err;
 }
 
 /* The vCPU's thread; the observer may have gone since its rule matched. */
-bool hwv_tell_of_stop(struct hwv_host_vm *vm, u32 slot)
+bool hwv_tell_of_stop(struct hwv_host_vm *vm, u64 age)
 {
-	struct hwv_host_observer *observer;
+	bool told = false;
+	u32 slot;
 
 	mutex_lock(&vm->lock);
-	observer = vm->observers[slot];
-	if (observer)
-		hwv_host_observer_wake(observer);
+	for (slot = 0; slot < HWV_MAX_OBSERVERS && !told; slot++) {
+		told = vm->observers[slot] && vm->observers[slot]->age == age;
+		if (told)
+			hwv_host_observer_wake(vm->observers[slot]);
+	}
 	mutex_unlock(&vm->lock);
-	return observer;
+	return told;
 }

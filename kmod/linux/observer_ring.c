@@ -33,7 +33,7 @@ static int ring_alloc(struct hwv_host_observer *observer, const struct hwv_ring_
 	ring->shared = hwv_host_shared_alloc(ring->bytes);
 	if (!ring->shared)
 		return -ENOMEM;
-	err = hwv_core_ring_create(ring->shared, observer, request, &ring->core);
+	err = hwv_core_ring_create(ring->shared, observer, observer->age, request, &ring->core);
 	if (err)
 		ring_free(ring);
 	return err;

@@ -148,6 +148,7 @@ static int insert(struct hwv_host_observer *observer, struct hwv_host_program *p
 		.program = program,
 		.counts = program->counts,
 		.reasons = request->reasons,
+		.age = observer->age,
 		.observer = observer->slot,
 	};
 	publish(vm, table);
@@ -173,6 +174,7 @@ static int replace(struct hwv_host_observer *observer, struct hwv_host_program *
 	program->id = old->id;
 	table->entries[i].program = program;
 	table->entries[i].reasons = request->reasons;
+	table->entries[i].age = observer->age;
 	table->entries[i].observer = observer->slot;
 	publish(observer->vm, table);
 	program_free(old, false);

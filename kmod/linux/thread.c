@@ -143,11 +143,11 @@ static void wait_for_reply(struct hwv_host_vcpu *vcpu, long left)
 	}
 }
 
-void hwv_host_vcpu_stop(struct hwv_host_vcpu *vcpu, __u32 slot, __u32 timeout_ms)
+void hwv_host_vcpu_stop(struct hwv_host_vcpu *vcpu, __u64 age, __u32 timeout_ms)
 {
 	hwv_vcpu_unload(vcpu);
 	atomic_set_release(&vcpu->user, HWV_VCPU_PAUSED);
-	if (hwv_tell_of_stop(vcpu->vm, slot))
+	if (hwv_tell_of_stop(vcpu->vm, age))
 		wait_for_reply(vcpu, msecs_to_jiffies(timeout_ms));
 	take_back(vcpu);
 	hwv_vcpu_load(vcpu);

@@ -328,6 +328,31 @@ void check_stop_ends() {
     expect("kill_ends_it", result, -ESHUTDOWN);
 }
 
+// Observers that end with a rule that stops, and others that take their slot at once: none is told
+// of a stop that is not its own.
+void check_slot_taken() {
+    Watched guest{loop(1, "", "\x0f\xa2"s)};
+    std::atomic<bool> done{false};
+    std::thread runner([&] {
+        while (!done)
+            guest.enter();
+    });
+    long told = 0, set = 0;
+    for (int i = 0; i < 150; ++i) {
+        Ruler former{guest};
+        set += former.set({rule(HWV_EXIT_CPUID, HWV_ACTION_STOP)}, 60'000) == 0;
+        former.close();
+        const Ruler later{guest};
+        hwv_stop stop{};
+        for (int n = 0; n < 20; ++n)
+            told += raw::call(later.fd, HWV_STOP_GET, &stop) == 0;
+    }
+    done = true;
+    runner.join();
+    expect("slot_former_set", set, 150);
+    expect("slot_later_not_told", told, 0);
+}
+
 } // namespace
 
 int main() {
@@ -343,5 +368,6 @@ int main() {
     check_swap();
     check_stop();
     check_stop_ends();
+    check_slot_taken();
     return verdict();
 }

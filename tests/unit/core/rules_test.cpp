@@ -16,7 +16,7 @@ struct RulesTest : CoreMachine {
         CoreMachine::TearDown();
     }
     void rules(std::vector<hwv_rule> list) {
-        auto next = std::make_unique<Policy>(slot, 1, 100);
+        auto next = std::make_unique<Policy>(age, 100);
         instrument::RuleFault fault;
         ASSERT_TRUE(
             next->set(list.data(), static_cast<std::uint32_t>(list.size()), every_trap, fault));
@@ -48,6 +48,7 @@ struct RulesTest : CoreMachine {
     hwv_rule_counts counts() { return policy->counts(0); }
 
     static constexpr unsigned slot = 3;
+    static constexpr std::uint64_t age = 9;
     std::unique_ptr<Policy> policy;
 };
 
@@ -184,13 +185,13 @@ struct StopsTest : RulesTest {
     template <typename F>
     void at_stop(F what) {
         host.stopped = [this, what] {
-            ASSERT_TRUE(vcpu->stopped(slot, stop));
+            ASSERT_TRUE(vcpu->stopped(age, stop));
             what();
         };
     }
     Status reply(hwv_stop_reply r) {
         r.id = stop.id;
-        return vcpu->go_on(slot, r);
+        return vcpu->go_on(age, r);
     }
     hwv_stop stop{};
 };
@@ -251,13 +252,24 @@ TEST_F(StopsTest, where_the_observer_moved_rip_the_exit_is_forgotten) {
     EXPECT_EQ(vcpu->gprs[HWV_RAX], 7u);
 }
 
+// A vCPU may have met a rule whose observer has ended since, and another one has his slot.
+TEST_F(StopsTest, who_has_the_slot_now_is_not_told) {
+    at_stop([&] {
+        hwv_stop stop{};
+        EXPECT_FALSE(vcpu->stopped(age + 1, stop));
+        EXPECT_EQ(vcpu->go_on(age + 1, {.id = stop.id}).error(), Error::stale);
+        EXPECT_FALSE(vcpu->stop_ends());
+    });
+    EXPECT_EQ(after(HWV_EXIT_CPUID, 2), 2u);
+}
+
 TEST_F(StopsTest, kicks_and_the_observers_end_end_it) {
     at_stop([&] {
         vcpu->ask(request::event);
         EXPECT_FALSE(vcpu->stop_ends());
-        vcpu->let_go(slot + 1);
+        vcpu->let_go(age + 1);
         EXPECT_FALSE(vcpu->stop_ends());
-        vcpu->let_go(slot);
+        vcpu->let_go(age);
         EXPECT_TRUE(vcpu->stop_ends());
     });
     EXPECT_EQ(after(HWV_EXIT_CPUID, 2), 2u);

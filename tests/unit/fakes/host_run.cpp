@@ -50,7 +50,7 @@ int hwv_host_vcpu_block(struct hwv_host_vcpu *) {
     return host().block ? host().block() : -EINTR;
 }
 void hwv_host_vcpu_wake(struct hwv_host_vcpu *) { ++host().wakes; }
-void hwv_host_vcpu_stop(struct hwv_host_vcpu *, __u32, __u32) {
+void hwv_host_vcpu_stop(struct hwv_host_vcpu *, __u64, __u32) {
     if (host().preempt_off) hardware().violation("sleep with preemption off");
     if (host().stopped) host().stopped();
 }

@@ -19,7 +19,7 @@ hwv_rule rule(hwv_exit_reason reason, hwv_action action = HWV_ACTION_COUNT) {
 
 struct PolicyTest : testing::Test {
     bool set(std::vector<hwv_rule> rules, const Traps &can = every_trap) {
-        policy = std::make_unique<Policy>(0, 1, 0);
+        policy = std::make_unique<Policy>(1, 0);
         return policy->set(rules.data(), static_cast<std::uint32_t>(rules.size()), can, fault);
     }
     // The rule alone is refused, for that field.
@@ -193,8 +193,8 @@ TEST(PoliciesTest, the_older_observer_is_asked_first) {
     const hwv_rule skip = rule(HWV_EXIT_CPUID, HWV_ACTION_SKIP),
                    stop = rule(HWV_EXIT_CPUID, HWV_ACTION_STOP),
                    record = rule(HWV_EXIT_CPUID, HWV_ACTION_RECORD);
-    auto young = std::make_unique<Policy>(0, 9, 0), old = std::make_unique<Policy>(5, 4, 70),
-         watcher = std::make_unique<Policy>(6, 2, 0);
+    auto young = std::make_unique<Policy>(9, 0), old = std::make_unique<Policy>(4, 70),
+         watcher = std::make_unique<Policy>(2, 0);
     RuleFault fault;
     ASSERT_TRUE(young->set(&skip, 1, every_trap, fault) && old->set(&stop, 1, every_trap, fault) &&
                 watcher->set(&record, 1, every_trap, fault));
@@ -207,7 +207,7 @@ TEST(PoliciesTest, the_older_observer_is_asked_first) {
     Verdict v;
     EXPECT_EQ(all.ask(cpuid, v), 1u << 6);
     EXPECT_EQ(v.action, HWV_ACTION_STOP);
-    EXPECT_EQ(v.slot, 5u);
+    EXPECT_EQ(v.observer, 4u);
     EXPECT_EQ(v.timeout_ms, 70u);
     EXPECT_EQ(young->counts(0).matched, 1u);
     EXPECT_EQ(all.set(5, nullptr), old.get());
