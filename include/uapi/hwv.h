@@ -245,5 +245,6 @@ struct hwv_xsave {
 #define HWV_PROGRAM_ATTACH _IOWR(HWV_IOC, 0x3c, struct hwv_program_attach)
 #define HWV_PROGRAM_DETACH _IOW(HWV_IOC, 0x3d, __u64)
 #define HWV_PROGRAM_LIST _IOWR(HWV_IOC, 0x3e, struct hwv_program_list)
+#define HWV_OBSERVE_EVENTFD _IOW(HWV_IOC, 0x3f, struct hwv_observe_eventfd)
 
 #endif

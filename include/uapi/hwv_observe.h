@@ -84,4 +84,15 @@ struct hwv_observe_memory {
 	__u64 done; /* out */
 };
 
+/*
+ * HWV_OBSERVE_EVENTFD (observer): from now on this eventfd is signalled when poll() of the observer would begin to say something: a ring that was empty has
+ * a record, a vCPU has stopped, the VM has ended; and at once where one of these is so already. Who was woken therefore takes records
+ * until head is tail, also after he moved it, and stops until EAGAIN. It takes the place of the one before; fd -1: none. The fd may be
+ * closed. EBADF: no fd. EINVAL: no eventfd, flags.
+ */
+struct hwv_observe_eventfd {
+	__s32 fd;
+	__u32 flags; /* 0 */
+};
+
 #endif

@@ -60,8 +60,8 @@ struct hwv_ring {
 /*
  * HWV_RING_OPEN (observer): opens a ring for one vCPU; mmap HWV_MAP(HWV_MAP_RING, vcpu) of HWV_RING_HEADER + capacity * 64 bytes, shared,
  * readable and writable. HWV_RING_CLOSE ends it, as does the end of the observer; a vCPU that waits for room goes on.
- * poll() of the observer says POLLIN while one of its rings has records; a reader that made room in a full ring calls it (or any request) to let
- * the vCPU go on. EEXIST: this observer has one. ENOENT: no such vCPU. EINVAL: unknown flags or reasons, capacity. ENOMEM.
+ * poll() of the observer says POLLIN while one of its rings has records; a reader that made room in a full ring calls it to let the vCPU go on
+ * (HWV_OBSERVE_EVENTFD is for waiting alone). EEXIST: this observer has one. ENOENT: no such vCPU. EINVAL: unknown flags or reasons, capacity. ENOMEM.
  */
 struct hwv_ring_open {
 	__u32 vcpu;

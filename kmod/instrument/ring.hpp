@@ -49,14 +49,15 @@ class Ring : public hwv_core_ring {
     void write(hwv_record record) {
         record.sequence = static_cast<__u32>(matched_);
         shared_->matched = ++matched_;
-        const std::uint64_t waiting = used();
-        if (waiting >= capacity_) {
+        if (used() >= capacity_) {
             ++shared_->dropped;
             return;
         }
         records()[head_ & (capacity_ - 1)] = record;
         __atomic_store_n(&shared_->head, ++head_, __ATOMIC_RELEASE);
-        if (!waiting) hwv_host_observer_wake(observer_);
+        // An observer who moved his tail before that, and then found no more, is told.
+        __atomic_thread_fence(__ATOMIC_SEQ_CST);
+        if (used() == 1) hwv_host_observer_wake(observer_);
     }
 
     // A vCPU that enters now needs room for so many records when it exits.

@@ -104,6 +104,7 @@ struct hwv_host_observer {
 	u64 age;  /* the older of two is asked first; who takes the slot of one that ended has another */
 	struct hwv_core_policy *policy; /* vm->lock */
 	wait_queue_head_t wait;
+	struct eventfd_ctx __rcu *event; /* or NULL; vm->lock */
 	struct hwv_observer_ring rings[HWV_MAX_VCPUS]; /* vm->lock */
 };
 

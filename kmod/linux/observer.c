@@ -5,6 +5,7 @@
  */
 #include <linux/anon_inodes.h>
 #include <linux/delay.h>
+#include <linux/eventfd.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/poll.h>
@@ -16,8 +17,15 @@
 
 void hwv_host_observer_wake(struct hwv_host_observer *observer)
 {
+	struct eventfd_ctx *event;
+
 	if (wq_has_sleeper(&observer->wait))
 		wake_up_interruptible_poll(&observer->wait, EPOLLIN | EPOLLPRI | EPOLLHUP);
+	rcu_read_lock();
+	event = rcu_dereference(observer->event);
+	if (event)
+		hwv_eventfd_signal(event);
+	rcu_read_unlock();
 }
 
 /* Not where the VM has ended or has no such vCPU. */
@@ -40,16 +48,13 @@ static bool has_records(const struct hwv_ring *ring)
 	return READ_ONCE(ring->head) != READ_ONCE(ring->tail);
 }
 
-/* A reader that asks has made what room it can: who waits for some looks again. */
-static __poll_t observer_poll(struct file *file, poll_table *table)
+/* vm->lock. A reader that asks has made what room it can: who waits for some looks again. */
+static __poll_t observer_events(struct hwv_host_observer *observer)
 {
-	struct hwv_host_observer *observer = file->private_data;
 	struct hwv_host_vm *vm = observer->vm;
 	__poll_t events = 0;
 	u32 id;
 
-	poll_wait(file, &observer->wait, table);
-	mutex_lock(&vm->lock);
 	for (id = 0; id < HWV_MAX_VCPUS; id++) {
 		struct hwv_observer_ring *ring = &observer->rings[id];
 
@@ -64,8 +69,42 @@ static __poll_t observer_poll(struct file *file, poll_table *table)
 		events |= EPOLLPRI;
 	if (vm->ended)
 		events |= EPOLLHUP;
-	mutex_unlock(&vm->lock);
 	return events;
+}
+
+static __poll_t observer_poll(struct file *file, poll_table *table)
+{
+	struct hwv_host_observer *observer = file->private_data;
+	__poll_t events;
+
+	poll_wait(file, &observer->wait, table);
+	mutex_lock(&observer->vm->lock);
+	events = observer_events(observer);
+	mutex_unlock(&observer->vm->lock);
+	return events;
+}
+
+static long set_eventfd(void *object, void *argument)
+{
+	struct hwv_host_observer *observer = object;
+	const struct hwv_observe_eventfd *request = argument;
+	struct eventfd_ctx *event = NULL;
+
+	if (request->flags || request->fd < -1)
+		return -EINVAL;
+	if (request->fd >= 0)
+		event = eventfd_ctx_fdget(request->fd);
+	if (IS_ERR(event))
+		return PTR_ERR(event);
+	mutex_lock(&observer->vm->lock);
+	event = rcu_replace_pointer(observer->event, event, true);
+	if (request->fd >= 0 && observer_events(observer))
+		hwv_host_observer_wake(observer);
+	mutex_unlock(&observer->vm->lock);
+	synchronize_rcu();
+	if (event)
+		eventfd_ctx_put(event);
+	return 0;
 }
 
 /* ---- mappings ---- */
@@ -225,6 +264,7 @@ static const struct hwv_ioctl observer_ioctls[] = {
 	{ HWV_PROGRAM_ATTACH, hwv_program_attach, false, true },
 	{ HWV_PROGRAM_DETACH, hwv_program_detach, false },
 	{ HWV_PROGRAM_LIST, hwv_program_list, false },
+	{ HWV_OBSERVE_EVENTFD, set_eventfd, false },
 };
 
 static long observer_ioctl(struct file *file, unsigned int request, unsigned long argument)
@@ -248,6 +288,8 @@ static int observer_release(struct inode *inode, struct file *file)
 	synchronize_rcu();
 	hwv_rings_free(observer);
 	hwv_policy_free(observer);
+	if (rcu_access_pointer(observer->event))
+		eventfd_ctx_put(rcu_access_pointer(observer->event));
 	kvfree(observer);
 	hwv_vm_shell_put(vm);
 	return 0;

@@ -122,6 +122,8 @@ void check_observer(const Fds &fds) {
                hwv_program_attach{.fd = -1, .reasons = 1 << HWV_EXIT_CPUID}, -EBADF));
     check(make("program_detach", fds.observer, HWV_PROGRAM_DETACH, std::uint64_t{7}, -ENOENT));
     check(make("program_list", fds.observer, HWV_PROGRAM_LIST, hwv_program_list{}));
+    check(make("observe_eventfd", fds.observer, HWV_OBSERVE_EVENTFD,
+               hwv_observe_eventfd{.fd = fds.device}, -EINVAL));
 }
 
 // What is no request at all, of each kind of fd.

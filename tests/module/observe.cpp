@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cstring>
 #include <poll.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <thread>
 #include <unistd.h>
@@ -199,6 +200,92 @@ void check_reader_dies() {
     expect("reader_died", result, 0);
 }
 
+// ---- an eventfd instead of poll() ----
+
+struct Signal {
+    explicit Signal(const Observer &observer) { result = set(observer, fd); }
+    ~Signal() { ::close(fd); }
+    static long set(const Observer &observer, int fd, std::uint32_t flags = 0) {
+        const hwv_observe_eventfd request{.fd = fd, .flags = flags};
+        return raw::call(observer.fd, HWV_OBSERVE_EVENTFD, &request);
+    }
+    // How often since the last time.
+    long times() const {
+        eventfd_t n = 0;
+        return ::eventfd_read(fd, &n) == 0 ? static_cast<long>(n) : 0;
+    }
+    int fd = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    long result = 0;
+};
+
+void check_eventfd() {
+    Guest guest{cpuids(20)};
+    Observer observer{guest};
+    hwv_ring *ring = observer.open_ring(64, 0, only_cpuid);
+    Signal signal{observer};
+    expect("eventfd", signal.result, 0);
+    expect("eventfd_silent", signal.times(), 0);
+    guest.enter();
+    expect("eventfd_once_for_many", signal.times(), 1);
+    guest.enter();
+    expect("eventfd_not_empty_yet", signal.times(), 0);
+    ring->tail = ring->head;
+    guest.enter();
+    expect("eventfd_again", signal.times(), 1);
+    const Signal late{observer};
+    expect("eventfd_at_once", late.times(), 1);
+    expect("eventfd_replaced", signal.times(), 0);
+    expect("eventfd_flags", Signal::set(observer, late.fd, 1), -EINVAL);
+    expect("eventfd_other_file", Signal::set(observer, observer.fd), -EINVAL);
+    expect("eventfd_no_file", Signal::set(observer, 9999), -EBADF);
+    ring->tail = ring->head;
+    guest.enter();
+    expect("eventfd_stays", late.times(), 1);
+    expect("eventfd_none", Signal::set(observer, -1), 0);
+    ring->tail = ring->head;
+    guest.enter();
+    expect("eventfd_gone", late.times(), 0);
+}
+
+void check_eventfd_stop_and_end() {
+    Guest guest{cpuids(1)};
+    Ruler observer{guest};
+    const Signal signal{observer};
+    expect("eventfd_stop_set", observer.set({rule(HWV_EXIT_CPUID, HWV_ACTION_STOP)}, 30), 0);
+    guest.enter();
+    expect("eventfd_stop", signal.times(), 1);
+    guest.end();
+    expect("eventfd_end", signal.times(), 1);
+}
+
+// A reader that sleeps until he is told misses no record.
+void check_eventfd_reader() {
+    constexpr long rounds = 200, each = 50;
+    Guest guest{cpuids(each)};
+    Observer observer{guest};
+    hwv_ring *ring = observer.open_ring(1 << 14, 0, only_cpuid);
+    const Signal signal{observer};
+    std::thread runner([&] {
+        for (long i = 0; i < rounds; ++i)
+            guest.enter();
+    });
+    long seen = 0, untold = 0, told = 0;
+    while (seen < rounds * each && !untold) {
+        pollfd wait{.fd = signal.fd, .events = POLLIN, .revents = 0};
+        untold += ::poll(&wait, 1, 10'000) != 1;
+        told += signal.times();
+        std::uint64_t head = 0;
+        while ((head = __atomic_load_n(&ring->head, __ATOMIC_SEQ_CST)) != ring->tail) {
+            seen += static_cast<long>(head - ring->tail);
+            __atomic_store_n(&ring->tail, head, __ATOMIC_SEQ_CST);
+        }
+    }
+    runner.join();
+    expect("eventfd_reader_told", untold, 0);
+    expect("eventfd_reader_saw_all", seen, rounds * each);
+    std::printf("told %ld times\n", told);
+}
+
 std::uint64_t entries_of(const hwv_vcpu_stats *s) {
     return __atomic_load_n(&s->entries, __ATOMIC_RELAXED);
 }
@@ -333,5 +420,8 @@ int main() {
     check_kill();
     check_after_the_end();
     check_end_is_told();
+    check_eventfd();
+    check_eventfd_stop_and_end();
+    check_eventfd_reader();
     return verdict();
 }

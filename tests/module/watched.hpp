@@ -96,3 +96,46 @@ struct Observer {
     int fd;
     std::vector<std::pair<void *, std::size_t>> maps{};
 };
+
+// ---- rules ----
+
+inline hwv_rule rule(hwv_exit_reason reason, hwv_action action = HWV_ACTION_COUNT) {
+    hwv_rule r{};
+    r.reason = reason;
+    r.action = action;
+    return r;
+}
+inline hwv_rule rule(hwv_exit_reason reason, hwv_action action, std::uint64_t key) {
+    hwv_rule r = rule(reason, action);
+    r.flags = HWV_RULE_KEY;
+    r.key_first = r.key_last = key;
+    return r;
+}
+
+struct Ruler : Observer {
+    using Observer::Observer;
+    long set(std::vector<hwv_rule> rules, std::uint32_t timeout_ms = 0) {
+        request = {.count = static_cast<__u32>(rules.size()),
+                   .stop_timeout_ms = timeout_ms,
+                   .rules = reinterpret_cast<std::uint64_t>(rules.data())};
+        return raw::call(fd, HWV_POLICY_SET, &request);
+    }
+    hwv_rule_counts counts(unsigned n = 0) {
+        hwv_rule rules[HWV_MAX_RULES] = {};
+        hwv_rule_counts all[HWV_MAX_RULES] = {};
+        request = {.count = HWV_MAX_RULES,
+                   .rules = reinterpret_cast<std::uint64_t>(rules),
+                   .counts = reinterpret_cast<std::uint64_t>(all)};
+        if (raw::call(fd, HWV_POLICY_GET, &request) != 0 || n >= request.count) return {~0u, ~0u};
+        return all[n];
+    }
+    hwv_regs regs() {
+        hwv_regs r{};
+        hwv_observe_regs read{.groups = HWV_REGS_GPR | HWV_REGS_CONTROL,
+                              .bytes = sizeof r,
+                              .regs = reinterpret_cast<std::uint64_t>(&r)};
+        if (raw::call(fd, HWV_OBSERVE_REGS, &read) != 0) r.rip = ~0ull;
+        return r;
+    }
+    hwv_policy request{};
+};
