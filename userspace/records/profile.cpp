@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "records/profile.hpp"
 #include <algorithm>
+#include <cstring>
 #include <fstream>
 #include <iterator>
 #include "hwv/error.hpp"
@@ -62,6 +63,16 @@ const Snapshot *snapshot(const Recording &recording, std::uint32_t vcpu, Phase p
     return nullptr;
 }
 
+// The vCPU ended in an exit, which has its record then.
+bool ends_unfinished(const Ring &ring) {
+    const auto last = std::find_if(ring.pieces.rbegin(), ring.pieces.rend(),
+                                   [](const auto &piece) { return !piece.empty(); });
+    if (last == ring.pieces.rend()) return false;
+    hwv_record record;
+    std::memcpy(&record, last->data() + last->size() - sizeof record, sizeof record);
+    return record.flags & HWV_RECORD_UNFINISHED;
+}
+
 // False where a ring's vCPU lacks a snapshot.
 bool add_statistics(Profile &out, const Recording &recording) {
     for (const Ring &ring : recording.rings())
@@ -75,7 +86,7 @@ bool add_statistics(Profile &out, const Recording &recording) {
         // there is one only where another observer had a ring already.
         hwv_record first;
         if (Cursor{ring}.next(first) && first.tsc_exit <= begin.last_tsc) closed(begin);
-        closed(end);
+        if (!ends_unfinished(ring)) closed(end);
         add_difference(out, begin, end);
     }
     return !recording.rings().empty();

@@ -32,7 +32,8 @@ TEST(Profile, counts_are_those_of_the_statistics_between_begin_and_end) {
 
 // Statistics in the midst of a HLT at the beginning, and of a CPUID at the end; the HLT has a
 // record or has none.
-Profile between_exits(bool recorded) {
+// unfinished: the vCPU ended in the last exit, whose record was written then.
+Profile between_exits(bool recorded, bool unfinished = false) {
     const TemporaryFile file;
     Writer writer{file.path(), an_identity()};
     hwv_vcpu_stats begin = empty_stats(), end = empty_stats();
@@ -48,6 +49,8 @@ Profile between_exits(bool recorded) {
     writer.snapshot(0, Phase::begin, 0, begin);
     std::vector<hwv_record> records{a_record(HWV_EXIT_HLT, 400), a_record(HWV_EXIT_IO, 600)};
     if (!recorded) records.erase(records.begin());
+    if (unfinished) records.push_back(a_record(HWV_EXIT_CPUID, 800));
+    if (unfinished) records.back().flags = HWV_RECORD_UNFINISHED;
     writer.records(0, numbered(records));
     writer.ring(0, {records.size(), records.size(), 0, 0});
     writer.snapshot(0, Phase::end, 9, end);
@@ -56,9 +59,11 @@ Profile between_exits(bool recorded) {
 }
 
 TEST(Profile, an_exit_under_way_counts_where_its_record_is) {
-    for (const bool recorded : {false, true}) {
-        const Profile p = between_exits(recorded);
+    for (const auto &[recorded, unfinished] :
+         {std::pair{false, false}, {true, false}, {false, true}, {true, true}}) {
+        const Profile p = between_exits(recorded, unfinished);
         EXPECT_EQ(p.exits[HWV_EXIT_HLT].count, recorded ? 1u : 0u);
+        EXPECT_EQ(p.exits[HWV_EXIT_CPUID].count, unfinished ? 1u : 0u);
         for (const unsigned r : {HWV_EXIT_HLT, HWV_EXIT_IO, HWV_EXIT_CPUID})
             EXPECT_EQ(p.exits[r].count, p.records->exits[r].count) << recorded;
     }
