@@ -3,6 +3,7 @@
 #include "core/arch.hpp"
 #include "core/vcpu.hpp"
 #include "cpu/ipi.hpp"
+#include "cpu/nospec.hpp"
 
 namespace hwv {
 
@@ -38,8 +39,8 @@ void Vm::flush_translations() {
 struct Vm::Bus {
     Vm &vm;
     unsigned size() const { return vm.vcpu_end_.load(std::memory_order_acquire); }
-    cpu::LocalApic *apic(unsigned id) const {
-        Vcpu *v = vm.vcpu(id);
+    cpu::LocalApic *apic(unsigned id) const { // below size(); guests choose it
+        Vcpu *v = vm.vcpu(static_cast<unsigned>(cpu::nospec(id, HWV_MAX_VCPUS)));
         return v ? &v->apic : nullptr;
     }
     void notify(const cpu::LocalApic &apic) const {

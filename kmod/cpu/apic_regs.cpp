@@ -4,6 +4,7 @@
 // Space".
 #include <initializer_list>
 #include "cpu/apic.hpp"
+#include "cpu/nospec.hpp"
 
 namespace hwv::cpu {
 namespace {
@@ -58,9 +59,13 @@ constexpr Rules make_rules() {
 }
 constexpr Rules rules = make_rules();
 
-constexpr bool in_page(std::uint32_t offset) {
-    return offset < registers * 16 &&
-           (rules.rule[offset >> 4].x1_read || rules.rule[offset >> 4].x1_write);
+// Of a register below `registers`.
+const Rule &rule_of(std::uint32_t number) { return rules.rule[nospec(number, registers)]; }
+
+bool in_page(std::uint32_t offset) {
+    if (offset >= registers * 16) return false;
+    const Rule &rule = rule_of(offset >> 4);
+    return rule.x1_read || rule.x1_write;
 }
 
 constexpr std::uint32_t lvt_read_only = 1u << 12 | 1u << 14; // delivery status, remote IRR
@@ -77,7 +82,7 @@ std::uint32_t LocalApic::read(std::uint32_t offset) {
         error(error_register);
         return 0;
     }
-    return rules.rule[offset >> 4].x1_read ? read_register(offset) : 0;
+    return rule_of(offset >> 4).x1_read ? read_register(offset) : 0;
 }
 
 ApicEffect LocalApic::write(std::uint32_t offset, std::uint32_t value) {
@@ -87,7 +92,7 @@ ApicEffect LocalApic::write(std::uint32_t offset, std::uint32_t value) {
         error(error_register);
         return {};
     }
-    const Rule &rule = rules.rule[offset >> 4];
+    const Rule &rule = rule_of(offset >> 4);
     if (!rule.x1_write) return {};
     if (offset == reg::icr) return write_icr((icr_ & ~0xffff'ffffull) | value, false);
     return write_register(offset, value & rule.bits);
@@ -95,7 +100,7 @@ ApicEffect LocalApic::write(std::uint32_t offset, std::uint32_t value) {
 
 bool LocalApic::read_msr(std::uint32_t index, std::uint64_t &value) {
     const std::uint32_t number = index - 0x800;
-    if (!x2apic() || number >= registers || !rules.rule[number].x2_read) return false;
+    if (!x2apic() || number >= registers || !rule_of(number).x2_read) return false;
     if (number != reg::current_count >> 4) reclaim();
     value = number == reg::icr >> 4 ? icr_ : read_register(number << 4);
     return true;
@@ -103,10 +108,10 @@ bool LocalApic::read_msr(std::uint32_t index, std::uint64_t &value) {
 
 bool LocalApic::write_msr(std::uint32_t index, std::uint64_t value, ApicEffect &effect) {
     const std::uint32_t number = index - 0x800;
-    if (!x2apic() || number >= registers || !rules.rule[number].x2_write) return false;
+    if (!x2apic() || number >= registers || !rule_of(number).x2_write) return false;
     const std::uint32_t offset = number << 4;
     const auto low = static_cast<std::uint32_t>(value);
-    if (low & ~rules.rule[number].bits) return false;
+    if (low & ~rule_of(number).bits) return false;
     if (offset == reg::icr) {
         effect = write_icr(value, true);
         if (lent_) page_->set_wide(reg::icr, icr_);

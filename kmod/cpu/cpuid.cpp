@@ -2,6 +2,7 @@
 // cpuid.cpp - the table of one vCPU: taking it over, answering from it.
 #include "cpu/cpuid.hpp"
 #include "core/guest_state.hpp"
+#include "cpu/nospec.hpp"
 
 namespace hwv::cpu {
 namespace {
@@ -115,7 +116,8 @@ void CpuidTable::derive() {
 
 std::uint32_t CpuidTable::first(std::uint32_t leaf) const {
     for (unsigned w = 0; w < windows; ++w)
-        if (const std::uint32_t at = leaf - window_base[w]; at < window_size) return first_[w][at];
+        if (const std::uint32_t at = leaf - window_base[w]; at < window_size)
+            return first_[w][nospec(at, window_size)];
     for (std::uint32_t i = 0; i < count_; ++i)
         if (entries_[i].leaf == leaf) return i;
     return absent;

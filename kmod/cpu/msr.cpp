@@ -4,6 +4,7 @@
 #include "core/guest_state.hpp"
 #include "cpu/msr_table.hpp"
 #include "cpu/native.hpp"
+#include "cpu/nospec.hpp"
 
 namespace hwv::cpu {
 namespace {
@@ -60,7 +61,7 @@ MsrResult MsrFile::read(std::uint32_t index, std::uint64_t &value, const MsrCont
         return MsrResult::done;
     }
     if (in(index, msr::mc_first, mc_banks * mc_fields)) {
-        value = mc_[index - msr::mc_first];
+        value = mc_[nospec(index - msr::mc_first, mc_banks * mc_fields)];
         return MsrResult::done;
     }
     return context.host || readable(index) ? MsrResult::backend : MsrResult::fault;
@@ -142,7 +143,9 @@ MsrResult MsrFile::write(std::uint32_t index, std::uint64_t &value, const MsrCon
         return MsrResult::done;
     }
     if (in(index, msr::mc_first, mc_banks * mc_fields))
-        return write_bank(index - msr::mc_first, value, context);
+        return write_bank(
+            static_cast<std::uint32_t>(nospec(index - msr::mc_first, mc_banks * mc_fields)), value,
+            context);
     return check_backend(index, value, context) ? MsrResult::backend : MsrResult::fault;
 }
 
@@ -223,13 +226,14 @@ MsrResult MsrFile::write_bank(std::uint32_t number, std::uint64_t value,
 
 std::uint64_t *MsrFile::mtrr(std::uint32_t index) {
     if (in(index, msr::mtrr_variable, variable_mtrrs * 2))
-        return &mtrr_variable_[index - msr::mtrr_variable];
+        return &mtrr_variable_[nospec(index - msr::mtrr_variable, variable_mtrrs * 2)];
     switch (index) {
     case msr::mtrr_default: return &mtrr_default_;
     case 0x250: return &mtrr_fixed_[0]; // 64 KiB each
     case 0x258:
-    case 0x259: return &mtrr_fixed_[index - 0x257];                              // 16 KiB
-    default: return in(index, 0x268, 8) ? &mtrr_fixed_[index - 0x265] : nullptr; // 4 KiB
+    case 0x259: return &mtrr_fixed_[index - 0x257]; // 16 KiB
+    default:                                        // 4 KiB
+        return in(index, 0x268, 8) ? &mtrr_fixed_[nospec(index - 0x268, 8) + 3] : nullptr;
     }
 }
 

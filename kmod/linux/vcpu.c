@@ -7,6 +7,7 @@
 #include <linux/fcntl.h>
 #include <linux/file.h>
 #include <linux/mm.h>
+#include <linux/nospec.h>
 #include <linux/slab.h>
 #include "compat.h"
 #include "glue.h"
@@ -140,16 +141,18 @@ long hwv_vcpu_create(void *object, void *argument)
 	const struct hwv_create_vcpu *request = argument;
 	struct hwv_host_vcpu *vcpu;
 	long result;
+	u32 id;
 
 	if (request->flags || request->id >= HWV_MAX_VCPUS)
 		return -EINVAL;
+	id = array_index_nospec(request->id, HWV_MAX_VCPUS);
 	if (mutex_lock_killable(&vm->lock))
 		return -EINTR;
-	if (vm->vcpus[request->id]) {
+	if (vm->vcpus[id]) {
 		result = -EEXIST;
 	} else {
 		vcpu = vcpu_alloc(vm);
-		result = vcpu ? vcpu_publish(vm, vcpu, request->id) : -ENOMEM;
+		result = vcpu ? vcpu_publish(vm, vcpu, id) : -ENOMEM;
 	}
 	mutex_unlock(&vm->lock);
 	return result;
