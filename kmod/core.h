@@ -64,7 +64,7 @@ void hwv_core_vcpu_load(struct hwv_core_vcpu *vcpu, __u32 cpu); /* preemption of
 void hwv_core_vcpu_put(struct hwv_core_vcpu *vcpu, int preempted); /* irqs off: it leaves the CPU or the ioctl */
 int hwv_core_vcpu_set_cpuid(struct hwv_core_vcpu *vcpu, const struct hwv_cpuid_entry *entries, __u32 count);
 int hwv_core_vcpu_msr(struct hwv_core_vcpu *vcpu, struct hwv_msr_entry *entry, int set); /* loaded; -EINVAL: refused */
-int hwv_core_vcpu_apic_reg(struct hwv_core_vcpu *vcpu, struct hwv_apic_reg *request);
+int hwv_core_vcpu_apic_reg(struct hwv_core_vcpu *vcpu, struct hwv_apic_reg *request); /* loaded */
 int hwv_core_vcpu_interrupt(struct hwv_core_vcpu *vcpu, const struct hwv_interrupt *request); /* any thread */
 void hwv_core_vcpu_kick(struct hwv_core_vcpu *vcpu); /* any context */
 void hwv_core_vcpu_timer(struct hwv_core_vcpu *vcpu); /* hard irq */

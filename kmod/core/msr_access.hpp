@@ -93,6 +93,7 @@ template <Backend B>
 Status VcpuOf<B>::host_apic_register(hwv_apic_reg &request) {
     if (!vm.has_apic()) return Error::invalid;
     PreemptGuard guard;
+    if (!backend.reachable()) return Error::no_device; // a task priority may reach the backend
     if (!(request.flags & HWV_APIC_REG_SET)) {
         request.value = apic.read(request.offset);
         return {};

@@ -201,7 +201,9 @@ static long apic_reg(void *object, void *argument)
 
 	if (err)
 		return err;
+	hwv_vcpu_load(vcpu);
 	err = hwv_core_vcpu_apic_reg(vcpu->core, argument);
+	hwv_vcpu_unload(vcpu);
 	vcpu_unlock(vcpu);
 	return err;
 }
