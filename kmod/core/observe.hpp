@@ -62,15 +62,18 @@ auto VcpuOf<B>::stand_still(int &error) -> Step {
     cut(HWV_TIME_KERNEL);
     recorder.mark(HWV_RECORD_STOPPED);
     waiting = true;
+    int paused = 0;
     {
         MaySleep scope{*this};
-        error = hwv_host_vcpu_pause(host);
+        paused = hwv_host_vcpu_pause(host);
     }
     waiting = false;
-    if (error) put_back(request::pause); // not over
+    if (paused) put_back(request::pause); // not over
     check_events = true;
     cut(HWV_TIME_STOPPED);
-    return error < 0 ? Step::left : Step::again;
+    if (paused >= 0) return Step::again;
+    error = paused;
+    return Step::left;
 }
 
 } // namespace hwv

@@ -114,6 +114,30 @@ TEST_F(RunLoop, refused_instructions_fault_at_the_same_rip) {
     }
 }
 
+// The pause is not over then, and says so; that is no error of the run's.
+TEST_F(RunLoop, a_kick_ends_a_run_that_is_paused) {
+    vcpu->ask(request::pause);
+    host.pause = [this] {
+        vcpu->ask(request::kick);
+        return 1;
+    };
+    EXPECT_EQ(run(), 0);
+    EXPECT_EQ(page.exit.reason, unsigned{HWV_EXIT_KICKED});
+    host.pause = [] { return 0; };
+    run_and_kick();
+}
+
+// A task priority reaches the vendor's control structure, which is not the CPU's before load().
+TEST_F(RunLoop, an_apic_register_is_of_a_loaded_vcpu) {
+    hwv_apic_reg priority{.offset = 0x80, .value = 0x20, .flags = HWV_APIC_REG_SET, .reserved = 0};
+    backend().cpu_off = true;
+    EXPECT_EQ(vcpu->host_apic_register(priority).error(), Error::no_device);
+    EXPECT_EQ(backend().tpr(), 0);
+    backend().cpu_off = false;
+    EXPECT_TRUE(vcpu->host_apic_register(priority));
+    EXPECT_EQ(backend().tpr(), 2);
+}
+
 TEST_F(RunLoop, out_leaves_behind_the_instruction) {
     gpr(HWV_RAX) = 0x1122'3344'5566'7788;
     exits(io_exit(true, 2));
