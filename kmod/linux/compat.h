@@ -87,7 +87,8 @@ static inline long hwv_pin_page(struct mm_struct *mm, unsigned long hva, bool wr
 	unsigned int flags = write ? FOLL_WRITE : 0;
 	long pinned;
 
-	mmap_read_lock(mm);
+	if (mmap_read_lock_killable(mm))
+		return -EINTR;
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 5, 0)
 	pinned = pin_user_pages_remote(mm, hva, 1, flags, page, NULL);
 #else
@@ -110,10 +111,7 @@ static inline bool hwv_task_preempted(void)
 #endif
 }
 
-/*
- * IBPB on a switch between guests is the kernel's choice (spectre_v2_user=); 6.15 renamed the
- * feature bit.
- */
+/* IBPB between guests is the kernel's choice (spectre_v2_user=); 6.15 renamed the feature bit. */
 static inline bool hwv_wants_ibpb(void)
 {
 #ifdef X86_FEATURE_USE_IBPB

@@ -158,7 +158,8 @@ long hwv_attach(void *unused, void *argument);
 
 /* observer.c */
 int hwv_observer_open(struct hwv_host_vm *vm); /* takes over a reference of the shell, also when it fails */
-struct hwv_host_vcpu *hwv_observed_vcpu(struct hwv_host_observer *observer, u32 id); /* with vm->lock, or an error */
+struct hwv_host_vcpu *hwv_observed_vcpu(struct hwv_host_observer *observer, u32 *id); /* with vm->lock, or an error */
+int hwv_vm_hold(struct hwv_host_vm *vm); /* the VM itself, not only its shell; -ESRCH: it has ended. hwv_vm_put() */
 
 /* observer_ring.c, observer_access.c */
 long hwv_ring_open(void *observer, void *argument);

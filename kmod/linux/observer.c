@@ -8,6 +8,7 @@
 #include <linux/eventfd.h>
 #include <linux/mm.h>
 #include <linux/module.h>
+#include <linux/nospec.h>
 #include <linux/poll.h>
 #include <linux/rcupdate.h>
 #include <linux/sched/signal.h>
@@ -28,15 +29,17 @@ void hwv_host_observer_wake(struct hwv_host_observer *observer)
 	rcu_read_unlock();
 }
 
-/* Not where the VM has ended or has no such vCPU. */
-struct hwv_host_vcpu *hwv_observed_vcpu(struct hwv_host_observer *observer, u32 id)
+/* Not where the VM has ended or has no such vCPU. *id is one that arrays may be indexed by. */
+struct hwv_host_vcpu *hwv_observed_vcpu(struct hwv_host_observer *observer, u32 *id)
 {
 	struct hwv_host_vm *vm = observer->vm;
+	bool known = *id < HWV_MAX_VCPUS;
 
+	*id = array_index_nospec(*id, HWV_MAX_VCPUS);
 	if (mutex_lock_killable(&vm->lock))
 		return ERR_PTR(-EINTR);
-	if (!vm->ended && id < HWV_MAX_VCPUS && vm->vcpus[id])
-		return vm->vcpus[id];
+	if (!vm->ended && known && vm->vcpus[*id])
+		return vm->vcpus[*id];
 	mutex_unlock(&vm->lock);
 	return ERR_PTR(vm->ended ? -ESRCH : -ENOENT);
 }
@@ -123,7 +126,7 @@ static int observer_mmap(struct file *file, struct vm_area_struct *vma)
 	struct hwv_host_observer *observer = file->private_data;
 	u64 offset = (u64)vma->vm_pgoff << PAGE_SHIFT;
 	u32 id = (offset >> 32) & 0xff;
-	struct hwv_host_vcpu *vcpu = hwv_observed_vcpu(observer, id);
+	struct hwv_host_vcpu *vcpu = hwv_observed_vcpu(observer, &id);
 	int err = -EINVAL;
 
 	if (IS_ERR(vcpu))
@@ -138,8 +141,7 @@ static int observer_mmap(struct file *file, struct vm_area_struct *vma)
 
 /* ---- pausing and ending ---- */
 
-/* The VM itself, not only its shell, for a while. */
-static int hold_vm(struct hwv_host_vm *vm)
+int hwv_vm_hold(struct hwv_host_vm *vm)
 {
 	return kref_get_unless_zero(&vm->refs) ? 0 : -ESRCH;
 }
@@ -202,7 +204,7 @@ static long pause_vm(void *object, void *unused)
 {
 	struct hwv_host_observer *observer = object;
 	struct hwv_host_vm *vm = observer->vm;
-	int err = hold_vm(vm);
+	int err = hwv_vm_hold(vm);
 
 	if (err)
 		return err;

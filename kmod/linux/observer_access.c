@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* What an observer reads and changes of the guest: registers of vCPUs that stand still, memory. */
+#include <linux/delay.h>
 #include <linux/err.h>
 #include <linux/highmem.h>
 #include <linux/mm.h>
@@ -10,10 +11,28 @@
 #include "compat.h"
 #include "glue.h"
 
-static int registers_locked(struct hwv_host_vcpu *vcpu, const struct hwv_observe_regs *request,
-			    struct hwv_regs *regs)
+/*
+ * An event for a paused VM makes its vCPU look up for a moment: that is no running. Not under
+ * vm->lock: who has the vCPU now may be waiting for user memory.
+ */
+static int borrow(struct hwv_host_vcpu *vcpu)
 {
-	int was = hwv_vcpu_borrow(vcpu), err;
+	int was;
+
+	for (;;) {
+		was = hwv_vcpu_borrow(vcpu);
+		if (was != -EBUSY || !READ_ONCE(vcpu->vm->paused))
+			return was;
+		if (msleep_interruptible(1))
+			return -EINTR;
+	}
+}
+
+/* The VM is held. */
+static int vcpu_registers(struct hwv_host_vcpu *vcpu, const struct hwv_observe_regs *request,
+			  struct hwv_regs *regs)
+{
+	int was = borrow(vcpu), err;
 
 	if (was < 0)
 		return was;
@@ -25,13 +44,24 @@ static int registers_locked(struct hwv_host_vcpu *vcpu, const struct hwv_observe
 	return err;
 }
 
+static int held_registers(struct hwv_host_observer *observer,
+			  const struct hwv_observe_regs *request, struct hwv_regs *regs)
+{
+	u32 id = request->vcpu;
+	struct hwv_host_vcpu *vcpu = hwv_observed_vcpu(observer, &id);
+
+	if (IS_ERR(vcpu))
+		return PTR_ERR(vcpu);
+	mutex_unlock(&observer->vm->lock);
+	return vcpu_registers(vcpu, request, regs);
+}
+
 long hwv_observe_regs(void *object, void *argument)
 {
 	const struct hwv_observe_regs *request = argument;
 	void __user *user = u64_to_user_ptr(request->regs);
 	struct hwv_host_observer *observer = object;
 	bool set = request->flags & HWV_OBSERVE_SET;
-	struct hwv_host_vcpu *vcpu;
 	struct hwv_regs *regs;
 	long err;
 
@@ -43,12 +73,11 @@ long hwv_observe_regs(void *object, void *argument)
 	err = set && copy_from_user(regs, user, sizeof(*regs)) ? -EFAULT : 0;
 	if (err)
 		goto free;
-	vcpu = hwv_observed_vcpu(observer, request->vcpu);
-	err = PTR_ERR_OR_ZERO(vcpu);
+	err = hwv_vm_hold(observer->vm);
 	if (err)
 		goto free;
-	err = registers_locked(vcpu, request, regs);
-	mutex_unlock(&observer->vm->lock);
+	err = held_registers(observer, request, regs);
+	hwv_vm_put(observer->vm);
 	if (!err && !set && copy_to_user(user, regs, sizeof(*regs)))
 		err = -EFAULT;
 free:
@@ -62,10 +91,12 @@ static long access_page(struct mm_struct *mm, u64 hva, void __user *user, size_t
 	unsigned int offset = offset_in_page(hva);
 	unsigned long left;
 	struct page *page;
+	long pinned;
 	void *at;
 
-	if (hwv_pin_page(mm, hva & PAGE_MASK, write, &page) != 1)
-		return -EFAULT;
+	pinned = hwv_pin_page(mm, hva & PAGE_MASK, write, &page);
+	if (pinned != 1)
+		return pinned == -EINTR ? -EINTR : -EFAULT;
 	at = kmap_local_page(page) + offset;
 	if (write)
 		left = copy_from_user(at, user, bytes);

@@ -2,6 +2,7 @@
 /* The rings of an observer: memory that both sides map, and when nobody uses it any more. */
 #include <linux/err.h>
 #include <linux/mm.h>
+#include <linux/nospec.h>
 #include <linux/rcupdate.h>
 #include <linux/string.h>
 #include "glue.h"
@@ -45,19 +46,20 @@ long hwv_ring_open(void *object, void *argument)
 	struct hwv_host_observer *observer = object;
 	struct hwv_observer_ring ring = {};
 	struct hwv_host_vcpu *vcpu;
+	u32 id = request->vcpu;
 	int err = ring_alloc(observer, request, &ring);
 
 	if (err)
 		return err;
-	vcpu = hwv_observed_vcpu(observer, request->vcpu);
+	vcpu = hwv_observed_vcpu(observer, &id);
 	if (IS_ERR(vcpu)) {
 		err = PTR_ERR(vcpu);
 		goto free;
 	}
-	if (observer->rings[request->vcpu].core) {
+	if (observer->rings[id].core) {
 		err = -EEXIST;
 	} else {
-		observer->rings[request->vcpu] = ring;
+		observer->rings[id] = ring;
 		hwv_core_vcpu_set_ring(vcpu->core, observer->slot, ring.core);
 	}
 	mutex_unlock(&observer->vm->lock);
@@ -75,6 +77,7 @@ long hwv_ring_close(void *object, void *argument)
 
 	if (id >= HWV_MAX_VCPUS)
 		return -ENOENT;
+	id = array_index_nospec(id, HWV_MAX_VCPUS);
 	if (mutex_lock_killable(&observer->vm->lock))
 		return -EINTR;
 	ring_detach(observer, id);

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// timeout: 90
+// bed: --smp 2
+// What one user does to his own VM others do not feel: nobody waits for his memory, nothing is
+// written into what the CPU holds of another VM, and a paused VM is paused whatever arrives.
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <cstdio>
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <poll.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <thread>
+#include "module/report.hpp"
+#include "module/watched.hpp"
+
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::size_t page = 4096;
+
+// Memory that is not there until serve().
+class Absent {
+  public:
+    Absent()
+        : fd_{static_cast<int>(::syscall(SYS_userfaultfd, O_CLOEXEC))},
+          at_{::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)} {
+        uffdio_api api{.api = UFFD_API, .features = 0, .ioctls = 0};
+        uffdio_register range{
+            .range = {address(), bytes}, .mode = UFFDIO_REGISTER_MODE_MISSING, .ioctls = 0};
+        there_ = fd_ >= 0 && ::ioctl(fd_, UFFDIO_API, &api) == 0 &&
+                 ::ioctl(fd_, UFFDIO_REGISTER, &range) == 0;
+    }
+    ~Absent() {
+        ::munmap(at_, bytes);
+        ::close(fd_);
+    }
+    bool there() const { return there_; }
+    std::uint64_t address() const { return reinterpret_cast<std::uint64_t>(at_); }
+    bool somebody_waits() const {
+        pollfd wait{.fd = fd_, .events = POLLIN, .revents = 0};
+        return ::poll(&wait, 1, 10'000) == 1;
+    }
+    void serve() const {
+        uffdio_zeropage zero{.range = {address(), bytes}, .mode = 0, .zeropage = 0};
+        ::ioctl(fd_, UFFDIO_ZEROPAGE, &zero);
+    }
+    static constexpr std::size_t bytes = 16 * page;
+
+  private:
+    int fd_;
+    void *at_;
+    bool there_ = false;
+};
+
+// 'D': asleep, and nothing but its death ends that.
+char state_of(pid_t thread) {
+    char text[256] = {};
+    std::FILE *file =
+        std::fopen(("/proc/self/task/" + std::to_string(thread) + "/stat").c_str(), "r");
+    if (!file) return 0;
+    const std::size_t got = std::fread(text, 1, sizeof text - 1, file);
+    std::fclose(file);
+    const std::string line{text, got};
+    const std::size_t name = line.rfind(')');
+    return name == std::string::npos ? 0 : line[name + 2];
+}
+
+bool falls_asleep(const std::atomic<pid_t> &thread) {
+    for (int i = 0; i < 10'000; ++i) {
+        if (thread && state_of(thread) == 'D') return true;
+        std::this_thread::sleep_for(1ms);
+    }
+    return false;
+}
+
+long list_vms() {
+    const int device = raw::open_device();
+    hwv_vm_entry entries[64] = {};
+    hwv_vm_list list{.count = 64, .entries = reinterpret_cast<std::uint64_t>(entries)};
+    const long result = raw::call(device, HWV_LIST_VMS, &list);
+    ::close(device);
+    return result;
+}
+
+long read_registers(const Observer &observer) {
+    hwv_regs regs{};
+    hwv_observe_regs request{.groups = HWV_REGS_GPR,
+                             .bytes = sizeof regs,
+                             .regs = reinterpret_cast<std::uint64_t>(&regs)};
+    return raw::call(observer.fd, HWV_OBSERVE_REGS, &request);
+}
+
+// The owner's request waits for the owner's memory, and an observer for that request. Who lists VMs
+// waits for neither.
+void check_list_does_not_wait() {
+    const Absent memory;
+    if (!memory.there()) return skip("list_does_not_wait", "the kernel has no userfaultfd");
+    Guest guest{raw::loop_for_ever};
+    Observer observer{guest};
+    std::thread owner([&] {
+        const hwv_xsave request{
+            .bytes = Absent::bytes, .flags = HWV_XSAVE_SET, .buffer = memory.address()};
+        expect("owners_request_ends", raw::call(guest.vcpu, HWV_XSAVE, &request), 0);
+    });
+    report("owner_waits_for_memory", memory.somebody_waits());
+    std::atomic<pid_t> reader{0};
+    std::thread watcher([&] {
+        reader = static_cast<pid_t>(::syscall(SYS_gettid));
+        expect("observers_request_ends", read_registers(observer), 0);
+    });
+    report("observer_waits_for_owner", falls_asleep(reader));
+    std::atomic<long> listed{1};
+    std::thread lister([&] { listed = list_vms(); });
+    for (int i = 0; i < 5000 && listed > 0; ++i)
+        std::this_thread::sleep_for(1ms);
+    expect("list_does_not_wait", listed, 0);
+    memory.serve();
+    for (std::thread *t : {&owner, &watcher, &lister})
+        t->join();
+}
+
+// Each interrupt makes the vCPU look up.
+void check_registers_of_a_paused_vm() {
+    Guest guest{raw::loop_for_ever};
+    Observer observer{guest};
+    std::thread runner([&] { guest.enter(); });
+    expect("pause", raw::call(observer.fd, HWV_PAUSE), 0);
+    std::atomic<bool> done{false};
+    std::thread sender([&] {
+        const hwv_interrupt nmi{.kind = HWV_INTERRUPT_NMI, .vector = 0};
+        while (!done)
+            raw::call(guest.vcpu, HWV_INTERRUPT, &nmi);
+    });
+    long refused = 0;
+    for (int i = 0; i < 500; ++i)
+        refused += read_registers(observer) != 0;
+    done = true;
+    sender.join();
+    expect("paused_is_paused", refused, 0);
+    raw::call(observer.fd, HWV_KILL);
+    runner.join();
+}
+
+// out 0x21, al for ever, with interrupts open
+const std::string outs = "\xfb\xe6\x21\xeb\xfc";
+
+void set_register(const Guest &guest, std::uint32_t offset, std::uint32_t value) {
+    const hwv_apic_reg request{
+        .offset = offset, .value = value, .flags = HWV_APIC_REG_SET, .reserved = 0};
+    expect("register_" + std::to_string(offset), raw::call(guest.vcpu, HWV_APIC_REG, &request), 0);
+}
+
+// An interrupt that the task priority holds back has Intel's CPUs watch the priority, by a field
+// that another VM, the last one on this CPU, has too.
+void check_priority_is_ones_own() {
+    cpu_set_t first;
+    CPU_ZERO(&first);
+    CPU_SET(0, &first);
+    ::sched_setaffinity(0, sizeof first, &first);
+    Guest held{outs}, other{outs};
+    set_register(held, 0xf0, 0x1ff);
+    set_register(held, 0x80, 0x80);
+    const hwv_msi message{.address = 0xfee00000, .data = 0x51, .flags = 0};
+    expect("message", raw::call(held.vm, HWV_MSI, &message), 1);
+    expect("held_runs", held.enter(), 0);
+    expect("other_runs", other.enter(), 0);
+    set_register(held, 0x80, 0x20);
+    expect("other_runs_again", other.enter(), 0);
+    expect("other_is_not_touched", other.run->exit.reason, HWV_EXIT_IO);
+}
+
+} // namespace
+
+int main() {
+    if (!raw::can_run()) {
+        skip("strangers", "this machine cannot run guests");
+        return 0;
+    }
+    check_list_does_not_wait();
+    check_registers_of_a_paused_vm();
+    check_priority_is_ones_own();
+    return verdict();
+}
