@@ -33,13 +33,8 @@ void Backend::set_traps(const Traps &traps) {
     if (!fresh_) write_traps();
 }
 
-// Interrupts that the CPU delivers by itself wait for one instruction, too.
 void Backend::step_past(ExitReason reason) {
-    constexpr std::uint64_t both = rflags::if_ | rflags::tf;
     lifted_ = reason;
-    if (reason != HWV_EXIT_NONE && from_page_ && (rflags() & both) == rflags::if_)
-        set_interruptibility(interruptibility::sti | interruptibility::mov_ss,
-                             interruptibility::sti);
     write_traps();
 }
 
