@@ -66,7 +66,7 @@ std::pair<KeyPress, std::size_t> decode_key(std::string_view bytes) {
 Screen::Screen() {
     if (!::isatty(STDOUT_FILENO) || ::tcgetattr(STDIN_FILENO, &before_) != 0)
         throw hwv::Error{ENOTTY, "this is no terminal: use --batch"};
-    for (int s : {SIGTERM, SIGHUP, SIGINT, SIGPIPE})
+    for (int s : {SIGTERM, SIGHUP, SIGINT, SIGQUIT, SIGPIPE})
         handle(s, [](int) { ending = 1; });
     handle(SIGWINCH, [](int) {});
     termios raw = before_;

@@ -154,10 +154,10 @@ std::vector<std::uint32_t> TopView::order(const TopVm &vm) const {
 void TopView::exits(const TopVm &v, std::uint32_t khz, unsigned room, std::vector<TopLine> &out) {
     const std::vector<std::uint32_t> rows = order(v);
     select(rows.size());
-    out.push_back(
-        {fmt::format("VM {} {}, pid {}, {}, {} old: {:.0f} exits/s; {}", v.vm.id, v.vm.name,
-                     v.vm.pid, state(v.vm), age(v.vm.age_ns), list_value(v, 0), status()),
-         Style::title});
+    out.push_back({fmt::format("VM {} {}, pid {}, {}, {} old: {:.0f} exits/s; {}", v.vm.id,
+                               hwv::shown_name(v.vm), v.vm.pid, state(v.vm), age(v.vm.age_ns),
+                               list_value(v, 0), status()),
+                   Style::title});
     std::string time;
     for (unsigned i = 0; i < HWV_TIME_SEGMENTS; ++i)
         time += fmt::format("{}{} {:.1f}%", i ? " " : "",

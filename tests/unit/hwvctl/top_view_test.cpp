@@ -46,6 +46,17 @@ class Top : public testing::Test {
     std::string selected;
 };
 
+// Whoever starts a VM names it.
+TEST_F(Top, ANameCommandsNoTerminal) {
+    vms = {vm(1, "\033[2Jgone\007", 10, 2)};
+    for (const bool inside : {false, true}) {
+        if (inside) view.press(Key::enter, 0);
+        EXPECT_TRUE(shows("?[2Jgone?")) << inside;
+        for (const std::string &line : lines())
+            EXPECT_EQ(line.find_first_of("\033\007"), std::string::npos) << line;
+    }
+}
+
 TEST_F(Top, FillsTheScreenAndNoMore) {
     for (const auto &[width, height] :
          {std::pair{80u, 24u}, {40u, 10u}, {200u, 60u}, {1u, 1u}, {20u, 3u}})
