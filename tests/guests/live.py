@@ -112,11 +112,32 @@ def ruled():
         asking + "echo 'cpuid 0x40000000 -> count' | hwvctl policy set ask -", "sleep 0.3; hwvctl policy get ask", "hwvctl policy get ask --json", "hwvctl policy reset ask", "hwvctl policy get ask",
         "echo 'cpuid 0x40000000 -> answer eax=0x15 ebx=0x12345678' | hwvctl policy set ask -", END,
         asking + "echo 'cpuid 0x40000000 cpl=0 -> stop' >/tmp/stop; hwvctl policy set ask /tmp/stop; echo nobody $?",
+        "hwvctl policy set ask /tmp/stop --on-stop 'inject 2'; sleep 0.5; hwvctl policy get ask",
         "hwvctl policy set ask /tmp/stop --on-stop 'answer eax=0x16 ebx=0x12345678'", END,
         "printf 'hlt -> count\\nhlt -> answer 1\\n' >/tmp/bad; " + asking + "hwvctl policy set ask /tmp/bad; echo bad $?; hwvctl kill ask", END]),
         0, ["^status 129$", rf"^ +{N} +{N}  cpuid 0x1 -> count$", rf"^ +{2 * N} +{N // 2}  io 0x80 every=4 -> skip$", rf"^io +{2 * N + 2} .* {2 * N - N // 2 + 2}$",
-            r"^ +[1-9]\d* +[1-9]\d*  cpuid 0x40000000 -> count$", r'"rule": "cpuid 0x40000000 -> count"', "these rules are gone", "has no policy of yours", "^status 149$", "rules that stop.*\nnobody 2$", "^status 150$",
+            r"^ +[1-9]\d* +[1-9]\d*  cpuid 0x40000000 -> count$", r'"rule": "cpuid 0x40000000 -> count"', r"^ +[1-9]\d* +[1-9]\d*  cpuid 0x40000000 cpl=0 -> stop$", "these rules are gone", "has no policy of yours", "^status 149$", "rules that stop.*\nnobody 2$", "^status 150$",
             "^hwvctl: /tmp/bad:2: that action cannot be taken at that exit: hlt -> answer 0x1\nbad 1$", "^status 7$"])
+
+
+# squatter.py ID: another user takes the name that the process which holds a pause has.
+SQUATTER = r'''
+import os, socket, sys, time
+os.setuid(65534)
+s = socket.socket(socket.AF_UNIX)
+s.bind("\0hwvctl/pause/0/" + sys.argv[1])
+s.listen()
+open(sys.argv[2], "w").close()
+time.sleep(30)
+'''
+
+
+def squatted():
+    """Another user's process in the holder's place: the VM is not said to be paused."""
+    return Case("squatted", "; ".join([
+        start("web"), "id=$(hwvctl ls | sed -n 's/^ *\\([0-9]*\\) web.*/\\1/p')", "mkdir -m 777 /tmp/open; python3 /share/squatter.py $id /tmp/open/up & squatter=$!",
+        "until [ -e /tmp/open/up ]; do sleep 0.1; done; hwvctl pause web; echo pause $?; hwvctl ls; kill $squatter; wait $squatter; hwvctl pause web; hwvctl kill web", END]),
+        0, ["is not paused: another user's process.*\npause 1$", r"^ +\d+ web .* runs ", r"^VM \d+ web is paused; to go on", "^status 7$"])
 
 
 def mistakes():
@@ -157,7 +178,8 @@ def main():
     for name, what in [("exits", f"EXITS={N}"), ("ask", "ASK=0x12345678")]:
         assemble("end", bits=64, at=0x200000, defines=[what]).rename(TMP / f"{name}.bin")
     (TMP / "typist.py").write_text(TYPIST)
-    status, output = run_cases([steered(), counted(), memory(), top(), ruled(), asked(), mistakes()], timeout=200)
+    (TMP / "squatter.py").write_text(SQUATTER)
+    status, output = run_cases([steered(), counted(), memory(), top(), ruled(), asked(), squatted(), mistakes()], timeout=200)
     tell("sums-are-exact", exact(re.sub(r"^\| ", "", output, flags=re.M)))
     tell("bed-is-sane", f"the bed's exit status is {status}: {output[-300:]}" if status else None)
     finish()

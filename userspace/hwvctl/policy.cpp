@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // policy.cpp - hwvctl policy: which exits exist, and what happens at them.
+#include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
@@ -52,6 +53,17 @@ std::string counts_as(hwv::Observer &observer, char form) {
     return form == ask_json ? json_text(policy_json(rules)) + "\n" : policy_table(rules);
 }
 
+// Where nobody is there to be told: an exit that cannot have that answer goes on as without the
+// rule, and the rules stay.
+void reply_or_pass(hwv::Observer &observer, const hwv_stop_reply &reply) {
+    try {
+        reply_to_all(observer, reply);
+    } catch (const hwv::Error &e) {
+        if (e.code() != EINVAL) throw;
+        reply_to_all(observer, {});
+    }
+}
+
 class Setter {
   public:
     explicit Setter(const Words &words)
@@ -62,8 +74,11 @@ class Setter {
             throw UsageError{"the policy has rules that stop: say --on-stop (pass, skip, 'answer "
                              "5', 'inject GP'), or --foreground on a terminal, to be asked"};
         if (!on_stop_.empty()) reply_ = parse_reply(on_stop_);
-        if (words.has("interval"))
-            interval_ms_ = static_cast<int>(words.get<double>("interval") * 1000);
+        if (!words.has("interval")) return;
+        const double seconds = words.get<double>("interval");
+        if (!(seconds >= 0.01 && seconds <= 86400))
+            throw UsageError{"--interval: from 0.01 to 86400 seconds"};
+        interval_ms_ = static_cast<int>(seconds * 1000);
     }
 
     int run(hwv::Observer observer) {
@@ -78,7 +93,7 @@ class Setter {
                    policy_.rules.size(), vm);
         std::fflush(stdout);
         const hwv_stop_reply reply = reply_;
-        holder.stay(observer, {counts_as, [reply](hwv::Observer &o) { reply_to_all(o, reply); }});
+        holder.stay(observer, {counts_as, [reply](hwv::Observer &o) { reply_or_pass(o, reply); }});
         return 0;
     }
 

@@ -50,6 +50,10 @@ int pause_command(const Arguments &arguments) {
     }
     Holder holder{Held::pause, vm.id};
     if (!holder.first()) {
+        if (!ask_holder(Held::pause, vm.id, ask_text)) // anybody can take the name
+            throw hwv::Error{EADDRINUSE, called(vm) + " is not paused: another user's process has "
+                                                      "the name of the one that would hold it; "
+                                                      "--foreground does without"};
         fmt::print("{} is paused already\n", called(vm));
         return 0;
     }
