@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // symbols_elf.cpp - a vmlinux: its symbols, and its code, by libelf.
+#include <algorithm>
 #include <gelf.h>
 #include <memory>
+#include <utility>
 #include "records/recording.hpp"
 #include "records/symbols.hpp"
 
@@ -20,7 +22,10 @@ std::string why() {
 } // namespace
 
 Symbols Symbols::parse_elf(std::vector<char> image, const std::string &name) {
+    constexpr std::size_t most_code = 1024; // sections; a vmlinux has some twenty
     Symbols out;
+    std::size_t left = image.size();
+    bool table = false; // there is at most one
     elf_version(EV_CURRENT);
     const std::unique_ptr<Elf, End> elf{elf_memory(image.data(), image.size())};
     if (!elf || elf_kind(elf.get()) != ELF_K_ELF)
@@ -29,10 +34,14 @@ Symbols Symbols::parse_elf(std::vector<char> image, const std::string &name) {
         GElf_Shdr header;
         if (!gelf_getshdr(section, &header)) throw Error{name + ": a bad section: " + why()};
         const bool code = header.sh_type == SHT_PROGBITS && header.sh_flags & SHF_EXECINSTR;
-        if (!code && header.sh_type != SHT_SYMTAB) continue;
+        if (!code && (header.sh_type != SHT_SYMTAB || std::exchange(table, true))) continue;
         Elf_Data *data = code ? elf_rawdata(section, nullptr) : elf_getdata(section, nullptr);
         if (!data || !data->d_buf) continue;
         if (code) {
+            // Sections of a file may lie over each other: copies of one would have no bound.
+            left -= std::min<std::size_t>(left, data->d_size);
+            if (!left || out.code_.size() == most_code)
+                throw Error{name + ": its sections are larger than the file, or too many"};
             const auto *bytes = static_cast<const std::uint8_t *>(data->d_buf);
             out.code_.push_back({header.sh_addr, {bytes, bytes + data->d_size}});
             continue;

@@ -155,6 +155,33 @@ TEST(SymbolsElf, names_functions_and_finds_the_slide_by_the_instructions) {
     EXPECT_EQ(guess->slide, slide);
 }
 
+// Sections over one another: copies of them would take more memory than any file has bytes.
+TEST(SymbolsElf, sections_are_not_larger_than_the_file) {
+    std::vector<char> image = elf_image(std::vector<std::uint8_t>(0x20, 0x90));
+    Elf64_Ehdr header;
+    std::memcpy(&header, image.data(), sizeof header);
+    const std::size_t more = 64, at = image.size();
+    Elf64_Shdr code;
+    std::memcpy(&code, image.data() + header.e_shoff + sizeof code, sizeof code);
+    std::vector<char> sections(image.begin() + static_cast<std::ptrdiff_t>(header.e_shoff),
+                               image.end());
+    image.resize(at + sections.size() + more * sizeof code);
+    std::memcpy(image.data() + at, sections.data(), sections.size());
+    code.sh_offset = 0;
+    code.sh_size = at;
+    for (std::size_t i = 0; i < more; ++i)
+        std::memcpy(image.data() + at + sections.size() + i * sizeof code, &code, sizeof code);
+    header.e_shoff = at;
+    header.e_shnum = static_cast<Elf64_Half>(header.e_shnum + more);
+    std::memcpy(image.data(), &header, sizeof header);
+    try {
+        Symbols::parse_elf(image, "F");
+        FAIL() << "taken";
+    } catch (const Error &e) {
+        EXPECT_THAT(e.what(), HasSubstr("larger than the file"));
+    }
+}
+
 TEST(SymbolsElf, damaged_ones_are_refused_or_read) {
     const std::vector<char> whole = elf_image(std::vector<std::uint8_t>(0x20, 0x90));
     for (std::size_t size = 4; size < whole.size(); ++size) {
