@@ -4,6 +4,7 @@
 """What can be wrong with a launch: each mistake gets one line that names the problem, and exit status 1 or 2."""
 
 import gzip
+import struct
 
 from guestlib import TMP, Case, assemble, finish, linux, run_cases
 
@@ -62,6 +63,18 @@ def sizes():
     yield mistake("mem-above-address-space", f"ulimit -v 4000000; {RUN} {SAY} --mem 1000G", 1, "guest memory", "Cannot allocate memory")
 
 
+def instruments():
+    yield mistake("negative", "hwvctl top --batch --count=-1", 2, "--count: '-1' is no number from 0 on")
+    yield mistake("negative-every", "hwvctl trace web --every=-1", 2, "--every: '-1' is no number from 0 on")
+    yield mistake("policy-interval", "hwvctl policy set web /share/text --foreground --interval 1e300", 2, "--interval|/share/text:1")
+    yield mistake("prog-for", "hwvctl prog attach web x.bpf.o --for -1", 2, "'-1' is no number of seconds")
+    yield mistake("prog-reason", "hwvctl prog attach web x.bpf.o --on walk", 2, "no exit reason 'walk'")
+    yield mistake("report-into-itself", "cp /share/empty.rec /tmp/own.rec; hwvctl report /tmp/own.rec --out /tmp/../tmp/own.rec; s=$?; "
+                  "cmp /share/empty.rec /tmp/own.rec || s=9; exit $s", 2, "is the recording itself")
+    yield mistake("output-full", "hwvctl --help >/dev/full", 1, "standard output did not take all")
+    yield mistake("output-of-command-full", "hwvctl report /share/empty.rec --json >/dev/full", 1, "write standard output|did not take all")
+
+
 def hosts():
     yield mistake("device-taken-away", f"mv /dev/hwv /dev/away; {RUN} {SAY}; s=$?; mv /dev/away /dev/hwv; exit $s", 1,
                   "/dev/hwv does not exist: load the module")
@@ -83,6 +96,9 @@ def make_files():
     (TMP / "text").write_text("hello\n")
     (TMP / "gzip").write_bytes(gzip.compress(b"hello"))
     (TMP / "cut").write_bytes((TMP / "vmlinuz-cloud").read_bytes()[:100000])
+    identity = b'{"vm": 1, "name": "web", "tsc_khz": 1000000}'
+    (TMP / "empty.rec").write_bytes(b"hwv-rec\n" + struct.pack("<IIIIQ", 1, 16, 1, 0, len(identity)) + identity + bytes(-len(identity) % 8)
+                                    + struct.pack("<IIQQ", 5, 0, 8, 0))
     elf = (TMP / "kernel32").read_bytes()
     (TMP / "cut.elf").write_bytes(elf[:150])
     with open(TMP / "large", "wb") as large:
@@ -91,7 +107,7 @@ def make_files():
 
 def main():
     make_files()
-    run_cases([*usage(), *files(), *sizes(), *hosts(), *helps()], timeout=150)
+    run_cases([*usage(), *files(), *sizes(), *instruments(), *hosts(), *helps()], timeout=150)
     absent = mistake("module-not-loaded", f"{RUN} {SAY}", 1, "/dev/hwv does not exist: load the module")
     run_cases([absent, Case("doctor-without-module", "hwvctl doctor", 1, ["hwv"])], load=False)
     finish()

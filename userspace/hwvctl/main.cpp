@@ -48,6 +48,13 @@ void print_help(std::FILE *out) {
                out);
 }
 
+// Output that did not arrive is no success.
+int all_written(int code) {
+    if (std::fflush(stdout) == 0 && !std::ferror(stdout)) return code;
+    std::fputs("hwvctl: standard output did not take all that was written\n", stderr);
+    return code ? code : status::host_error;
+}
+
 const Command *find(const std::string &name) {
     for (const Command &c : commands)
         if (name == c.name) return &c;
@@ -64,7 +71,7 @@ int main(int argc, char **argv) {
     const std::string name = argv[1];
     if (name == "--help" || name == "-h" || name == "help") {
         print_help(stdout);
-        return 0;
+        return all_written(0);
     }
     const Command *command = find(name);
     if (!command) {
@@ -73,7 +80,7 @@ int main(int argc, char **argv) {
         return status::usage;
     }
     try {
-        return command->run(Arguments(argv + 2, argv + argc));
+        return all_written(command->run(Arguments(argv + 2, argv + argc)));
     } catch (const UsageError &e) {
         std::fprintf(stderr, "hwvctl: %s (see hwvctl %s --help)\n", e.message.c_str(),
                      name.c_str());

@@ -24,8 +24,10 @@ std::optional<Words> Options::parse(const Arguments &arguments, std::size_t leas
     positional.add("words", -1);
     Words out;
     try {
-        po::store(po::command_line_parser(arguments).options(all).positional(positional).run(),
-                  out.values);
+        const auto parsed =
+            po::command_line_parser(arguments).options(all).positional(positional).run();
+        refuse_signs(parsed);
+        po::store(parsed, out.values);
     } catch (const po::error &e) {
         throw UsageError{e.what()};
     }
@@ -40,6 +42,18 @@ std::optional<Words> Options::parse(const Arguments &arguments, std::size_t leas
     if (out.words.size() < least || out.words.size() > most)
         throw UsageError{"usage: hwvctl " + usage_};
     return out;
+}
+
+void refuse_signs(const po::parsed_options &parsed) {
+    for (const po::option &option : parsed.options) {
+        const auto *known = parsed.description->find_nothrow(option.string_key, false);
+        if (!known || option.value.empty() || !option.value[0].starts_with('-')) continue;
+        const po::value_semantic *type = known->semantic().get();
+        if (dynamic_cast<const po::typed_value<std::uint32_t> *>(type) ||
+            dynamic_cast<const po::typed_value<std::uint64_t> *>(type))
+            throw UsageError{"--" + option.string_key + ": '" + option.value[0] +
+                             "' is no number from 0 on"};
+    }
 }
 
 std::uint64_t parse_number(const std::string &text, const char *what, bool suffixes) {

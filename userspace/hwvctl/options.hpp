@@ -38,6 +38,9 @@ class Options {
     boost::program_options::options_description options_;
 };
 
+// Boost takes a sign before a number that has none, and -1 for the largest. Throws UsageError.
+void refuse_signs(const boost::program_options::parsed_options &parsed);
+
 // "0x1000", "4096", and where `suffixes`, "64K" "2M" "1G". Throws UsageError that names `what`.
 std::uint64_t parse_number(const std::string &text, const char *what, bool suffixes = false);
 

@@ -14,7 +14,9 @@
 #include "hwv/error.hpp"
 #include "hwv/programs.hpp"
 #include "hwvctl/command.hpp"
+#include "hwvctl/key_names.hpp"
 #include "hwvctl/live.hpp"
+#include "hwvctl/options.hpp"
 
 namespace hwvctl {
 namespace {
@@ -30,11 +32,11 @@ written, userspace/programs/ has examples. Loading one takes CAP_BPF and CAP_PER
 
 attach    stays until ^C, the VM's end, or prog detach; with its end the program goes. Prints what
           comes through the program's ring buffer `lines`, and in the end the top of its map
-          `counts`. --on: the exits that it runs at, as `hwvctl run --stats` names them (default:
-          all that are there without it); those of other reasons come to be. --replace: it takes
-          the place of program ID while the guest runs, with that one's reasons unless --on says
-          others, and goes on with its counts; each exit is seen by one of the two. Who attached
-          the former program ends.
+          `counts`, u64 by u64. --on: the exits that it runs at, as `hwvctl run --stats` names them
+          (default: all that are there without it); those of other reasons come to be. --replace: it
+          takes the place of program ID while the guest runs, with that one's reasons unless --on
+          says others, and goes on with its counts; each exit is seen by one of the two. Who
+          attached the former program ends.
 list      the programs of a VM, in the order in which they run, and what they did
 detach    by the id that list tells
 
@@ -60,27 +62,24 @@ constexpr std::uint64_t made_anyway() {
     return mask;
 }
 
-std::uint64_t reason_named(const std::string &name) {
-    for (unsigned reason = 1; reason < HWV_EXIT_CPU_REASONS; ++reason)
-        if (name == hwv::exit_name(reason)) return 1ull << reason;
-    throw UsageError{"there is no exit reason '" + name + "'"};
-}
-
 std::uint64_t reasons_of(const std::string &list) {
     std::uint64_t mask = 0;
     for (std::size_t at = 0; at <= list.size();) {
         const std::size_t end = std::min(list.find(',', at), list.size());
-        mask |= reason_named(list.substr(at, end - at));
+        const std::string name = list.substr(at, end - at);
+        const auto reason = reason_of(name);
+        if (!reason) throw UsageError{"there is no exit reason '" + name + "'"};
+        mask |= 1ull << *reason;
         at = end + 1;
     }
     return mask;
 }
 
-std::uint64_t number(const std::string &text) {
-    char *end = nullptr;
-    const std::uint64_t n = std::strtoull(text.c_str(), &end, 0);
-    if (text.empty() || *end) throw UsageError{"'" + text + "' is no number"};
-    return n;
+std::uint64_t seconds_of(const std::string &text) {
+    constexpr std::uint64_t year = 365 * 86400;
+    const std::uint64_t out = parse_number(text, "number of seconds");
+    if (!out || out > year) throw UsageError{"--for: from 1 second to a year"};
+    return out;
 }
 
 struct AttachOptions {
@@ -102,9 +101,9 @@ AttachOptions parse(const Arguments &words) {
         if (words[i] == "--on")
             o.reasons = reasons_of(value);
         else if (words[i] == "--for")
-            o.seconds = number(value);
+            o.seconds = seconds_of(value);
         else if (words[i] == "--replace")
-            o.replaced = number(value);
+            o.replaced = parse_number(value, "program's id");
         else
             throw UsageError{"there is no option '" + words[i] + "'"};
         ++i;
@@ -134,6 +133,13 @@ class Object {
     int map(const char *name, bpf_map_type type) const {
         const bpf_map *m = ::bpf_object__find_map_by_name(object_.get(), name);
         return m && ::bpf_map__type(m) == type ? ::bpf_map__fd(m) : -1;
+    }
+    // One of numbers by numbers: the kernel writes as much as the file says that a key is long.
+    int counts(bpf_map_type type) const {
+        const bpf_map *m = ::bpf_object__find_map_by_name(object_.get(), "counts");
+        const bool words = m && ::bpf_map__key_size(m) == sizeof(std::uint64_t) &&
+                           ::bpf_map__value_size(m) == sizeof(std::uint64_t);
+        return words ? map("counts", type) : -1;
     }
 
   private:
@@ -260,7 +266,7 @@ int attach(const Arguments &words) {
     (void)find(observer, entry);
     print_programs({entry});
     for (bpf_map_type type : {BPF_MAP_TYPE_HASH, BPF_MAP_TYPE_LRU_HASH})
-        if (const int counts = object.map("counts", type); counts >= 0) print_top(counts, 20);
+        if (const int counts = object.counts(type); counts >= 0) print_top(counts, 20);
     return 0;
 }
 
@@ -281,7 +287,7 @@ int prog_command(const Arguments &arguments) {
         return 0;
     }
     if (what == "detach" && rest.size() == 2) {
-        hwv::detach_program(hwv::attach(rest[0]), number(rest[1]));
+        hwv::detach_program(hwv::attach(rest[0]), parse_number(rest[1], "program's id"));
         return 0;
     }
     throw UsageError{"prog wants attach, list or detach, and a VM"};

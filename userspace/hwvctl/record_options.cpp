@@ -8,6 +8,7 @@
 #include <stdexcept>
 #include <unistd.h>
 #include "hwv/stats.hpp"
+#include "hwvctl/options.hpp"
 
 namespace hwvctl {
 namespace {
@@ -67,7 +68,10 @@ std::optional<po::variables_map> parse_options(const Arguments &arguments,
     }
     po::variables_map values;
     try {
-        po::store(po::command_line_parser(arguments).options(all).positional(places).run(), values);
+        const auto parsed =
+            po::command_line_parser(arguments).options(all).positional(places).run();
+        refuse_signs(parsed);
+        po::store(parsed, values);
     } catch (const po::error &e) {
         throw UsageError{e.what()};
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // report.cpp - hwvctl report: what a recording says, as tables, a page, a trace or stacks.
 #include <cstdio>
+#include <filesystem>
 #include "hwvctl/record_options.hpp"
 #include "records/html_report.hpp"
 #include "records/merge.hpp"
@@ -53,6 +54,13 @@ void write_records(const records::Recording &recording, const records::Filter &f
     output->end();
 }
 
+// Writing begins with emptying the file, and that one is mapped.
+void refuse_itself(const std::string &path, const std::string &out) {
+    std::error_code neither;
+    if (!out.empty() && std::filesystem::equivalent(path, out, neither))
+        throw UsageError{"report: --out: '" + out + "' is the recording itself"};
+}
+
 unsigned ways(const po::variables_map &values) {
     unsigned n = 0;
     for (const char *way : {"html", "json", "folded", "format"})
@@ -71,6 +79,7 @@ int report_command(const Arguments &arguments) {
         throw UsageError{"report: one of --html, --json, --folded, --format at a time"};
     if (values->count("time") && !values->count("folded"))
         throw UsageError{"report: --time belongs to --folded"};
+    refuse_itself(path, option_text(*values, "out"));
     const Progress progress{[&] { return "reading " + path; }};
     const records::Filter filter = filter_of(*values);
     const records::Recording recording = records::Recording::open(path);
