@@ -89,14 +89,6 @@ const std::string exits[] = {"\xf4",
                              "\xcf",
                              {"\x0f\xaa", 2}};
 
-// QEMU, 7.2 as 10.0, aborts when an exception's delivery, of which it holds its big lock, touches
-// what a data breakpoint watches: cpu_check_watchpoint() takes the lock once more. Its guests get
-// no way to enable one: MOV to a debug register becomes MOV from it.
-void take_breakpoints(char *code, std::size_t bytes) {
-    for (std::size_t i = 0; i + 1 < bytes; ++i)
-        if (code[i] == 0x0f && code[i + 1] == 0x23) code[i + 1] = 0x21;
-}
-
 // Noise, sown with them.
 void write_code(Random &r, char *memory) {
     for (std::size_t i = 0; i < 0x8000; i += 8) {
@@ -107,7 +99,7 @@ void write_code(Random &r, char *memory) {
         const std::string &code = exits[r.below(std::size(exits))];
         std::memcpy(memory + at, code.data(), code.size());
     }
-    if (fuzz::on_qemu()) take_breakpoints(memory, 0x8000);
+    fuzz::take_breakpoints(memory, 0x8000);
     const std::uint64_t tables[2] = {tables_at + 0x1003, 0x83 | 4};
     std::memcpy(memory + tables_at, &tables[0], 8);
     std::memcpy(memory + tables_at + 0x1000, &tables[1], 8);

@@ -18,16 +18,21 @@
 #include "fuzz/qemu.hpp"
 #include "module/raw.hpp"
 #include "module/report.hpp"
+#include "module/watched.hpp"
 
 namespace {
 
 using fuzz::Random;
 
-constexpr unsigned long requests[] = {HWV_GET_INFO,  HWV_GET_CPUID,   HWV_CREATE_VM, HWV_SET_MEMORY,
-                                      HWV_DIRTY_LOG, HWV_CREATE_VCPU, HWV_MSI,       HWV_IRQFD,
-                                      HWV_IOEVENTFD, HWV_EOI_EXITS,   HWV_CLOCK,     HWV_RUN,
-                                      HWV_KICK,      HWV_SYNC_REGS,   HWV_SET_CPUID, HWV_MSRS,
-                                      HWV_XSAVE,     HWV_APIC_REG,    HWV_INTERRUPT};
+constexpr unsigned long requests[] = {
+    HWV_GET_INFO,    HWV_GET_CPUID,    HWV_CREATE_VM,    HWV_SET_MEMORY,     HWV_DIRTY_LOG,
+    HWV_MSI,         HWV_IRQFD,        HWV_CREATE_VCPU,  HWV_IOEVENTFD,      HWV_EOI_EXITS,
+    HWV_CLOCK,       HWV_RUN,          HWV_KICK,         HWV_SYNC_REGS,      HWV_SET_CPUID,
+    HWV_MSRS,        HWV_XSAVE,        HWV_APIC_REG,     HWV_INTERRUPT,      HWV_LIST_VMS,
+    HWV_ATTACH,      HWV_OBSERVE_INFO, HWV_PAUSE,        HWV_RESUME,         HWV_KILL,
+    HWV_RING_OPEN,   HWV_RING_CLOSE,   HWV_OBSERVE_REGS, HWV_OBSERVE_MEMORY, HWV_POLICY_SET,
+    HWV_POLICY_GET,  HWV_STOP_GET,     HWV_STOP_REPLY,   HWV_PROGRAM_ATTACH, HWV_PROGRAM_DETACH,
+    HWV_PROGRAM_LIST};
 
 constexpr unsigned long sometimes_msrs[] = {
     0x10,       0x1b,       0x174,      0x277,      0x6e0,      0x802,      0x830,      0xc0000080,
@@ -96,7 +101,7 @@ void any_call(Random &r, Arena &arena) {
     const long result = raw::call(fd, request, argument);
     const unsigned number = _IOC_NR(request);
     if (number == _IOC_NR(HWV_SET_CPUID) && result == 0) fuzz::take_long_mode(fd);
-    if (number == _IOC_NR(HWV_CREATE_VM)) keep(r, result);
+    if (number == _IOC_NR(HWV_CREATE_VM) || number == _IOC_NR(HWV_ATTACH)) keep(r, result);
     if (number == _IOC_NR(HWV_CREATE_VCPU)) keep_vcpu(r, result);
 }
 
@@ -174,6 +179,7 @@ void one_step(Random &r, Arena &arena) {
     case 9:
         if (r.one_in(32)) inherit(r, arena);
         if (r.one_in(8)) keep(r, ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
+        if (r.one_in(4)) keep(r, attach(id_of_last_vm() - r.below(3)));
         return;
     case 10:
         ::madvise(guest_memory + (r.below(256) << 12), 4096, MADV_DONTNEED);

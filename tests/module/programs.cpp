@@ -7,11 +7,9 @@
 #include <atomic>
 #include <cerrno>
 #include <csignal>
-#include <cstddef>
-#include <linux/bpf.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <thread>
+#include "module/exit_program.hpp"
 #include "module/report.hpp"
 #include "module/watched.hpp"
 
@@ -22,7 +20,7 @@ using namespace std::string_literals;
 constexpr std::uint32_t count = 200;
 constexpr std::uint64_t cpuid_exits = 1ull << HWV_EXIT_CPUID, io_exits = 1ull << HWV_EXIT_IO,
                         rdtsc_exits = 1ull << HWV_EXIT_RDTSC;
-using Context = hwv_program_context;
+using namespace exit_program;
 
 //        mov esi, count
 // next:  xor eax, eax
@@ -41,56 +39,6 @@ std::string loop(const std::string &body) {
     return code + std::string{reinterpret_cast<const char *>(&back), 2};
 }
 const std::string cpuid = loop("\x0f\xa2"s), rdtsc = loop("\x0f\x31"s);
-
-// ---- programs, assembled by hand: a test needs no compiler then ----
-
-struct Store {
-    std::size_t offset;
-    std::uint8_t size; // BPF_W, BPF_DW
-    std::int32_t value;
-};
-#define SET(field, value)                                                                          \
-    Store { offsetof(Context, field), sizeof(Context::field) == 8 ? BPF_DW : BPF_W, value }
-
-bpf_insn insn(unsigned code, unsigned to, unsigned from, int offset, std::int32_t value) {
-    bpf_insn i{};
-    i.code = static_cast<__u8>(code);
-    i.dst_reg = to & 15;
-    i.src_reg = from & 15;
-    i.off = static_cast<__s16>(offset);
-    i.imm = value;
-    return i;
-}
-
-long bpf(int command, bpf_attr &attr) {
-    const long result = ::syscall(SYS_bpf, command, &attr, sizeof attr);
-    return result < 0 ? -errno : result;
-}
-
-// R1 -> the context; the instructions; R0 = 0.
-int load(std::vector<bpf_insn> middle, bpf_prog_type type = BPF_PROG_TYPE_RAW_TRACEPOINT_WRITABLE) {
-    std::vector<bpf_insn> code{insn(BPF_ALU64 | BPF_MOV | BPF_X, 6, 1, 0, 0),
-                               insn(BPF_LDX | BPF_MEM | BPF_DW, 1, 1, 0, 0)};
-    code.insert(code.end(), middle.begin(), middle.end());
-    code.push_back(insn(BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, 0));
-    code.push_back(insn(BPF_JMP | BPF_EXIT, 0, 0, 0, 0));
-    bpf_attr attr{};
-    attr.prog_type = type;
-    attr.insns = reinterpret_cast<std::uint64_t>(code.data());
-    attr.insn_cnt = static_cast<__u32>(code.size());
-    attr.license = reinterpret_cast<std::uint64_t>("GPL");
-    std::strcpy(attr.prog_name, "probe");
-    const long fd = bpf(BPF_PROG_LOAD, attr);
-    if (fd < 0) report("load", false, std::strerror(static_cast<int>(-fd)));
-    return static_cast<int>(fd);
-}
-
-int storing(const std::vector<Store> &stores) {
-    std::vector<bpf_insn> code;
-    for (const Store &s : stores)
-        code.push_back(insn(BPF_ST | BPF_MEM | s.size, 1, 0, static_cast<int>(s.offset), s.value));
-    return load(code);
-}
 
 // A map of one counter, and a program that counts in it.
 struct Counter {
