@@ -69,6 +69,7 @@ int hwv_core_vcpu_interrupt(struct hwv_core_vcpu *vcpu, const struct hwv_interru
 void hwv_core_vcpu_kick(struct hwv_core_vcpu *vcpu); /* any context */
 void hwv_core_vcpu_timer(struct hwv_core_vcpu *vcpu); /* hard irq */
 int hwv_core_vcpu_runnable(struct hwv_core_vcpu *vcpu); /* any context: a wait for events is over */
+__u32 hwv_core_vcpu_mp_state(struct hwv_core_vcpu *vcpu); /* any context: enum hwv_mp_state */
 void *hwv_core_vcpu_stats(struct hwv_core_vcpu *vcpu); /* by hwv_host_shared_alloc(HWV_STATS_BYTES), for the vCPU's life; NULL: none */
 
 

@@ -104,6 +104,16 @@ int hwv_host_vcpu_pause(struct hwv_host_vcpu *vcpu);
 /* The same until hwv_core_vcpu_stop_ends(), but for so long at most; the observer of that age is told. */
 void hwv_host_vcpu_stop(struct hwv_host_vcpu *vcpu, __u64 age, __u32 timeout_ms);
 void hwv_host_observer_wake(struct hwv_host_observer *observer); /* any context: poll() has something to say */
+/* Of what subscribers are told, a little later and with a count. The vCPU's thread, atomic, no irq */
+void hwv_host_tell_triple_fault(struct hwv_host_vcpu *vcpu, __u32 id, __u64 rip);
+struct hwv_host_hit {
+	__u64 holder; /* age of the policy, see hwv_core_policy_create() */
+	__u64 key, rip;
+	__u32 vcpu, reason;
+	__u32 rule, count; /* the first one's index, and how many acted */
+};
+void hwv_host_tell_hit(struct hwv_host_vm *vm, const struct hwv_host_hit *hit);
+void hwv_host_tell_drop(struct hwv_host_observer *observer, __u32 vcpu); /* a record had no room in his ring */
 void hwv_host_vcpu_wake(struct hwv_host_vcpu *vcpu); /* any context */
 void hwv_host_timer_start(struct hwv_host_vcpu *vcpu, __u64 ns); /* atomic: one shot from now; hwv_core_vcpu_timer() in irq context */
 void hwv_host_timer_cancel(struct hwv_host_vcpu *vcpu); /* irqs on: and waits for a callback under way */

@@ -22,6 +22,8 @@ int hwv_core_vcpu_asked(hwv_core_vcpu *vcpu) { return vcpu_of(vcpu).asked(~reque
 
 void hwv_core_vcpu_kill(hwv_core_vcpu *vcpu) { vcpu_of(vcpu).ask(request::kill); }
 
+__u32 hwv_core_vcpu_mp_state(hwv_core_vcpu *vcpu) { return vcpu_of(vcpu).mp_state.load(); }
+
 int hwv_core_vcpu_registers(hwv_core_vcpu *vcpu, hwv_regs *regs, __u32 groups, int set) {
     if (groups & ~HWV_REGS_ALL) return to_errno(Error::invalid);
     return to_errno(chosen_vendor().registers(vcpu_of(vcpu), *regs, groups, set != 0));

@@ -153,6 +153,7 @@ Outcome VcpuOf<B>::raise(const Event &exception) {
 
 template <Backend B>
 Outcome VcpuOf<B>::shutdown(const Exit &exit) {
+    if (mp_state != HWV_MP_SHUTDOWN) hwv_host_tell_triple_fault(host, id, backend.rip());
     mp_state = HWV_MP_SHUTDOWN;
     backend.inject({});
     leave(HWV_EXIT_SHUTDOWN, exit);

@@ -144,6 +144,10 @@ Outcome VcpuOf<B>::judge(Exit &exit) {
     std::uint32_t records = vm.policies.ask(
         {exit.reason, static_cast<std::uint8_t>(r.flags & HWV_RECORD_CPL), r.key, r.rip, r.cr3},
         verdict);
+    if (const instrument::Hit &hit = verdict.hit; hit.count) {
+        const hwv_host_hit told{hit.holder, r.key, r.rip, id, r.reason, hit.rule, hit.count};
+        hwv_host_tell_hit(vm.host(), &told);
+    }
     for (unsigned slot = 0; records; ++slot, records >>= 1)
         if (records & 1) recorder.rule(slot);
     ask_programs(exit, verdict);

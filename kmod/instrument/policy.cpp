@@ -155,6 +155,7 @@ bool Policy::act(unsigned i, Verdict &verdict) {
     const auto action = static_cast<hwv_action>(r.action);
     if (action > HWV_ACTION_RECORD && verdict.decided()) return false;
     c.acted.fetch_add(1, std::memory_order_relaxed);
+    if (!verdict.hit.count++) verdict.hit = {age_, i, 1};
     if (action > HWV_ACTION_RECORD)
         verdict = {action,
                    r.vector,
@@ -163,7 +164,8 @@ bool Policy::act(unsigned i, Verdict &verdict) {
                    {r.value[0], r.value[1]},
                    age_,
                    i,
-                   timeout_ms_};
+                   timeout_ms_,
+                   verdict.hit};
     return action == HWV_ACTION_RECORD;
 }
 

@@ -18,6 +18,12 @@ struct Question {
     std::uint64_t key, rip, cr3;
 };
 
+// Rules that acted at an exit: how many, and which one was the first.
+struct Hit {
+    std::uint64_t holder = 0; // the age of its policy
+    std::uint32_t rule = 0, count = 0;
+};
+
 // What is to happen at an exit, by value: whoever said so may be gone before it does.
 struct Verdict {
     hwv_action action = HWV_ACTION_COUNT;
@@ -27,6 +33,7 @@ struct Verdict {
     std::uint64_t value[2] = {};
     std::uint64_t observer = 0; // by his age: whose it was, for STOP
     std::uint32_t rule = 0, timeout_ms = 0;
+    Hit hit = {};
 
     bool decided() const { return action > HWV_ACTION_RECORD; }
 };

@@ -51,6 +51,7 @@ class Ring : public hwv_core_ring {
         shared_->matched = ++matched_;
         if (used() >= capacity_) {
             ++shared_->dropped;
+            hwv_host_tell_drop(observer_, record.vcpu);
             return;
         }
         records()[head_ & (capacity_ - 1)] = record;

@@ -24,10 +24,7 @@
 #include <trace/events/ipi.h> /* smp_send_reschedule() traces from then on */
 #endif
 
-/*
- * guest_state_enter_irqoff(), guest_timing_enter_irqoff() are in kvm_host.h; entry work moved house
- * in 6.18.
- */
+/* guest_{state,timing}_enter_irqoff() are in kvm_host.h; entry work moved house in 6.18. */
 #if __has_include(<linux/entry-virt.h>)
 #include <linux/entry-virt.h>
 #else
@@ -43,6 +40,13 @@ typedef typeof(((struct mmu_notifier_ops *)NULL)->test_young(NULL, NULL, 0)) hwv
 
 #ifndef _PAGE_DEVMAP /* gone in 6.17 */
 #define _PAGE_DEVMAP 0
+#endif
+
+/* What a generic netlink dump was asked with. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 6, 0)
+#define hwv_dump_attrs(cb) (genl_info_dump(cb)->attrs)
+#else
+#define hwv_dump_attrs(cb) (genl_dumpit_info(cb)->attrs)
 #endif
 
 /* An eBPF program that may sleep in its helpers. */
@@ -98,10 +102,7 @@ static inline long hwv_pin_page(struct mm_struct *mm, unsigned long hva, bool wr
 	return pinned;
 }
 
-/*
- * The thread that leaves the CPU still wants it. From 6.12 on a sleeping thread may stay on the run
- * queue for a while.
- */
+/* The thread that leaves the CPU still wants it. From 6.12 on one that sleeps may stay queued. */
 static inline bool hwv_task_preempted(void)
 {
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0)
@@ -210,7 +211,6 @@ static inline int hwv_xfer_handle_work(void)
 }
 
 /* Suspend and resume of the last CPU: HWV_SYSCORE(name, suspend, resume) is what is registered. */
-
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 19, 0)
 #define HWV_SYSCORE(name, on_suspend, on_resume)                                                   \
 	static int name##_suspend(void *unused)                                                    \

@@ -22,6 +22,7 @@
 #include "core.h"
 #include "fpu.h"
 #include "host.h"
+#include "news.h"
 
 #ifdef pr_fmt
 #undef pr_fmt
@@ -62,6 +63,11 @@ struct hwv_host_vm {
 	u64 created; /* ns, of the monotonic clock */
 	struct hwv_host_observer *observers[HWV_MAX_OBSERVERS]; /* by slot; lock */
 	u64 observers_ever; /* lock */
+	u64 rulings; /* how often rules were given or taken; lock */
+	struct hwv_host_observer *keeper; /* one of the observers, or NULL; lock. See keeper.c */
+	u64 keeper_age;
+	struct mutex keeper_lock; /* of changes of its rules; outside lock */
+	struct hwv_news news;
 	struct hwv_program_table *programs; /* lock */
 	u64 programs_ever; /* lock */
 	u32 paused; /* bit per observer's slot; lock */
@@ -102,6 +108,7 @@ struct hwv_host_observer {
 	struct hwv_host_vm *vm; /* its shell is held */
 	u32 slot; /* in vm->observers */
 	u64 age;  /* the older of two is asked first; who takes the slot of one that ended has another */
+	bool busy; /* of a keeper: its rules are being changed; vm->lock */
 	struct hwv_core_policy *policy; /* vm->lock */
 	wait_queue_head_t wait;
 	struct eventfd_ctx __rcu *event; /* or NULL; vm->lock */
@@ -152,14 +159,25 @@ void hwv_programs_detach(struct hwv_host_observer *observer);
 /* registry.c */
 void hwv_registry_add(struct hwv_host_vm *vm);
 void hwv_registry_remove(struct hwv_host_vm *vm);
+u32 hwv_registry_generation(void); /* another one since: VMs or vCPUs came or went */
+void hwv_registry_changed(void);
+struct hwv_host_vm *hwv_vm_find(u64 id);   /* with a reference of its shell; or NULL */
+struct hwv_host_vm *hwv_vm_after(u64 id);  /* the same, of the next higher id */
+bool hwv_may_observe(const struct hwv_host_vm *vm); /* the caller */
+bool hwv_file_may_observe(const struct hwv_host_vm *vm, const struct file *file); /* who opened it */
 void hwv_describe(struct hwv_host_vm *vm, struct hwv_vm_entry *entry);
 long hwv_list_vms(void *unused, void *argument);
 long hwv_attach(void *unused, void *argument);
 
 /* observer.c */
 int hwv_observer_open(struct hwv_host_vm *vm); /* takes over a reference of the shell, also when it fails */
-struct hwv_host_vcpu *hwv_observed_vcpu(struct hwv_host_observer *observer, u32 *id); /* with vm->lock, or an error */
 int hwv_vm_hold(struct hwv_host_vm *vm); /* the VM itself, not only its shell; -ESRCH: it has ended. hwv_vm_put() */
+int hwv_observer_join(struct hwv_host_observer *observer); /* vm->lock: takes a slot */
+struct hwv_host_vcpu *hwv_lock_vcpu(struct hwv_host_vm *vm, u32 *id); /* with vm->lock, or an error */
+void hwv_pause_locked(struct hwv_host_vm *vm, u32 slot); /* vm->lock, not ended; then, without it: */
+int hwv_pause_wait(struct hwv_host_vm *vm); /* until no vCPU runs the guest; with a reference of the VM */
+void hwv_resume_locked(struct hwv_host_vm *vm, u32 slot); /* vm->lock */
+int hwv_kill(struct hwv_host_vm *vm);
 
 /* observer_ring.c, observer_access.c */
 long hwv_ring_open(void *observer, void *argument);
@@ -167,6 +185,7 @@ long hwv_ring_close(void *observer, void *argument);
 void hwv_rings_detach(struct hwv_host_observer *observer);
 void hwv_rings_free(struct hwv_host_observer *observer);
 long hwv_policy_set(void *observer, void *argument);
+int hwv_rules_set(struct hwv_host_observer *observer, struct hwv_policy *request, const struct hwv_rule *rules);
 long hwv_policy_get(void *observer, void *argument);
 long hwv_stop_get(void *observer, void *argument);
 long hwv_stop_reply(void *observer, void *argument);
@@ -175,6 +194,7 @@ void hwv_policy_detach(struct hwv_host_observer *observer); /* vm->lock; then sy
 void hwv_policy_free(struct hwv_host_observer *observer);
 bool hwv_tell_of_stop(struct hwv_host_vm *vm, u64 age); /* false: there is nobody to tell */
 long hwv_observe_regs(void *observer, void *argument);
+int hwv_read_regs(struct hwv_host_vm *vm, u32 vcpu, u32 groups, struct hwv_regs *regs);
 long hwv_observe_memory(void *observer, void *argument);
 
 /* vm.c, vcpu.c */

@@ -113,15 +113,20 @@ static int __init hwv_init(void)
 	err = hwv_cpus_init();
 	if (err)
 		goto exit_irqfd;
+	err = hwv_netlink_init();
+	if (err)
+		goto exit_cpus;
 	preempt_notifier_inc();
 	err = misc_register(&device);
 	if (err)
-		goto exit_cpus;
+		goto exit_netlink;
 	hwv_core_info(&info);
 	pr_info("loaded, %s\n", describe(&info));
 	return 0;
-exit_cpus:
+exit_netlink:
 	preempt_notifier_dec();
+	hwv_netlink_exit();
+exit_cpus:
 	hwv_cpus_exit();
 exit_irqfd:
 	hwv_irqfd_module_exit();
@@ -134,6 +139,7 @@ static void __exit hwv_exit(void)
 {
 	misc_deregister(&device);
 	preempt_notifier_dec();
+	hwv_netlink_exit();
 	hwv_cpus_exit();
 	hwv_irqfd_module_exit();
 	hwv_core_exit();

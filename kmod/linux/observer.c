@@ -30,9 +30,8 @@ void hwv_host_observer_wake(struct hwv_host_observer *observer)
 }
 
 /* Not where the VM has ended or has no such vCPU. *id is one that arrays may be indexed by. */
-struct hwv_host_vcpu *hwv_observed_vcpu(struct hwv_host_observer *observer, u32 *id)
+struct hwv_host_vcpu *hwv_lock_vcpu(struct hwv_host_vm *vm, u32 *id)
 {
-	struct hwv_host_vm *vm = observer->vm;
 	bool known = *id < HWV_MAX_VCPUS;
 
 	*id = array_index_nospec(*id, HWV_MAX_VCPUS);
@@ -126,7 +125,7 @@ static int observer_mmap(struct file *file, struct vm_area_struct *vma)
 	struct hwv_host_observer *observer = file->private_data;
 	u64 offset = (u64)vma->vm_pgoff << PAGE_SHIFT;
 	u32 id = (offset >> 32) & 0xff;
-	struct hwv_host_vcpu *vcpu = hwv_observed_vcpu(observer, &id);
+	struct hwv_host_vcpu *vcpu = hwv_lock_vcpu(observer->vm, &id);
 	int err = -EINVAL;
 
 	if (IS_ERR(vcpu))
@@ -179,14 +178,15 @@ static bool any_runs(struct hwv_host_vm *vm)
 	return false;
 }
 
-/* vm->lock */
-static void resume_locked(struct hwv_host_observer *observer)
+void hwv_resume_locked(struct hwv_host_vm *vm, u32 slot)
 {
-	struct hwv_host_vm *vm = observer->vm;
+	bool was = vm->paused;
 
-	WRITE_ONCE(vm->paused, vm->paused & ~BIT(observer->slot));
-	if (!vm->ended && !vm->paused)
-		wake_vcpus(vm);
+	WRITE_ONCE(vm->paused, vm->paused & ~BIT(slot));
+	if (vm->ended || vm->paused || !was)
+		return;
+	wake_vcpus(vm);
+	hwv_news_tell(vm, HWV_NEWS_VM_RESUMED);
 }
 
 static long resume(void *object, void *unused)
@@ -195,8 +195,26 @@ static long resume(void *object, void *unused)
 
 	if (mutex_lock_killable(&observer->vm->lock))
 		return -EINTR;
-	resume_locked(observer);
+	hwv_resume_locked(observer->vm, observer->slot);
 	mutex_unlock(&observer->vm->lock);
+	return 0;
+}
+
+void hwv_pause_locked(struct hwv_host_vm *vm, u32 slot)
+{
+	bool was = vm->paused;
+
+	WRITE_ONCE(vm->paused, vm->paused | BIT(slot));
+	tell_vcpus(vm, hwv_core_vcpu_pause);
+	if (!was)
+		hwv_news_tell(vm, HWV_NEWS_VM_PAUSED);
+}
+
+int hwv_pause_wait(struct hwv_host_vm *vm)
+{
+	while (any_runs(vm))
+		if (msleep_interruptible(1))
+			return -EINTR;
 	return 0;
 }
 
@@ -212,32 +230,37 @@ static long pause_vm(void *object, void *unused)
 		hwv_vm_put(vm);
 		return -EINTR;
 	}
-	WRITE_ONCE(vm->paused, vm->paused | BIT(observer->slot));
-	tell_vcpus(vm, hwv_core_vcpu_pause);
+	hwv_pause_locked(vm, observer->slot);
 	mutex_unlock(&vm->lock);
-	while (any_runs(vm)) {
-		if (msleep_interruptible(1)) {
-			resume(observer, NULL);
-			err = -EINTR;
-			break;
-		}
-	}
+	err = hwv_pause_wait(vm);
+	if (err)
+		resume(observer, NULL);
 	hwv_vm_put(vm);
 	return err;
+}
+
+int hwv_kill(struct hwv_host_vm *vm)
+{
+	bool was;
+
+	if (mutex_lock_killable(&vm->lock))
+		return -EINTR;
+	was = vm->killed;
+	vm->killed = true;
+	if (!vm->ended) {
+		tell_vcpus(vm, hwv_core_vcpu_kill);
+		if (!was)
+			hwv_news_tell(vm, HWV_NEWS_VM_KILLED);
+	}
+	mutex_unlock(&vm->lock);
+	return 0;
 }
 
 static long kill_vm(void *object, void *unused)
 {
 	struct hwv_host_observer *observer = object;
-	struct hwv_host_vm *vm = observer->vm;
 
-	if (mutex_lock_killable(&vm->lock))
-		return -EINTR;
-	vm->killed = true;
-	if (!vm->ended)
-		tell_vcpus(vm, hwv_core_vcpu_kill);
-	mutex_unlock(&vm->lock);
-	return 0;
+	return hwv_kill(observer->vm);
 }
 
 /* ---- life ---- */
@@ -281,7 +304,7 @@ static int observer_release(struct inode *inode, struct file *file)
 	struct hwv_host_vm *vm = observer->vm;
 
 	mutex_lock(&vm->lock);
-	resume_locked(observer);
+	hwv_resume_locked(vm, observer->slot);
 	hwv_rings_detach(observer);
 	hwv_policy_detach(observer);
 	hwv_programs_detach(observer);
@@ -308,22 +331,20 @@ static const struct file_operations observer_fops = {
 };
 
 /* The lowest slot that nobody has. */
-static int take_slot(struct hwv_host_vm *vm, struct hwv_host_observer *observer)
+int hwv_observer_join(struct hwv_host_observer *observer)
 {
-	int err = -ENOSPC;
+	struct hwv_host_vm *vm = observer->vm;
 	u32 slot;
 
-	mutex_lock(&vm->lock);
-	for (slot = 0; slot < HWV_MAX_OBSERVERS && err; slot++) {
+	for (slot = 0; slot < HWV_MAX_OBSERVERS; slot++) {
 		if (vm->observers[slot])
 			continue;
 		vm->observers[slot] = observer;
 		observer->slot = slot;
 		observer->age = ++vm->observers_ever;
-		err = 0;
+		return 0;
 	}
-	mutex_unlock(&vm->lock);
-	return err;
+	return -ENOSPC;
 }
 
 int hwv_observer_open(struct hwv_host_vm *vm)
@@ -335,7 +356,9 @@ int hwv_observer_open(struct hwv_host_vm *vm)
 		goto put;
 	observer->vm = vm;
 	init_waitqueue_head(&observer->wait);
-	err = take_slot(vm, observer);
+	mutex_lock(&vm->lock);
+	err = hwv_observer_join(observer);
+	mutex_unlock(&vm->lock);
 	if (err)
 		goto free;
 	err = anon_inode_getfd("hwv-observer", &observer_fops, observer, O_RDWR | O_CLOEXEC);

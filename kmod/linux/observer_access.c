@@ -29,31 +29,46 @@ static int borrow(struct hwv_host_vcpu *vcpu)
 }
 
 /* The VM is held. */
-static int vcpu_registers(struct hwv_host_vcpu *vcpu, const struct hwv_observe_regs *request,
-			  struct hwv_regs *regs)
+static int vcpu_registers(struct hwv_host_vcpu *vcpu, u32 groups, bool set, struct hwv_regs *regs)
 {
 	int was = borrow(vcpu), err;
 
 	if (was < 0)
 		return was;
 	hwv_vcpu_load(vcpu);
-	err = hwv_core_vcpu_registers(vcpu->core, regs, request->groups,
-				      request->flags & HWV_OBSERVE_SET);
+	err = hwv_core_vcpu_registers(vcpu->core, regs, groups, set);
 	hwv_vcpu_unload(vcpu);
 	hwv_vcpu_give_back(vcpu, was);
 	return err;
 }
 
-static int held_registers(struct hwv_host_observer *observer,
-			  const struct hwv_observe_regs *request, struct hwv_regs *regs)
+/* set: in, or out. */
+static int held_registers(struct hwv_host_vm *vm, u32 id, u32 groups, bool set,
+			  struct hwv_regs *regs)
 {
-	u32 id = request->vcpu;
-	struct hwv_host_vcpu *vcpu = hwv_observed_vcpu(observer, &id);
+	struct hwv_host_vcpu *vcpu = hwv_lock_vcpu(vm, &id);
 
 	if (IS_ERR(vcpu))
 		return PTR_ERR(vcpu);
-	mutex_unlock(&observer->vm->lock);
-	return vcpu_registers(vcpu, request, regs);
+	mutex_unlock(&vm->lock);
+	return vcpu_registers(vcpu, groups, set, regs);
+}
+
+static int access_registers(struct hwv_host_vm *vm, u32 id, u32 groups, bool set,
+			    struct hwv_regs *regs)
+{
+	int err = hwv_vm_hold(vm);
+
+	if (err)
+		return err;
+	err = held_registers(vm, id, groups, set, regs);
+	hwv_vm_put(vm);
+	return err;
+}
+
+int hwv_read_regs(struct hwv_host_vm *vm, u32 vcpu, u32 groups, struct hwv_regs *regs)
+{
+	return access_registers(vm, vcpu, groups, false, regs);
 }
 
 long hwv_observe_regs(void *object, void *argument)
@@ -73,11 +88,7 @@ long hwv_observe_regs(void *object, void *argument)
 	err = set && copy_from_user(regs, user, sizeof(*regs)) ? -EFAULT : 0;
 	if (err)
 		goto free;
-	err = hwv_vm_hold(observer->vm);
-	if (err)
-		goto free;
-	err = held_registers(observer, request, regs);
-	hwv_vm_put(observer->vm);
+	err = access_registers(observer->vm, request->vcpu, request->groups, set, regs);
 	if (!err && !set && copy_to_user(user, regs, sizeof(*regs)))
 		err = -EFAULT;
 free:

@@ -16,39 +16,20 @@ static struct hwv_core_policy *exchange(struct hwv_host_observer *observer,
 	if (!observer->vm->ended)
 		hwv_core_vm_set_policy(observer->vm->core, observer->slot, policy);
 	observer->policy = policy;
+	observer->vm->rulings++;
 	return old;
 }
 
-static int make_policy(struct hwv_host_observer *observer, struct hwv_policy *request,
-		       struct hwv_core_policy **out)
+int hwv_rules_set(struct hwv_host_observer *observer, struct hwv_policy *request,
+		  const struct hwv_rule *rules)
 {
-	struct hwv_rule *rules;
-	int err;
-
-	if (!request->count)
-		return 0;
-	rules = memdup_user(u64_to_user_ptr(request->rules), request->count * sizeof(*rules));
-	if (IS_ERR(rules))
-		return PTR_ERR(rules);
-	err = hwv_core_policy_create(request, rules, observer->age, out,
-				     &request->bad_rule, &request->bad_field);
-	kfree(rules);
-	return err;
-}
-
-long hwv_policy_set(void *object, void *argument)
-{
-	struct hwv_host_observer *observer = object;
-	struct hwv_policy *request = argument;
 	struct hwv_core_policy *policy = NULL;
-	int err;
+	int err = 0;
 
-	if (request->counts)
-		return -EINVAL;
-	if (request->count > HWV_MAX_RULES)
-		return -E2BIG;
 	request->bad_rule = request->bad_field = 0;
-	err = make_policy(observer, request, &policy);
+	if (request->count)
+		err = hwv_core_policy_create(request, rules, observer->age, &policy,
+					     &request->bad_rule, &request->bad_field);
 	if (err)
 		return err;
 	if (mutex_lock_killable(&observer->vm->lock))
@@ -61,6 +42,26 @@ long hwv_policy_set(void *object, void *argument)
 		mutex_unlock(&observer->vm->lock);
 	synchronize_rcu();
 	hwv_core_policy_destroy(policy);
+	return err;
+}
+
+long hwv_policy_set(void *object, void *argument)
+{
+	struct hwv_policy *request = argument;
+	struct hwv_rule *rules = NULL;
+	int err;
+
+	if (request->counts)
+		return -EINVAL;
+	if (request->count > HWV_MAX_RULES)
+		return -E2BIG;
+	if (request->count)
+		rules = memdup_user(u64_to_user_ptr(request->rules),
+				    request->count * sizeof(*rules));
+	if (IS_ERR(rules))
+		return PTR_ERR(rules);
+	err = hwv_rules_set(object, request, rules);
+	kfree(rules);
 	return err;
 }
 
@@ -110,8 +111,10 @@ void hwv_policy_detach(struct hwv_host_observer *observer)
 
 	if (vm->ended)
 		return;
-	if (observer->policy)
+	if (observer->policy) {
 		hwv_core_vm_set_policy(vm->core, observer->slot, NULL);
+		vm->rulings++;
+	}
 	for (id = 0; id < HWV_MAX_VCPUS; id++)
 		if (vm->vcpus[id])
 			hwv_core_vcpu_let_go(vm->vcpus[id]->core, observer->age);

@@ -51,7 +51,7 @@ long hwv_ring_open(void *object, void *argument)
 
 	if (err)
 		return err;
-	vcpu = hwv_observed_vcpu(observer, &id);
+	vcpu = hwv_lock_vcpu(observer->vm, &id);
 	if (IS_ERR(vcpu)) {
 		err = PTR_ERR(vcpu);
 		goto free;

@@ -2,6 +2,7 @@
 /* Which VMs there are, who may observe them, and attaching to one. */
 #include <linux/capability.h>
 #include <linux/cred.h>
+#include <linux/fs.h>
 #include <linux/ktime.h>
 #include <linux/mm.h>
 #include <linux/pid.h>
@@ -11,13 +12,33 @@
 #include "glue.h"
 
 static DEFINE_MUTEX(registry_lock); /* outside every VM's lock */
-static LIST_HEAD(vms); /* that have not ended, oldest first */
+static LIST_HEAD(vms); /* that have not ended, in the order of their ids */
+static atomic_t generation = ATOMIC_INIT(1);
 
+u32 hwv_registry_generation(void)
+{
+	return atomic_read(&generation);
+}
+
+/* Never 0, which netlink's dumps keep for themselves. */
+void hwv_registry_changed(void)
+{
+	if (!atomic_inc_return(&generation))
+		atomic_inc(&generation);
+}
+
+/* Two that are made at once may come here in the other order. */
 void hwv_registry_add(struct hwv_host_vm *vm)
 {
+	struct hwv_host_vm *before;
+
 	mutex_lock(&registry_lock);
 	vm->id = hwv_core_vm_serial(vm->core);
-	list_add_tail(&vm->list, &vms);
+	list_for_each_entry_reverse(before, &vms, list)
+		if (before->id < vm->id)
+			break;
+	list_add(&vm->list, &before->list);
+	hwv_registry_changed();
 	mutex_unlock(&registry_lock);
 }
 
@@ -25,13 +46,20 @@ void hwv_registry_remove(struct hwv_host_vm *vm)
 {
 	mutex_lock(&registry_lock);
 	list_del_init(&vm->list);
+	hwv_registry_changed();
 	mutex_unlock(&registry_lock);
 }
 
-static bool may_observe(const struct hwv_host_vm *vm)
+bool hwv_may_observe(const struct hwv_host_vm *vm)
 {
 	return uid_eq(current_euid(), vm->cred->euid) ||
 	       ns_capable(vm->cred->user_ns, CAP_SYS_ADMIN);
+}
+
+bool hwv_file_may_observe(const struct hwv_host_vm *vm, const struct file *file)
+{
+	return uid_eq(file->f_cred->euid, vm->cred->euid) ||
+	       file_ns_capable(file, vm->cred->user_ns, CAP_SYS_ADMIN);
 }
 
 static u32 observers(const struct hwv_host_vm *vm)
@@ -39,7 +67,7 @@ static u32 observers(const struct hwv_host_vm *vm)
 	u32 slot, count = 0;
 
 	for (slot = 0; slot < HWV_MAX_OBSERVERS; slot++)
-		count += vm->observers[slot] != NULL;
+		count += vm->observers[slot] && vm->observers[slot] != vm->keeper;
 	return count;
 }
 
@@ -68,7 +96,7 @@ static u32 describe_all(struct hwv_vm_entry *entries, u32 room)
 
 	mutex_lock(&registry_lock);
 	list_for_each_entry(vm, &vms, list) {
-		if (!may_observe(vm))
+		if (!hwv_may_observe(vm))
 			continue;
 		if (count < room)
 			hwv_describe(vm, &entries[count]);
@@ -100,19 +128,31 @@ long hwv_list_vms(void *unused, void *argument)
 	return err;
 }
 
-/* With a reference of its shell. */
-static struct hwv_host_vm *find(u64 id)
+struct hwv_host_vm *hwv_vm_after(u64 id)
 {
 	struct hwv_host_vm *vm, *found = NULL;
 
 	mutex_lock(&registry_lock);
-	list_for_each_entry(vm, &vms, list)
-		if (vm->id == id)
-			found = vm;
-	if (found)
-		kref_get(&found->shell);
+	list_for_each_entry(vm, &vms, list) {
+		if (vm->id <= id)
+			continue;
+		found = vm;
+		kref_get(&vm->shell);
+		break;
+	}
 	mutex_unlock(&registry_lock);
 	return found;
+}
+
+struct hwv_host_vm *hwv_vm_find(u64 id)
+{
+	struct hwv_host_vm *vm = id ? hwv_vm_after(id - 1) : NULL;
+
+	if (vm && vm->id != id) {
+		hwv_vm_shell_put(vm);
+		vm = NULL;
+	}
+	return vm;
 }
 
 long hwv_attach(void *unused, void *argument)
@@ -122,10 +162,10 @@ long hwv_attach(void *unused, void *argument)
 
 	if (request->flags)
 		return -EINVAL;
-	vm = find(request->vm);
+	vm = hwv_vm_find(request->vm);
 	if (!vm)
 		return -ENOENT;
-	if (!may_observe(vm)) {
+	if (!hwv_may_observe(vm)) {
 		hwv_vm_shell_put(vm);
 		return -EPERM;
 	}

@@ -131,6 +131,7 @@ static long vcpu_publish(struct hwv_host_vm *vm, struct hwv_host_vcpu *vcpu, u32
 		hwv_core_vcpu_kill(vcpu->core);
 	if (vm->paused)
 		hwv_core_vcpu_pause(vcpu->core);
+	hwv_registry_changed();
 	fd_install(fd, file);
 	return fd;
 }

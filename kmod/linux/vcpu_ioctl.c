@@ -73,6 +73,8 @@ static long run(struct hwv_host_vcpu *vcpu)
 		if (err)
 			return err;
 	}
+	if (unlikely(!READ_ONCE(vcpu->vm->news.started)))
+		hwv_news_started(vcpu->vm);
 	preempt_disable();
 	err = hwv_core_vcpu_run(vcpu->core, smp_processor_id(),
 				(const __u32 *)&current_thread_info()->flags);

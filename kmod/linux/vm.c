@@ -22,10 +22,25 @@
  */
 #define HWV_LOG_WORDS 128
 
+/* vm->lock, with all vCPUs still there. */
+static u32 why_it_ends(const struct hwv_host_vm *vm)
+{
+	unsigned int id;
+
+	if (vm->killed)
+		return HWV_END_KILLED;
+	for (id = 0; id < HWV_MAX_VCPUS; id++)
+		if (vm->vcpus[id] &&
+		    hwv_core_vcpu_mp_state(vm->vcpus[id]->core) == HWV_MP_SHUTDOWN)
+			return HWV_END_TRIPLE_FAULT;
+	return HWV_END_CLOSED;
+}
+
 static void vm_release(struct kref *refs)
 {
 	struct hwv_host_vm *vm = container_of(refs, struct hwv_host_vm, refs);
 	unsigned int id;
+	u32 why;
 
 	/*
 	 * From outside inwards: who delivers interrupts, who takes pages away, then vCPUs and
@@ -36,14 +51,17 @@ static void vm_release(struct kref *refs)
 	hwv_notifier_stop(vm);
 	mutex_lock(&vm->lock);
 	vm->ended = true;
+	why = why_it_ends(vm);
 	for (id = 0; id < HWV_MAX_VCPUS; id++)
 		if (vm->vcpus[id])
 			hwv_vcpu_free(vm->vcpus[id]);
 	hwv_core_vm_destroy(vm->core);
+	hwv_keeper_end(vm);
 	for (id = 0; id < HWV_MAX_OBSERVERS; id++)
 		if (vm->observers[id])
 			hwv_host_observer_wake(vm->observers[id]);
 	mutex_unlock(&vm->lock);
+	hwv_news_end(vm, why);
 	hwv_cpus_put();
 	hwv_vm_shell_put(vm);
 }
@@ -81,6 +99,8 @@ static struct hwv_host_vm *vm_alloc(void)
 	vm->pid = get_task_pid(current, PIDTYPE_TGID);
 	vm->created = ktime_get_ns();
 	mutex_init(&vm->lock);
+	mutex_init(&vm->keeper_lock);
+	hwv_news_init(&vm->news);
 	spin_lock_init(&vm->invalidation.lock);
 	hwv_events_init(vm);
 	vm->mm = current->mm;
@@ -284,6 +304,7 @@ long hwv_vm_create(void *unused, void *argument)
 		return err;
 	}
 	hwv_registry_add(vm);
+	hwv_news_tell(vm, HWV_NEWS_VM_CREATED);
 	/* Last: from here on every thread of the caller may use and close it. */
 	err = anon_inode_getfd("hwv-vm", &vm_fops, vm, O_RDWR | O_CLOEXEC);
 	if (err < 0)

@@ -31,6 +31,8 @@ struct Host {
     std::function<int()> pause;    // an observer has the VM; without it: no more
     std::function<void()> stopped; // a rule stopped the vCPU; without it: the time is over
     unsigned observer_wakes = 0;
+    unsigned triple_faults = 0, drops = 0; // that subscribers are told of
+    std::vector<hwv_host_hit> hits;
     std::function<int(int port, std::uint64_t address, std::uint32_t bytes, std::uint64_t data)>
         ioevent;
     std::vector<std::uint8_t> resampled;

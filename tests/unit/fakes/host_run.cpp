@@ -59,6 +59,11 @@ int hwv_host_vcpu_pause(struct hwv_host_vcpu *) {
     return host().pause ? host().pause() : 0;
 }
 void hwv_host_observer_wake(struct hwv_host_observer *) { ++host().observer_wakes; }
+void hwv_host_tell_triple_fault(struct hwv_host_vcpu *, __u32, __u64) { ++host().triple_faults; }
+void hwv_host_tell_hit(struct hwv_host_vm *, const struct hwv_host_hit *hit) {
+    host().hits.push_back(*hit);
+}
+void hwv_host_tell_drop(struct hwv_host_observer *, __u32) { ++host().drops; }
 void hwv_host_cpu_kick_wait(__u32) { ++host().kicks_waited; }
 
 __u64 hwv_host_boot_ns(void) { return hardware().tsc / 2; }
