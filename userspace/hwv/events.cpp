@@ -64,20 +64,26 @@ void Subscription::receive() {
         throw Error{0, std::string{"cannot receive events: "} + ::nl_geterror(result)};
 }
 
-std::optional<Event> Subscription::next(int timeout_ms) {
-    if (waiting_.empty()) {
-        pollfd wait{.fd = fd(), .events = POLLIN, .revents = 0};
-        if (::poll(&wait, 1, timeout_ms) > 0) receive();
-    }
+// One may come twice, see the constructor.
+std::optional<Event> Subscription::take() {
     while (!waiting_.empty()) {
         Event event = std::move(waiting_.front());
         waiting_.pop_front();
         std::uint64_t &last = last_[event.vm];
-        if (event.sequence <= last) continue; // came by the other way already
+        if (event.sequence <= last) continue;
         last = event.sequence;
         return event;
     }
     return std::nullopt;
+}
+
+std::optional<Event> Subscription::next(int timeout_ms) {
+    for (;;) {
+        if (auto event = take()) return event;
+        pollfd wait{.fd = fd(), .events = POLLIN, .revents = 0};
+        if (::poll(&wait, 1, timeout_ms) <= 0) return std::nullopt;
+        receive();
+    }
 }
 
 const char *event_name(hwv_netlink_event kind) {

@@ -28,11 +28,12 @@ class Subscription {
     Subscription();
     bool all() const { return all_; }
     int fd() const;
-    // The next one; nullopt: the time was up (-1: never), or a signal came.
+    // The next one; nullopt: nothing came for so long (-1: for ever), or a signal did.
     std::optional<Event> next(int timeout_ms);
 
   private:
     void receive();
+    std::optional<Event> take();
 
     NetlinkSocket socket_;
     int family_;
