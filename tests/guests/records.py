@@ -82,7 +82,7 @@ def storms():
     yield record("lossless-roomy", "b.rec", MORE, "--lossless --ring 65536")
     yield record("dropping", "c.rec", COUNT, "--ring 64", lossless=False)
     yield Case("report-text", "hwvctl report /tmp/a.rec", want=[
-        rf"^cpuid +{COUNT} ", rf"^io port 0x80 \(delay\) +{COUNT} ", "each exit that the statistics counted has its record"],
+        rf"^cpuid +{COUNT} ", rf"^io port 0x80 \(POST code, delay\) +{COUNT} ", "each exit that the statistics counted has its record"],
         refuse=["^warning"])
     yield Case("report-html", "hwvctl report /tmp/a.rec --html | grep -c '<svg'; hwvctl report /tmp/a.rec --html | grep -c http",
                status=1, want=["^([4-9]|[1-9][0-9]+)$", "^0$"], lines=2)

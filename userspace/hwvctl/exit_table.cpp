@@ -2,7 +2,7 @@
 #include "hwvctl/exit_table.hpp"
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
-#include "hwvctl/key_names.hpp"
+#include "records/key_names.hpp"
 
 namespace hwvctl {
 namespace {
@@ -12,12 +12,12 @@ double share(std::uint64_t part, std::uint64_t whole) {
 }
 
 std::string key_lines(const Summary &summary, std::uint32_t reason, unsigned most) {
-    if (!*key_kind(reason)) return {};
+    if (!*records::key_kind(reason)) return {};
     std::string out;
     std::uint64_t rest = summary.exit[reason].count;
     for (const hwv::KeyCount &k : summary.keys_of(reason)) {
         if (!most--) break;
-        out += fmt::format("  {:<26} {:>10}\n", key_text(reason, k.key), k.count);
+        out += fmt::format("  {:<26} {:>10}\n", records::key_text(reason, k.key), k.count);
         rest -= std::min(rest, k.count);
     }
     return rest ? out + fmt::format("  {:<26} {:>10}\n", "other", rest) : out;
@@ -109,11 +109,11 @@ nlohmann::json exit_json(const Summary &summary, std::uint32_t tsc_khz) {
         nlohmann::json row = times_json(summary.exit[reason]);
         row["reason"] = hwv::exit_name(reason);
         row["to_user"] = summary.exit[reason].to_user;
-        if (*key_kind(reason)) {
+        if (*records::key_kind(reason)) {
             row["keys"] = nlohmann::json::array();
             for (const hwv::KeyCount &k : summary.keys_of(reason))
-                row["keys"].push_back({{key_kind(reason), k.key},
-                                       {"name", key_name(reason, k.key)},
+                row["keys"].push_back({{records::key_kind(reason), k.key},
+                                       {"name", records::key_name(reason, k.key)},
                                        {"count", k.count}});
             row["other"] = summary.other(reason);
         }
@@ -151,7 +151,7 @@ std::string exit_prom(const Summary &summary, std::uint32_t tsc_khz, const hwv_v
     out += "# HELP hwv_exit_keys_total Exits by what they were about, as far as it is kept.\n"
            "# TYPE hwv_exit_keys_total counter\n";
     for (const auto &[key, count] : summary.keys)
-        if (*key_kind(key.first))
+        if (*records::key_kind(key.first))
             out += fmt::format("hwv_exit_keys_total{{{},reason=\"{}\",key=\"{:#x}\"}} {}\n", who,
                                hwv::exit_name(key.first), key.second, count);
     out += "# HELP hwv_time_seconds_total Where the vCPUs' time went.\n"

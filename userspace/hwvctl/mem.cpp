@@ -10,7 +10,7 @@
 #include "assist/paging.hpp"
 #include "hwv/error.hpp"
 #include "hwvctl/hexdump.hpp"
-#include "hwvctl/key_names.hpp"
+#include "records/key_names.hpp"
 #include "hwvctl/live.hpp"
 #include "hwvctl/options.hpp"
 
@@ -94,7 +94,8 @@ class Memory {
             done_ += got;
             if (got != bytes)
                 throw hwv::Error{EFAULT, "the guest has no memory at guest-physical address " +
-                                             hex(gpa + got) + ", or it may not be written"};
+                                             records::hex(gpa + got) +
+                                             ", or it may not be written"};
         }
     }
     std::uint64_t physical(std::uint64_t address) {
@@ -104,10 +105,12 @@ class Memory {
             return assist::translate(tables, paging_, address, assist::Access::read);
         } catch (const assist::Fault &) {
             throw hwv::Error{EFAULT, "the guest has nothing mapped at virtual address " +
-                                         hex(address) + " (CR3 " + hex(paging_.cr3) + ")"};
+                                         records::hex(address) + " (CR3 " +
+                                         records::hex(paging_.cr3) + ")"};
         } catch (const assist::Unsupported &) {
-            throw hwv::Error{EFAULT, "page tables for " + hex(address) +
-                                         " are not in memory (CR3 " + hex(paging_.cr3) + ")"};
+            throw hwv::Error{EFAULT, "page tables for " + records::hex(address) +
+                                         " are not in memory (CR3 " + records::hex(paging_.cr3) +
+                                         ")"};
         }
     }
     hwv::Observer &observer_;

@@ -10,7 +10,7 @@
 #include <sstream>
 #include "hwv/error.hpp"
 #include "hwvctl/command.hpp"
-#include "hwvctl/key_names.hpp"
+#include "records/key_names.hpp"
 #include "hwvctl/options.hpp"
 
 namespace hwvctl {
@@ -74,15 +74,15 @@ bool numbered_by_name(std::uint32_t reason) {
 std::uint64_t key_of(const Line &line, std::uint32_t reason, const std::string &text) {
     if (numbered_by_name(reason))
         for (std::uint64_t key = 0; key < 32; ++key) {
-            const std::string name = key_name(reason, key);
+            const std::string name = records::key_name(reason, key);
             if (!name.empty() && (name == text || name == "#" + text)) return key;
         }
-    return line.number(text, key_kind(reason));
+    return line.number(text, records::key_kind(reason));
 }
 
 void parse_key(Line &line, hwv_rule &rule) {
     if (!line.more() || line.peek() == "->" || line.peek().find('=') != std::string::npos) return;
-    if (!*key_kind(rule.reason))
+    if (!*records::key_kind(rule.reason))
         line.wrong(std::string{"'"} + hwv::exit_name(rule.reason) + "' has no key, so '" +
                    line.peek() + "' means nothing");
     const std::string text = line.take();
@@ -189,7 +189,7 @@ void parse_action(Line &line, hwv_rule &rule) {
 hwv_rule parse_rule(Line &line) {
     hwv_rule rule{};
     const std::string name = line.take();
-    const auto reason = reason_of(name);
+    const auto reason = records::reason_of(name);
     if (!reason) line.wrong("there is no exit '" + name + "' (hwvctl policy --help lists them)");
     rule.reason = *reason;
     parse_key(line, rule);
@@ -210,7 +210,7 @@ Line split(const std::string &text, const std::string &where) {
 }
 
 std::string range(std::uint64_t first, std::uint64_t last) {
-    return first == last ? hex(first) : hex(first) + "-" + hex(last);
+    return first == last ? records::hex(first) : records::hex(first) + "-" + records::hex(last);
 }
 
 std::string action_text(const hwv_rule &r) {
@@ -221,7 +221,7 @@ std::string action_text(const hwv_rule &r) {
         if (r.vector == 14) out += fmt::format(" cr2={:#x}", r.value[0]);
     }
     if (r.action != HWV_ACTION_ANSWER) return out;
-    if (r.reason != HWV_EXIT_CPUID) return out + " " + hex(r.value[0]);
+    if (r.reason != HWV_EXIT_CPUID) return out + " " + records::hex(r.value[0]);
     return out + fmt::format(" eax={:#x} ebx={:#x} ecx={:#x} edx={:#x}", r.value[0] & ~0u,
                              r.value[0] >> 32, r.value[1] & ~0u, r.value[1] >> 32);
 }
@@ -285,7 +285,7 @@ std::string rule_text(const hwv_rule &r) {
                 levels += (levels.empty() ? "" : ",") + std::to_string(level);
         out += " cpl=" + levels;
     }
-    if (r.flags & HWV_RULE_CR3) out += " cr3=" + hex(r.cr3);
+    if (r.flags & HWV_RULE_CR3) out += " cr3=" + records::hex(r.cr3);
     if (r.flags & HWV_RULE_RIP) out += " rip=" + range(r.rip_first, r.rip_last);
     if (r.flags & HWV_RULE_EVERY) out += " every=" + std::to_string(r.every);
     return out + " -> " + action_text(r);

@@ -14,9 +14,9 @@
 #include "hwv/error.hpp"
 #include "hwv/programs.hpp"
 #include "hwvctl/command.hpp"
-#include "hwvctl/key_names.hpp"
 #include "hwvctl/live.hpp"
 #include "hwvctl/options.hpp"
+#include "records/key_names.hpp"
 
 namespace hwvctl {
 namespace {
@@ -67,7 +67,7 @@ std::uint64_t reasons_of(const std::string &list) {
     for (std::size_t at = 0; at <= list.size();) {
         const std::size_t end = std::min(list.find(',', at), list.size());
         const std::string name = list.substr(at, end - at);
-        const auto reason = reason_of(name);
+        const auto reason = records::reason_of(name);
         if (!reason) throw UsageError{"there is no exit reason '" + name + "'"};
         mask |= 1ull << *reason;
         at = end + 1;

@@ -4,7 +4,7 @@
 #include <iostream>
 #include "hwv/error.hpp"
 #include "hwvctl/command.hpp"
-#include "hwvctl/key_names.hpp"
+#include "records/key_names.hpp"
 #include "hwvctl/policy_text.hpp"
 #include "hwvctl/registers.hpp"
 
@@ -65,7 +65,8 @@ hwv_stop_reply parse_reply(const std::string &text) {
 }
 
 std::string stop_text(const hwv_stop &stop) {
-    const std::string key = *key_kind(stop.reason) ? " " + key_text(stop.reason, stop.key) : "";
+    const std::string key =
+        *records::key_kind(stop.reason) ? " " + records::key_text(stop.reason, stop.key) : "";
     return fmt::format("vCPU {} at {}{}, data {:#x}, rip {:#x}, cpl {}, cr3 {:#x}", stop.vcpu,
                        hwv::exit_name(stop.reason), key, stop.data, stop.rip, stop.cpl, stop.cr3);
 }

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <fmt/format.h>
 #include "hwvctl/exit_table.hpp"
-#include "hwvctl/key_names.hpp"
+#include "records/key_names.hpp"
 #include "hwvctl/live.hpp"
 
 namespace hwvctl {
@@ -174,11 +174,11 @@ void TopView::exits(const TopVm &v, std::uint32_t khz, unsigned room, std::vecto
             text += number(exit_value(v, rows[i], c, khz), exit_widths[c]);
         out.push_back({text, i == cursor_ ? Style::selected : Style::plain});
     }
-    if (rows.empty() || !*key_kind(rows[cursor_])) return;
+    if (rows.empty() || !*records::key_kind(rows[cursor_])) return;
     unsigned shown = 0;
     for (const hwv::KeyCount &k : v.recent.keys_of(rows[cursor_]))
         if (shown++ < keys)
-            out.push_back({fmt::format("  {:<34}{:>12} /s", key_text(k.reason, k.key),
+            out.push_back({fmt::format("  {:<34}{:>12} /s", records::key_text(k.reason, k.key),
                                        number(rate(k.count, v.seconds), 1))});
 }
 

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include "hwv.h"
+#include "records/key_names.hpp"
 
 namespace records {
 
@@ -26,7 +27,7 @@ std::optional<std::string> mark_text(const hwv_record &record);
 // The number of a reason by its name, or by a number in words ("12").
 std::optional<unsigned> reason_by_name(const std::string &name);
 
-inline bool has_key(unsigned reason) { return !describe_key(reason, 0).empty(); }
+inline bool has_key(unsigned reason) { return *key_kind(reason) != 0; }
 
 // Cycles from exit to entry; 0 for a record whose times are the wrong way round.
 inline std::uint64_t took(const hwv_record &r) {

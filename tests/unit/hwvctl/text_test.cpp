@@ -2,7 +2,7 @@
 // Names, numbers, registers and bytes as text.
 #include <gtest/gtest.h>
 #include "hwvctl/hexdump.hpp"
-#include "hwvctl/key_names.hpp"
+#include "records/key_names.hpp"
 #include "hwvctl/live.hpp"
 #include "hwvctl/options.hpp"
 #include "hwvctl/registers.hpp"
@@ -11,13 +11,13 @@ namespace hwvctl {
 namespace {
 
 TEST(KeyText, KnownOnesHaveNames) {
-    EXPECT_EQ(key_text(HWV_EXIT_IO, 0x3f9), "0x3f9 COM1");
-    EXPECT_EQ(key_text(HWV_EXIT_MSR_WRITE, 0x6e0), "0x6e0 TSC_DEADLINE");
-    EXPECT_EQ(key_text(HWV_EXIT_CPUID, 0x12345), "0x12345");
-    EXPECT_EQ(key_text(HWV_EXIT_CR_WRITE, 3), "cr3");
-    EXPECT_EQ(key_text(HWV_EXIT_EXCEPTION, 14), "14 #PF");
-    EXPECT_EQ(reason_of("msr_read"), HWV_EXIT_MSR_READ);
-    EXPECT_FALSE(reason_of("none"));
+    EXPECT_EQ(records::key_text(HWV_EXIT_IO, 0x3f9), "0x3f9 COM1");
+    EXPECT_EQ(records::key_text(HWV_EXIT_MSR_WRITE, 0x6e0), "0x6e0 TSC_DEADLINE");
+    EXPECT_EQ(records::key_text(HWV_EXIT_CPUID, 0x12345), "0x12345");
+    EXPECT_EQ(records::key_text(HWV_EXIT_CR_WRITE, 3), "cr3");
+    EXPECT_EQ(records::key_text(HWV_EXIT_EXCEPTION, 14), "14 #PF");
+    EXPECT_EQ(records::reason_of("msr_read"), HWV_EXIT_MSR_READ);
+    EXPECT_FALSE(records::reason_of("none"));
 }
 
 TEST(Number, DecimalHexAndSuffixes) {

@@ -162,10 +162,10 @@ TEST(TextReport, has_counts_keys_places_and_completeness) {
 TEST(Folded, has_a_line_for_each_stack) {
     const Recording r = sample();
     EXPECT_EQ(folded(r, {}, nullptr, false),
-              "guest;vCPU 0;kernel;0xffffffff81000000;cpuid;leaf 0x0 1\n"
+              "guest;vCPU 0;kernel;0xffffffff81000000;cpuid;leaf 0x0 (vendor) 1\n"
               "guest;vCPU 0;kernel;0xffffffff81000123;io;port 0x3f8 (COM1) 1\n"
               "guest;vCPU 0;user;0xffffffff81000000;hlt 1\n"
-              "guest;vCPU 1;kernel;0xffffffff81000000;cpuid;leaf 0x0 1\n"
+              "guest;vCPU 1;kernel;0xffffffff81000000;cpuid;leaf 0x0 (vendor) 1\n"
               "guest;vCPU 1;kernel;0xffffffff81000123;io;port 0x3f8 (COM1) 1\n"
               "guest;vCPU 1;user;0xffffffff81000000;hlt 1\n");
     EXPECT_THAT(folded(r, Filter::parse("reason=io vcpu=1"), nullptr, true),

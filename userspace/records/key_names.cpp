@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "hwvctl/key_names.hpp"
+#include "records/key_names.hpp"
 #include <span>
 #include <fmt/format.h>
+#include "hwv.h"
 #include "hwv/stats.hpp"
 
-namespace hwvctl {
+namespace records {
 namespace {
 
 struct Range {
@@ -35,6 +36,7 @@ constexpr Range ports[] = {{0x20, 0x21, "PIC1"},
                            {0x3e8, 0x3ef, "COM3"},
                            {0x3f8, 0x3ff, "COM1"},
                            {0x402, 0x402, "debug console"},
+                           {0x4d0, 0x4d1, "PIC trigger modes"},
                            {0x505, 0x505, "panic"},
                            {0x510, 0x51b, "fw_cfg"},
                            {0x600, 0x60f, "ACPI PM"}};
@@ -61,6 +63,7 @@ constexpr Range msrs[] = {{0x10, 0x10, "TSC"},
                           {0x176, 0x176, "SYSENTER_EIP"},
                           {0x179, 0x179, "MCG_CAP"},
                           {0x17a, 0x17a, "MCG_STATUS"},
+                          {0x17b, 0x17b, "MCG_CTL"},
                           {0x1a0, 0x1a0, "MISC_ENABLE"},
                           {0x1d9, 0x1d9, "DEBUGCTL"},
                           {0x200, 0x21f, "MTRR_PHYS"},
@@ -87,6 +90,7 @@ constexpr Range msrs[] = {{0x10, 0x10, "TSC"},
                           {0x839, 0x839, "X2APIC_TMCCT"},
                           {0x83e, 0x83e, "X2APIC_TDCR"},
                           {0x83f, 0x83f, "X2APIC_SELF_IPI"},
+                          {0x800, 0x8ff, "X2APIC"},
                           {0xda0, 0xda0, "XSS"},
                           {0x4b564d00, 0x4b564d00, "KVM_WALL_CLOCK_NEW"},
                           {0x4b564d01, 0x4b564d01, "KVM_SYSTEM_TIME_NEW"},
@@ -103,9 +107,11 @@ constexpr Range msrs[] = {{0x10, 0x10, "TSC"},
                           {0xc0000101, 0xc0000101, "GS_BASE"},
                           {0xc0000102, 0xc0000102, "KERNEL_GS_BASE"},
                           {0xc0000103, 0xc0000103, "TSC_AUX"},
+                          {0xc0010000, 0xc0010007, "PERF_LEGACY"},
                           {0xc0010015, 0xc0010015, "HWCR"},
                           {0xc0010111, 0xc0010117, "SVM"},
                           {0xc001011f, 0xc001011f, "VIRT_SPEC_CTRL"},
+                          {0xc0010200, 0xc001020b, "PERF"},
                           {0xc0011029, 0xc0011029, "DE_CFG"}};
 
 constexpr Range leaves[] = {{0, 0, "vendor"},
@@ -134,10 +140,14 @@ constexpr Range leaves[] = {{0, 0, "vendor"},
                             {0x8000001d, 0x8000001d, "caches"},
                             {0x8000001e, 0x8000001e, "topology"}};
 
-// Linux, <linux/kvm_para.h>.
-constexpr Range hypercalls[] = {{1, 1, "VAPIC_POLL_IRQ"}, {5, 5, "KICK_CPU"},
-                                {9, 9, "CLOCK_PAIRING"},  {10, 10, "SEND_IPI"},
-                                {11, 11, "SCHED_YIELD"},  {12, 12, "MAP_GPA_RANGE"}};
+// Linux, <linux/kvm_para.h>; hwv_guest.h.
+constexpr Range hypercalls[] = {{1, 1, "VAPIC_POLL_IRQ"},
+                                {5, 5, "KICK_CPU"},
+                                {9, 9, "CLOCK_PAIRING"},
+                                {10, 10, "SEND_IPI"},
+                                {11, 11, "SCHED_YIELD"},
+                                {12, 12, "MAP_GPA_RANGE"},
+                                {HWV_HYPERCALL_MARK, HWV_HYPERCALL_MARK, "mark"}};
 
 constexpr Range exceptions[] = {{0, 0, "#DE"},   {1, 1, "#DB"},   {2, 2, "NMI"},   {3, 3, "#BP"},
                                 {4, 4, "#OF"},   {5, 5, "#BR"},   {6, 6, "#UD"},   {7, 7, "#NM"},
@@ -208,4 +218,4 @@ std::optional<std::uint32_t> reason_of(const std::string &name) {
 
 std::string hex(std::uint64_t value) { return fmt::format("{:#x}", value); }
 
-} // namespace hwvctl
+} // namespace records

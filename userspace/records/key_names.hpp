@@ -5,7 +5,7 @@
 #include <optional>
 #include <string>
 
-namespace hwvctl {
+namespace records {
 
 // The well-known name of a key; empty where it has none. reason: enum hwv_exit_reason.
 std::string key_name(std::uint32_t reason, std::uint64_t key);
@@ -21,4 +21,4 @@ std::optional<std::uint32_t> reason_of(const std::string &name);
 
 std::string hex(std::uint64_t value); // "0x1f"
 
-} // namespace hwvctl
+} // namespace records
