@@ -33,13 +33,23 @@ def steered():
 
 
 def counted():
-    watch = f"echo {JSON}; hwvctl stat web --json; echo {JSON}; hwvctl ls --json; echo {JSON}; hwvctl regs web --json; echo {JSON}"
+    watch = f"echo {JSON}; " + "".join(f"hwvctl {words}; echo {JSON}; " for words in [
+        "stat web --json", "ls --json", "regs web --json", "mem web 0x200000 64 --json", "top web --json -n 1 -d 0.2", "prog list web --json", "policy get web --json"])
     return Case("counted", "; ".join([
-        start("web"), watch, "hwvctl stat web --keys", "hwvctl stat web --prom", "hwvctl stat web --vcpu 1; echo vcpu $?", "hwvctl kill web", END]),
+        start("web"), watch + "true", "hwvctl stat web --keys", "hwvctl stat web --prom", "hwvctl stat web --vcpu 1; echo vcpu $?", "hwvctl kill web", END]),
         0, [rf"^cpuid +{N} .*\n  0x1 features +{N}$", rf"^io +{2 * N + 1} .*\n  0x80 POST code, delay +{2 * N}\n  0x3f8 COM1 +1$",
             rf'^hwv_exit_seconds_count{{vm="2",name="web",reason="cpuid"}} {N}$',
             rf'^hwv_exit_keys_total{{vm="2",name="web",reason="io",key="0x80"}} {2 * N}$', "no such vCPU|vCPU 1", "^vcpu 1$",
             "^VM 2 web is killed$", "^status 7$", "^hwvctl: killed by an observer"])
+
+
+def coloured():
+    """Colours are for terminals whose user wants them."""
+    typist = "python3 /share/typist.py hwvctl stat web --"
+    return Case("coloured", "; ".join([
+        start("web"), "hwvctl pause web", rf"TERM=linux {typist} '\033[1mexit ' '' '\033[31m' ''", rf"TERM=linux NO_COLOR=1 {typist} '\ncpuid ' ''", rf"TERM=dumb {typist} '\ncpuid ' ''",
+        "hwvctl stat web | grep -c '\033'", "hwvctl kill web"]),
+        0, ["^saw \033\\[1mexit $", "^saw \033\\[31m$", r"^saw \ncpuid $(.|\n)*^saw \ncpuid $", "^0$"], refuse=["^missed", "Traceback"])
 
 
 def memory():
@@ -154,9 +164,9 @@ def mistakes():
 def exact(output):
     """Sums that have to hold in what the guest `counted` told."""
     pieces = output.split(JSON + "\n")
-    if len(pieces) < 4:
+    if len(pieces) < 8:
         return "no JSON came"
-    stat, ls, regs = (json.loads(piece) for piece in pieces[1:4])
+    stat, ls, regs, mem, pictures, programs, rules = (json.loads(piece) for piece in pieces[1:8])
     exits = {e["reason"]: e for e in stat["exits"]}
     for reason, count in [("cpuid", N), ("io", 2 * N + 1)]:
         if exits[reason]["count"] != count:
@@ -171,6 +181,10 @@ def exact(output):
         return f"the segments do not add up: {stat['time_cycles']}, {stat['cycles']}"
     if [vm["name"] for vm in ls] != ["web"] or ls[0]["vcpus"] != [0] or regs["r12"] != 0x1122334455667788:
         return f"ls or regs: {ls}, {regs}"
+    if bytes.fromhex(mem["bytes"]) != (TMP / "exits.bin").read_bytes()[:64] or programs or rules:
+        return f"memory, programs or rules: {mem}, {programs}, {rules}"
+    if [vm["name"] for vm in pictures["vms"]] != ["web"] or pictures["vms"][0]["seconds"] < 0.2:
+        return f"top: {pictures}"
     return None
 
 
@@ -179,7 +193,7 @@ def main():
         assemble("end", bits=64, at=0x200000, defines=[what]).rename(TMP / f"{name}.bin")
     (TMP / "typist.py").write_text(TYPIST)
     (TMP / "squatter.py").write_text(SQUATTER)
-    status, output = run_cases([steered(), counted(), memory(), top(), ruled(), asked(), squatted(), mistakes()], timeout=200)
+    status, output = run_cases([steered(), counted(), coloured(), memory(), top(), ruled(), asked(), squatted(), mistakes()], timeout=200)
     tell("sums-are-exact", exact(re.sub(r"^\| ", "", output, flags=re.M)))
     tell("bed-is-sane", f"the bed's exit status is {status}: {output[-300:]}" if status else None)
     finish()

@@ -72,9 +72,9 @@ def exact(count, lossless=True):
 
 
 def record(name, file, count, options, lossless=True):
-    command = (f"{STORM.format(file=file, count=count)} hwvctl record storm --wait {options} -o /tmp/{file}; s=$?; wait; "
+    command = (f"{STORM.format(file=file, count=count)} hwvctl record storm --wait {options} -o /tmp/{file} --json; s=$?; wait; "
                f"[ $s = 0 ] && echo @json && hwvctl report /tmp/{file} --json")
-    return Told(name, command, want=[r"records, \d+ dropped; the VM has ended"], check=exact(count, lossless), seconds=90)
+    return Told(name, command, want=[r"records, \d+ dropped; the VM has ended", r'^ *"vm": "storm"$'], check=exact(count, lossless), seconds=90)
 
 
 def storms():

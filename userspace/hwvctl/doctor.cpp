@@ -10,6 +10,7 @@
 #include "hwv/kvm.hpp"
 #include "hwv/system.hpp"
 #include "hwvctl/command.hpp"
+#include "hwvctl/terminal.hpp"
 
 namespace hwvctl {
 namespace {
@@ -219,7 +220,7 @@ const char *word(Verdict v) {
 }
 
 void print(const Findings &findings) {
-    const bool colours = ::isatty(STDOUT_FILENO);
+    const bool colours = colours_wanted();
     for (const Finding &f : findings) {
         const char *colour = f.verdict == Verdict::ok        ? "\033[32m"
                              : f.verdict == Verdict::warning ? "\033[33m"

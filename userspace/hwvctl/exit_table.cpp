@@ -35,6 +35,16 @@ std::string exit_line(const Summary &summary, std::uint32_t reason, std::uint32_
                        s.to_user);
 }
 
+// As perf report has it: red from 5 % of the time on, green from 0.5 %.
+constexpr const char *bold = "\033[1m", *red = "\033[31m", *green = "\033[32m";
+
+const char *colour_of(double percent) { return percent >= 5 ? red : percent >= 0.5 ? green : ""; }
+
+// A line without its end, so that nothing runs on into the next one.
+std::string painted(const std::string &line, const char *colour) {
+    return *colour ? colour + line.substr(0, line.size() - 1) + "\033[0m\n" : line;
+}
+
 std::string time_line(const Summary &summary, std::uint32_t tsc_khz) {
     std::string out = "time us:";
     for (unsigned i = 0; i < HWV_TIME_SEGMENTS; ++i) {
@@ -90,12 +100,15 @@ double to_us(std::uint64_t cycles, std::uint32_t tsc_khz) {
     return tsc_khz ? static_cast<double>(cycles) * 1000.0 / tsc_khz : 0;
 }
 
-std::string exit_table(const Summary &summary, std::uint32_t tsc_khz, unsigned keys) {
-    std::string out = fmt::format(
+std::string exit_table(const Summary &summary, std::uint32_t tsc_khz, unsigned keys, bool colours) {
+    const std::string header = fmt::format(
         "{:<16} {:>10} {:>6} {:>6} {:>8} {:>8} {:>8} {:>8} {:>10} {:>10}\n", "exit", "count",
         "share", "time", "min us", "mean us", "p50 us", "p99 us", "max us", "to user");
+    std::string out = colours ? painted(header, bold) : header;
     for (const std::uint32_t reason : summary.occurred()) {
-        out += exit_line(summary, reason, tsc_khz);
+        const std::string line = exit_line(summary, reason, tsc_khz);
+        const double time = share(summary.exit[reason].cycles, summary.exit_cycles());
+        out += colours ? painted(line, colour_of(time)) : line;
         if (keys) out += key_lines(summary, reason, keys);
     }
     out += fmt::format("{:<16} {:>10} {:>57} {:>10}\n", "total", summary.exits(), "",

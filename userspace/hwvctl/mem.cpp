@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 #include <fstream>
 #include <iterator>
+#include <nlohmann/json.hpp>
 #include "assist/paging.hpp"
 #include "hwv/error.hpp"
 #include "hwvctl/hexdump.hpp"
@@ -29,6 +30,7 @@ examples:
   hwvctl mem web 0x7c00 512
   hwvctl mem web 0xffffffff81000000 64 --virtual --vcpu 1
   hwvctl mem web 0 256M --out ram.bin
+  hwvctl mem web 0x7c00 512 --json | jq -r .bytes | xxd -r -p >sector
   hwvctl mem web 0x100000 --write patch.bin
 )";
 
@@ -165,13 +167,31 @@ void show(Memory &memory, std::uint64_t address, std::uint64_t length, Output ou
     output.end();
 }
 
+// For programs: what is to be shown, or nothing.
+void show_json(Memory &memory, std::uint64_t address, std::uint64_t length, bool is_virtual) {
+    std::string text;
+    std::vector<std::byte> bytes(std::min<std::uint64_t>(length, 1 << 20));
+    for (std::uint64_t at = 0; at < length; at += memory.done()) {
+        const std::span<std::byte> now{bytes.data(),
+                                       std::min<std::size_t>(bytes.size(), length - at)};
+        memory.read(address + at, now);
+        for (const std::byte b : now)
+            text += fmt::format("{:02x}", static_cast<unsigned>(b));
+    }
+    fmt::print(
+        "{}\n",
+        json_text(
+            {{"address", address}, {"virtual", is_virtual}, {"length", length}, {"bytes", text}}));
+}
+
 Options command_line() {
     Options options{"mem VM ADDRESS [LENGTH] [OPTIONS]", std::string{what} + vm_argument, examples};
     options.add()("virtual", "ADDRESS is virtual, as the vCPU has it now")(
         "vcpu", po::value<std::uint32_t>()->default_value(0)->value_name("N"),
         "whose page tables, with --virtual")("out,o", po::value<std::string>()->value_name("FILE"),
                                              "write the bytes there; - is stdout")(
-        "write", po::value<std::string>()->value_name("FILE"), "write this file's bytes there");
+        "write", po::value<std::string>()->value_name("FILE"),
+        "write this file's bytes there")("json", "for programs: the bytes in hexadecimal");
     return options;
 }
 
@@ -184,10 +204,16 @@ int mem_command(const Arguments &arguments) {
     const bool sized = words->words.size() > 2;
     if (sized && words->has("write")) throw UsageError{"--write takes the file's length"};
     const std::uint64_t length = sized ? parse_number(words->words[2], "length", true) : 256;
+    if (words->has("json") && (words->has("out") || words->has("write")))
+        throw UsageError{"--json is for what is shown, without --out and --write"};
     hwv::Observer observer = hwv::attach(words->words[0]);
     Memory memory{observer, *words};
     if (words->has("write")) {
         write_file(memory, address, words->text("write"));
+        return 0;
+    }
+    if (words->has("json")) {
+        show_json(memory, address, length, words->has("virtual"));
         return 0;
     }
     const std::string path = words->text("out");

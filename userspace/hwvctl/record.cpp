@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cstdio>
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 #include "hwvctl/capture.hpp"
+#include "hwvctl/live.hpp"
 #include "records/writer.hpp"
 
 namespace hwvctl {
@@ -18,12 +20,14 @@ examples:
   hwvctl record 3 -o all.rec --lossless          (until Ctrl-C or the VM's end)
   hwvctl record new --wait -o boot.rec --lossless & hwvctl run --name new --kernel vmlinuz
   hwvctl record web -o io.rec --filter 'reason=io,page_fault' --ring 1048576
+  hwvctl record web -o web.rec --seconds 1 --json | jq .dropped
 )";
 
 po::options_description description() {
     po::options_description d{"usage: hwvctl record VM -o FILE [OPTIONS]\n\noptions", 100};
     d.add_options()("out,o", po::value<std::string>()->value_name("FILE"),
-                    "the recording (required)");
+                    "the recording (required)")("json",
+                                                "in the end, what it holds as JSON on stdout");
     add_capture(d);
     add_filter(d);
     return d;
@@ -108,6 +112,13 @@ int record_command(const Arguments &arguments) {
         }};
         recorder.run();
     }
+    if (values->count("json"))
+        fmt::print("{}\n", json_text({{"file", path},
+                                      {"vm", identity.name},
+                                      {"records", writer.count()},
+                                      {"dropped", recorder.dropped()},
+                                      {"bytes", writer.bytes()},
+                                      {"ended", capture->ended()}}));
     std::fprintf(stderr, "hwvctl: %s: %lu records, %lu dropped%s\n", path.c_str(), writer.count(),
                  recorder.dropped(), capture->ended() ? "; the VM has ended" : "");
     return 0;

@@ -9,6 +9,7 @@
 #include "hwvctl/exit_table.hpp"
 #include "hwvctl/live.hpp"
 #include "hwvctl/options.hpp"
+#include "hwvctl/terminal.hpp"
 
 namespace hwvctl {
 namespace {
@@ -21,7 +22,9 @@ constexpr const char *what =
     "largest\n"
     "time in the kernel, how many left to the launcher; then where the vCPUs' time went. All "
     "counts\n"
-    "are exact; least and percentiles are bounds of power-of-two buckets of TSC cycles.\n";
+    "are exact; least and percentiles are bounds of power-of-two buckets of TSC cycles. On a "
+    "terminal\n"
+    "red has 5 % of the time or more, green 0.5 %, unless NO_COLOR is set.\n";
 
 constexpr const char *examples = R"(
 examples:
@@ -86,7 +89,8 @@ void show(const Request &request, const Summary &summary, std::uint32_t khz,
     } else {
         fmt::print("VM {} {}, {} vCPU{}, {}, {}:\n", vm.id, *vm.name ? hwv::shown_name(vm) : "-",
                    summary.vcpus, summary.vcpus == 1 ? "" : "s", age(vm.age_ns), state(vm));
-        fmt::print("{}{}", exit_table(summary, khz, request.keys), request.interval ? "\n" : "");
+        fmt::print("{}{}", exit_table(summary, khz, request.keys, colours_wanted()),
+                   request.interval ? "\n" : "");
     }
     std::fflush(stdout);
 }

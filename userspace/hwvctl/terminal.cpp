@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "hwvctl/terminal.hpp"
 #include <csignal>
+#include <cstdlib>
 #include <poll.h>
 #include <string_view>
 #include <sys/ioctl.h>
@@ -40,7 +41,16 @@ const char *colour(Style style) {
     }
 }
 
+std::string_view variable(const char *name) {
+    const char *text = std::getenv(name);
+    return text ? text : "";
+}
+
 } // namespace
+
+bool colours_wanted() {
+    return ::isatty(STDOUT_FILENO) && variable("NO_COLOR").empty() && variable("TERM") != "dumb";
+}
 
 std::pair<KeyPress, std::size_t> decode_key(std::string_view bytes) {
     if (bytes.empty()) return {{}, 0};

@@ -8,6 +8,10 @@
 
 namespace hwvctl {
 
+// Whether what is printed may have colours: stdout is a terminal that has them, and NO_COLOR is not
+// set (no-color.org).
+bool colours_wanted();
+
 struct KeyPress {
     Key key = Key::none;
     char letter = 0; // where key is none; 0: nothing came

@@ -3,10 +3,12 @@
 #include <chrono>
 #include <cstdio>
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <thread>
 #include "hwv/error.hpp"
 #include "hwv/system.hpp"
+#include "hwvctl/exit_table.hpp"
 #include "hwvctl/live.hpp"
 #include "hwvctl/options.hpp"
 #include "hwvctl/terminal.hpp"
@@ -26,6 +28,7 @@ examples:
   hwvctl top
   hwvctl top web -d 0.5
   hwvctl top --batch -n 3 | tee log      plain text, for pipes
+  hwvctl top --json -n 1 | jq .vms[].exits
 )";
 
 // What is mapped of each VM, and how it was a moment ago.
@@ -81,8 +84,9 @@ class Sampler {
 
 struct Request {
     TopView view;
+    std::uint64_t vm = 0;    // 0: all
     std::uint64_t count = 0; // pictures; 0: until the end
-    bool batch = false;
+    bool batch = false, json = false;
 };
 
 std::optional<Request> request_of(const Arguments &arguments) {
@@ -90,7 +94,8 @@ std::optional<Request> request_of(const Arguments &arguments) {
     options.add()("delay,d", po::value<double>()->default_value(1)->value_name("SECONDS"),
                   "from one picture to the next")(
         "count,n", po::value<std::uint64_t>()->value_name("N"),
-        "end after so many pictures")("batch,b", "plain text, without a terminal");
+        "end after so many pictures")("batch,b", "plain text, without a terminal")(
+        "json", "for programs: a line for each picture, all VMs with what came to them in it");
     const std::optional<Words> words = options.parse(arguments, 0, 1);
     if (!words) return std::nullopt;
     Request out;
@@ -99,15 +104,42 @@ std::optional<Request> request_of(const Arguments &arguments) {
     out.view.set_interval(delay);
     if (words->has("count")) out.count = words->get<std::uint64_t>("count");
     out.batch = words->has("batch");
+    out.json = words->has("json");
     if (!words->words.empty()) {
         const std::vector<hwv_vm_entry> vms = hwv::list_vms();
-        out.view.only(hwv::find_vm(vms, words->words[0]).id);
+        out.vm = hwv::find_vm(vms, words->words[0]).id;
+        out.view.only(out.vm);
     }
     return out;
 }
 
 std::chrono::milliseconds interval(const TopView &view) {
     return std::chrono::milliseconds{static_cast<long>(view.interval() * 1000)};
+}
+
+nlohmann::json to_json(const TopVm &vm, std::uint32_t khz) {
+    nlohmann::json out = vm.trouble.empty() ? exit_json(vm.recent, khz) : nlohmann::json::object();
+    out["id"] = vm.vm.id;
+    out["name"] = vm.vm.name;
+    out["pid"] = vm.vm.pid;
+    out["state"] = state(vm.vm);
+    out["seconds"] = vm.seconds;
+    if (!vm.trouble.empty()) out["trouble"] = vm.trouble;
+    return out;
+}
+
+int run_json(const Request &request, std::uint32_t khz) {
+    Sampler sampler;
+    sampler.sample();
+    for (std::uint64_t n = 0; !request.count || n < request.count; ++n) {
+        std::this_thread::sleep_for(interval(request.view));
+        nlohmann::json vms = nlohmann::json::array();
+        for (const TopVm &vm : sampler.sample())
+            if (!request.vm || vm.vm.id == request.vm) vms.push_back(to_json(vm, khz));
+        fmt::print("{}\n", json_text({{"vms", vms}}, true));
+        if (std::fflush(stdout) != 0) return 0; // nobody reads on
+    }
+    return 0;
 }
 
 int run_batch(Request &request, std::uint32_t khz) {
@@ -155,6 +187,7 @@ int top_command(const Arguments &arguments) {
     std::optional<Request> request = request_of(arguments);
     if (!request) return 0;
     const std::uint32_t khz = hwv::System{}.info().tsc_khz;
+    if (request->json) return run_json(*request, khz);
     return request->batch ? run_batch(*request, khz) : run_screen(*request, khz);
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "hwvctl/summary.hpp"
 
+#include <cstring>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 #include "hwvctl/exit_table.hpp"
@@ -100,6 +101,19 @@ TEST(ExitTable, RowsKeysAndExactRest) {
     EXPECT_NE(table.find("0x3f8 COM1"), std::string::npos);
     EXPECT_NE(table.find("\ntotal                     8 "), std::string::npos) << table;
     EXPECT_NE(table.find("time us: guest 6000 (75.0%)"), std::string::npos) << table;
+}
+
+TEST(ExitTable, ColoursForTerminalsAlone) {
+    EXPECT_EQ(exit_table(two(), 1000, 1).find('\033'), std::string::npos);
+    const std::string table = exit_table(two(), 1000, 1, true);
+    EXPECT_EQ(table.find("\033[1mexit "), 0u) << table;
+    EXPECT_NE(table.find("\n\033[31mcpuid "), std::string::npos) << table;
+    EXPECT_EQ(table.find("\033", table.find("\ntotal ")), std::string::npos) << table;
+    std::string plain = table;
+    for (const char *code : {"\033[0m", "\033[1m", "\033[31m", "\033[32m"})
+        for (std::size_t at; (at = plain.find(code)) != std::string::npos;)
+            plain.erase(at, std::strlen(code));
+    EXPECT_EQ(plain, exit_table(two(), 1000, 1));
 }
 
 TEST(ExitTable, JsonAddsUp) {
