@@ -96,7 +96,7 @@ TEST_F(Events, exceptions_of_exceptions) {
     ASSERT_EQ(run(), 0); // and again, without an entry
     EXPECT_EQ(page.exit.reason, unsigned{HWV_EXIT_SHUTDOWN});
     EXPECT_EQ(backend().delivered.size(), 2u);
-    EXPECT_EQ(fake::host().triple_faults, 1u) << "one that is only repeated is no new one";
+    EXPECT_EQ(hwv::fake::host().triple_faults, 1u) << "one that is only repeated is no new one";
 }
 
 TEST_F(Events, an_interrupt_waits_for_its_window) {
