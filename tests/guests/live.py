@@ -27,7 +27,7 @@ def steered():
     return Case("steered", "; ".join([
         start("web"), "hwvctl ls", "hwvctl pause web", "hwvctl ls", "hwvctl pause id:1", "hwvctl stat pid:$guest --count 1 --interval 0.3",
         "hwvctl regs web", "hwvctl resume $guest", "hwvctl ls", "hwvctl resume web", "hwvctl regs 1 --set r15=0x15 | head -1", END]),
-        0, [r"^ +1 web +\d+ \S+ +1 +\S+ runs +0$", "^VM 1 web is paused; to go on", r"^ +1 web +\d+ \S+ +1 +\S+ paused +1$",
+        0, [r"^ +1 web +\d+ \S+ +1 +\S+ runs +0$", "^VM 1 web is paused; to go on", r"^ +1 web +\d+ \S+ +1 +\S+ paused +0$",
             "^VM 1 web is paused already$", r"^total +0 ", "^r12 +1122334455667788 ", "^VM 1 web goes on$", "^VM 1 web was not paused$",
             "^status 149$", rf"^cpuid +{N} "])
 
@@ -50,6 +50,19 @@ def coloured():
         start("web"), "hwvctl pause web", rf"TERM=linux {typist} '\033[1mexit ' '' '\033[31m' ''", rf"TERM=linux NO_COLOR=1 {typist} '\ncpuid ' ''", rf"TERM=dumb {typist} '\ncpuid ' ''",
         "hwvctl stat web | grep -c '\033'", "hwvctl kill web"]),
         0, ["^saw \033\\[1mexit $", "^saw \033\\[31m$", r"^saw \ncpuid $(.|\n)*^saw \ncpuid $", "^0$"], refuse=["^missed", "Traceback"])
+
+
+def told():
+    """Events of a VM's life, of rules and of a pause; what the VM keeps is everybody's who may: seen, taken back and gone with the VM."""
+    return Case("told", "; ".join([
+        "hwvctl events --json --count 7 >/tmp/json & json=$!; hwvctl events >/tmp/events & events=$!; sleep 1", start("web"),
+        "hwvctl ls --vcpus", "hwvctl ls -v --json | grep -c entries", "echo 'io 0x80 -> count' | hwvctl policy set web -", "hwvctl policy get web", "hwvctl policy get web --json",
+        "hwvctl pause web; hwvctl ls --vcpus", "hwvctl kick web --vcpu 0", "hwvctl kick web --vcpu 9; echo kick $?", "hwvctl resume web", "hwvctl regs web --set r15=1 >/dev/null", END,
+        "sleep 1; kill -INT $events; wait $events; echo events $?; cat /tmp/events; wait $json; echo json $?; cat /tmp/json", "hwvctl ls --vcpus", "cat /sys/module/hwv/refcnt"]),
+        0, [r"^ +\d+ +0 +\d+ (runs|halted|in user)$", "^1$", r"^ +\d+ +\d+  io 0x80 -> count$", '"holder": 0', r"^ +\d+ +0 +\d+ stands$", r"is kicked$", "no such vCPU\nkick 1$",
+            "^status 129$", "^events 0$", r"^\[\d+\.\d{6}\] VM \d+ web vm_created pid=\d+ uid=0$", "web vm_started$", "web vm_paused$", "web vm_resumed$",
+            "web vm_ended why=closed$", "^json 0$", r'^\{"time_seconds":[\d.]+,"vm":\d+,"name":"web","sequence":1,"event":"vm_created","pid":\d+,"uid":0\}$', "^0$"],
+        refuse=["were lost"])
 
 
 def memory():
@@ -126,16 +139,16 @@ def ruled():
         "hwvctl policy set ask /tmp/stop --on-stop 'answer eax=0x16 ebx=0x12345678'", END,
         "printf 'hlt -> count\\nhlt -> answer 1\\n' >/tmp/bad; " + asking + "hwvctl policy set ask /tmp/bad; echo bad $?; hwvctl kill ask", END]),
         0, ["^status 129$", rf"^ +{N} +{N}  cpuid 0x1 -> count$", rf"^ +{2 * N} +{N // 2}  io 0x80 every=4 -> skip$", rf"^io +{2 * N + 2} .* {2 * N - N // 2 + 2}$",
-            r"^ +[1-9]\d* +[1-9]\d*  cpuid 0x40000000 -> count$", r'"rule": "cpuid 0x40000000 -> count"', r"^ +[1-9]\d* +[1-9]\d*  cpuid 0x40000000 cpl=0 -> stop$", "these rules are gone", "has no policy of yours", "^status 149$", "rules that stop.*\nnobody 2$", "^status 150$",
+            r"^ +[1-9]\d* +[1-9]\d*  cpuid 0x40000000 -> count$", r'"rule": "cpuid 0x40000000 -> count"', r"^ +[1-9]\d* +[1-9]\d*  cpuid 0x40000000 cpl=0 -> stop$", "these rules are gone", r"^VM \d+ has no rules$", "^status 149$", "rules that stop.*\nnobody 2$", "^status 150$",
             "^hwvctl: /tmp/bad:2: that action cannot be taken at that exit: hlt -> answer 0x1\nbad 1$", "^status 7$"])
 
 
-# squatter.py ID: another user takes the name that the process which holds a pause has.
+# squatter.py ID: another user takes the name that the process which replies to stops has.
 SQUATTER = r'''
 import os, socket, sys, time
 os.setuid(65534)
 s = socket.socket(socket.AF_UNIX)
-s.bind("\0hwvctl/pause/0/" + sys.argv[1])
+s.bind("\0hwvctl/policy/0/" + sys.argv[1])
 s.listen()
 open(sys.argv[2], "w").close()
 time.sleep(30)
@@ -143,11 +156,12 @@ time.sleep(30)
 
 
 def squatted():
-    """Another user's process in the holder's place: the VM is not said to be paused."""
+    """Another user's process in the place of the one that would reply to stops: rules are not said to hold. A pause needs none."""
     return Case("squatted", "; ".join([
         start("web"), "id=$(hwvctl ls | sed -n 's/^ *\\([0-9]*\\) web.*/\\1/p')", "mkdir -m 777 /tmp/open; python3 /share/squatter.py $id /tmp/open/up & squatter=$!",
-        "until [ -e /tmp/open/up ]; do sleep 0.1; done; hwvctl pause web; echo pause $?; hwvctl ls; kill $squatter; wait $squatter; hwvctl pause web; hwvctl kill web", END]),
-        0, ["is not paused: another user's process.*\npause 1$", r"^ +\d+ web .* runs ", r"^VM \d+ web is paused; to go on", "^status 7$"])
+        "until [ -e /tmp/open/up ]; do sleep 0.1; done; echo 'cpuid 0x40000000 -> stop' >/tmp/stop; hwvctl policy set web /tmp/stop --on-stop pass; echo set $?; "
+        "hwvctl policy get web; hwvctl pause web; kill $squatter; wait $squatter; hwvctl kill web", END]),
+        0, ["under way.*\nset 1$", r"^VM \d+ has no rules$", r"^VM \d+ web is paused; to go on", "^status 7$"])
 
 
 def mistakes():
@@ -193,7 +207,7 @@ def main():
         assemble("end", bits=64, at=0x200000, defines=[what]).rename(TMP / f"{name}.bin")
     (TMP / "typist.py").write_text(TYPIST)
     (TMP / "squatter.py").write_text(SQUATTER)
-    status, output = run_cases([steered(), counted(), coloured(), memory(), top(), ruled(), asked(), squatted(), mistakes()], timeout=200)
+    status, output = run_cases([steered(), counted(), coloured(), told(), memory(), top(), ruled(), asked(), squatted(), mistakes()], timeout=200)
     tell("sums-are-exact", exact(re.sub(r"^\| ", "", output, flags=re.M)))
     tell("bed-is-sane", f"the bed's exit status is {status}: {output[-300:]}" if status else None)
     finish()

@@ -11,9 +11,11 @@ using Arguments = std::vector<std::string>; // what follows the subcommand's nam
 int run_command(const Arguments &arguments);
 int doctor_command(const Arguments &arguments);
 int ls_command(const Arguments &arguments);
+int events_command(const Arguments &arguments);
 int stat_command(const Arguments &arguments);
 int pause_command(const Arguments &arguments);
 int resume_command(const Arguments &arguments);
+int kick_command(const Arguments &arguments);
 int kill_command(const Arguments &arguments);
 int regs_command(const Arguments &arguments);
 int mem_command(const Arguments &arguments);

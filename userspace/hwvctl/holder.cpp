@@ -14,12 +14,12 @@ namespace hwvctl {
 namespace {
 
 constexpr int patience_ms = 10'000;
+constexpr char ask_end = 'e'; // what a holder is asked for
 
 // In the abstract name space: it is gone with its process.
 struct Address {
-    Address(Held what, std::uint64_t vm) {
-        const std::string name = fmt::format(
-            "hwvctl/{}/{}/{}", what == Held::pause ? "pause" : "policy", ::geteuid(), vm);
+    explicit Address(std::uint64_t vm) {
+        const std::string name = fmt::format("hwvctl/policy/{}/{}", ::geteuid(), vm);
         std::memcpy(raw.sun_path + 1, name.data(), name.size());
         bytes = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
     }
@@ -66,8 +66,8 @@ void keep_only(int a, int b) {
 
 } // namespace
 
-Holder::Holder(Held what, std::uint64_t vm) : socket_{new_socket()} {
-    const Address address{what, vm};
+Holder::Holder(std::uint64_t vm) : socket_{new_socket()} {
+    const Address address{vm};
     if (::bind(socket_.get(), address.get(), address.bytes) == 0) {
         if (::listen(socket_.get(), 4) != 0) hwv::fail("listen for later commands");
         return;
@@ -76,56 +76,48 @@ Holder::Holder(Held what, std::uint64_t vm) : socket_{new_socket()} {
     socket_ = {};
 }
 
-void Holder::stay(hwv::Observer &observer, const Duty &duty) {
+void Holder::stay(hwv::Observer &observer, const std::function<void(hwv::Observer &)> &stopped) {
     const pid_t child = ::fork();
     if (child < 0) hwv::fail("leave a process behind");
     if (child > 0) return;
     detach_from_terminal();
     keep_only(socket_.get(), observer.fd());
     try {
-        serve(observer, duty);
+        serve(observer, stopped);
     } catch (const hwv::Error &) { // the VM has ended meanwhile
         ::_exit(1);
     }
 }
 
-void Holder::serve(hwv::Observer &observer, const Duty &duty) {
+void Holder::serve(hwv::Observer &observer, const std::function<void(hwv::Observer &)> &stopped) {
     for (;;) {
         pollfd polls[] = {{observer.fd(), POLLPRI, 0}, {socket_.get(), POLLIN, 0}};
         ::poll(polls, 2, 500);
         if (polls[0].revents & POLLHUP) ::_exit(0);
-        if ((polls[0].revents & POLLPRI) && duty.stopped) duty.stopped(observer);
+        if (polls[0].revents & POLLPRI) stopped(observer);
         if (!polls[1].revents) continue;
         const hwv::Fd caller{::accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC)};
         char request = 0;
         if (!caller || !same_user(caller) || !readable(caller, patience_ms) ||
-            ::recv(caller.get(), &request, 1, 0) != 1)
+            ::recv(caller.get(), &request, 1, 0) != 1 || request != ask_end)
             continue;
-        const std::string text = duty.answer ? duty.answer(observer, request) : std::string{};
-        if (request == ask_end) {
-            socket_ = {};
-            observer = hwv::Observer{hwv::Fd{}}; // undoes what it did
-        }
-        ::send(caller.get(), text.data(), text.size(), MSG_NOSIGNAL);
-        if (request == ask_end) ::_exit(0);
+        socket_ = {};
+        observer = hwv::Observer{hwv::Fd{}}; // undoes what it did
+        ::send(caller.get(), &request, 1, MSG_NOSIGNAL);
+        ::_exit(0);
     }
 }
 
-std::optional<std::string> ask_holder(Held what, std::uint64_t vm, char request) {
+bool end_holder(std::uint64_t vm) {
     const hwv::Fd socket = new_socket();
-    const Address address{what, vm};
+    const Address address{vm};
     if (::connect(socket.get(), address.get(), address.bytes) != 0 || !same_user(socket))
-        return std::nullopt;
-    if (::send(socket.get(), &request, 1, MSG_NOSIGNAL) != 1) return std::nullopt;
-    std::string out;
-    char piece[1024];
-    for (;;) {
-        if (!readable(socket, patience_ms))
-            throw hwv::Error{ETIMEDOUT, "the process in the background does not answer"};
-        const ssize_t got = ::recv(socket.get(), piece, sizeof piece, 0);
-        if (got <= 0) return out;
-        out.append(piece, static_cast<std::size_t>(got));
-    }
+        return false;
+    if (::send(socket.get(), &ask_end, 1, MSG_NOSIGNAL) != 1) return false;
+    if (!readable(socket, patience_ms))
+        throw hwv::Error{ETIMEDOUT, "the process in the background does not answer"};
+    char answer = 0;
+    return ::recv(socket.get(), &answer, 1, 0) == 1;
 }
 
 } // namespace hwvctl

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 #include <pwd.h>
+#include "hwv/netlink.hpp"
 #include "hwvctl/live.hpp"
 #include "hwvctl/options.hpp"
 
@@ -56,22 +57,66 @@ std::string vm_table(std::span<const hwv_vm_entry> vms) {
     return out;
 }
 
+namespace {
+
+const char *doing(const hwv::VcpuEntry &vcpu) {
+    if (vcpu.mp_state == HWV_MP_SHUTDOWN) return "triple fault";
+    if (vcpu.mp_state == HWV_MP_WAIT_SIPI) return "waits for SIPI";
+    switch (vcpu.state) {
+    case HWV_VCPU_STATE_USER: return "in user";
+    case HWV_VCPU_STATE_STOPPED: return "stands";
+    case HWV_VCPU_STATE_RUN: return vcpu.mp_state == HWV_MP_HALTED ? "halted" : "runs";
+    default: return "busy";
+    }
+}
+
+std::string entries(const hwv::VcpuEntry &vcpu) {
+    return vcpu.entries ? std::to_string(*vcpu.entries) : "-";
+}
+
+std::string vcpu_table(std::span<const hwv::VcpuEntry> vcpus) {
+    std::string out = fmt::format("{:>6} {:>5} {:>14} {}\n", "VM", "VCPU", "ENTRIES", "STATE");
+    for (const hwv::VcpuEntry &v : vcpus)
+        out += fmt::format("{:>6} {:>5} {:>14} {}\n", v.vm, v.id, entries(v), doing(v));
+    return out;
+}
+
+nlohmann::json vcpus_of(std::uint64_t vm, std::span<const hwv::VcpuEntry> vcpus) {
+    nlohmann::json out = nlohmann::json::array();
+    for (const hwv::VcpuEntry &v : vcpus) {
+        if (v.vm != vm) continue;
+        nlohmann::json entry{{"id", v.id}, {"state", doing(v)}};
+        if (v.entries) entry["entries"] = *v.entries;
+        out.push_back(std::move(entry));
+    }
+    return out;
+}
+
+} // namespace
+
 int ls_command(const Arguments &arguments) {
-    Options options{"ls [--json]",
+    Options options{"ls [--vcpus] [--json]",
                     "Lists the VMs that you may observe: your own ones, as root all. Oldest first.",
-                    "example:\n  hwvctl ls\n"};
-    options.add()("json", "for programs");
+                    "example:\n  hwvctl ls\n  hwvctl ls --vcpus      and what each vCPU does\n"};
+    options.add()("vcpus,v",
+                  "their vCPUs, too: entries into the guest so far, state")("json", "for programs");
     const std::optional<Words> words = options.parse(arguments, 0, 0);
     if (!words) return 0;
-    const std::vector<hwv_vm_entry> vms = hwv::list_vms();
+    hwv::Netlink netlink;
+    const std::vector<hwv_vm_entry> vms = netlink.vms();
+    std::vector<hwv::VcpuEntry> vcpus;
+    if (words->has("vcpus")) vcpus = netlink.vcpus();
     if (words->has("json")) {
         nlohmann::json all = nlohmann::json::array();
-        for (const hwv_vm_entry &vm : vms)
+        for (const hwv_vm_entry &vm : vms) {
             all.push_back(to_json(vm));
+            if (words->has("vcpus")) all.back()["vcpu_states"] = vcpus_of(vm.id, vcpus);
+        }
         fmt::print("{}\n", json_text(all));
-    } else {
-        fmt::print("{}", vm_table(vms));
+        return 0;
     }
+    fmt::print("{}", vm_table(vms));
+    if (words->has("vcpus")) fmt::print("\n{}", vcpu_table(vcpus));
     return 0;
 }
 

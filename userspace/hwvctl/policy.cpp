@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <unistd.h>
 #include "hwv/error.hpp"
+#include "hwv/netlink.hpp"
 #include "hwvctl/holder.hpp"
 #include "hwvctl/live.hpp"
 #include "hwvctl/options.hpp"
@@ -23,11 +24,11 @@ constexpr const char *usage = "policy set VM FILE [OPTIONS] | get VM | reset VM"
 
 constexpr const char *what =
     R"(set: the rules of FILE (- is stdin) hold for the VM, instead of those that `hwvctl policy set` gave it before.
-get: those rules, how often each matched and acted. reset: they go.
+get: all rules in force, whoever gave them, how often each matched and acted. reset: those of `policy set` go.
 
-Rules last as long as the process that gave them: a small one stays in the background for it, until reset or the VM's
-end; with --foreground it is this one, until Ctrl-C. `hwvctl run --policy FILE` has them from the first instruction on.
-A rule that stops needs somebody who replies: --on-stop, or with --foreground you, on the terminal.
+The VM keeps the rules until reset, by anybody who may, or its end; with --foreground they last until Ctrl-C. `hwvctl run
+--policy FILE` has them from the first instruction on. A rule that stops needs somebody who replies: with --on-stop a process
+in the background, which holds the rules, or with --foreground you, on the terminal.
 
 )";
 
@@ -48,9 +49,44 @@ void end_at_signals() {
         ::sigaction(s, &action, nullptr);
 }
 
-std::string counts_as(hwv::Observer &observer, char form) {
-    const std::vector<hwv::Rule> rules = observer.policy();
-    return form == ask_json ? json_text(policy_json(rules)) + "\n" : policy_table(rules);
+// Of one holder after the other; json: all in one list.
+void show(const std::vector<hwv::HeldRule> &held, bool json) {
+    nlohmann::json all = nlohmann::json::array();
+    std::vector<hwv::Rule> rules;
+    for (std::size_t i = 0; i < held.size(); ++i) {
+        rules.push_back(held[i].rule);
+        if (i + 1 < held.size() && held[i + 1].holder == held[i].holder) continue;
+        for (nlohmann::json rule : policy_json(rules)) {
+            rule["holder"] = held[i].holder;
+            all.push_back(std::move(rule));
+        }
+        if (!json && held[i].holder) fmt::print("of observer {}:\n", held[i].holder);
+        if (!json) fmt::print("{}", policy_table(rules));
+        rules.clear();
+    }
+    if (json) fmt::print("{}\n", json_text(all));
+}
+
+int get(hwv::Netlink &netlink, std::uint64_t vm, bool json) {
+    const std::vector<hwv::HeldRule> held = netlink.policy(vm);
+    if (held.empty() && !json)
+        fmt::print("VM {} has no rules\n", vm);
+    else
+        show(held, json);
+    return 0;
+}
+
+int reset(hwv::Netlink &netlink, std::uint64_t vm) {
+    std::vector<hwv::HeldRule> held = netlink.policy(vm);
+    std::erase_if(held, [](const hwv::HeldRule &r) { return r.holder != 0; });
+    netlink.reset_policy(vm);
+    const bool ended = end_holder(vm);
+    show(held, false);
+    if (held.empty() && !ended)
+        fmt::print("VM {} keeps no rules by hwvctl policy set\n", vm);
+    else
+        fmt::print("these rules are gone\n");
+    return 0;
 }
 
 // Where nobody is there to be told: an exit that cannot have that answer goes on as without the
@@ -81,23 +117,33 @@ class Setter {
         interval_ms_ = static_cast<int>(seconds * 1000);
     }
 
-    int run(hwv::Observer observer) {
-        const std::uint64_t vm = observer.info().id;
+    int run(hwv::Netlink &netlink, std::uint64_t vm) {
+        if (!foreground_ && !policy_.stops()) {
+            keep_policy(netlink, vm, policy_, name_);
+            end_holder(vm); // the new rules hold already
+            return said(vm);
+        }
+        hwv::Observer observer = hwv::attach(vm);
         set_policy(observer, policy_, name_);
-        ask_holder(Held::policy, vm, ask_end); // the new rules hold already
+        netlink.reset_policy(vm);
+        end_holder(vm);
         if (foreground_) return stay(observer);
-        Holder holder{Held::policy, vm};
+        Holder holder{vm};
         if (!holder.first())
             throw hwv::Error{EBUSY, "another `hwvctl policy set` for this VM is under way"};
-        fmt::print("{} rule(s) in force; hwvctl policy get {} shows the counts\n",
-                   policy_.rules.size(), vm);
-        std::fflush(stdout);
+        said(vm);
         const hwv_stop_reply reply = reply_;
-        holder.stay(observer, {counts_as, [reply](hwv::Observer &o) { reply_or_pass(o, reply); }});
+        holder.stay(observer, [reply](hwv::Observer &o) { reply_or_pass(o, reply); });
         return 0;
     }
 
   private:
+    int said(std::uint64_t vm) const {
+        fmt::print("{} rule(s) in force; hwvctl policy get {} shows the counts\n",
+                   policy_.rules.size(), vm);
+        std::fflush(stdout);
+        return 0;
+    }
     // Until Ctrl-C or the VM's end.
     int stay(hwv::Observer &observer) {
         using clock = std::chrono::steady_clock;
@@ -152,21 +198,13 @@ int policy_command(const Arguments &arguments) {
     const bool sets = verb == "set";
     if ((!sets && verb != "get" && verb != "reset") || sets != (words->words.size() == 3))
         throw UsageError{std::string{"usage: hwvctl "} + usage};
-    if (sets) {
-        Setter setter{*words};
-        return setter.run(hwv::attach(vm));
-    }
-    const std::vector<hwv_vm_entry> vms = hwv::list_vms();
+    std::optional<Setter> setter; // wrong usage is said before anything is asked
+    if (sets) setter.emplace(*words);
+    hwv::Netlink netlink;
+    const std::vector<hwv_vm_entry> vms = netlink.vms();
     const std::uint64_t id = hwv::find_vm(vms, vm).id;
-    const char wanted = verb != "get" ? ask_end : words->has("json") ? ask_json : ask_text;
-    const auto text = ask_holder(Held::policy, id, wanted);
-    if (!text && wanted == ask_json)
-        fmt::print("[]\n");
-    else if (!text)
-        fmt::print("VM {} has no policy of yours by hwvctl policy set\n", id);
-    else
-        fmt::print("{}{}", *text, verb == "get" ? "" : "these rules are gone\n");
-    return 0;
+    if (setter) return setter->run(netlink, id);
+    return verb == "get" ? get(netlink, id, words->has("json")) : reset(netlink, id);
 }
 
 } // namespace hwvctl

@@ -308,14 +308,32 @@ nlohmann::json policy_json(const std::vector<hwv::Rule> &rules) {
     return out;
 }
 
+namespace {
+
+[[noreturn]] void name_line(const hwv::BadRule &e, const PolicyText &policy,
+                            const std::string &name) {
+    if (e.rule() >= policy.lines.size()) throw e;
+    const std::string why = why_refused(e);
+    throw hwv::Error{e.code(), fmt::format("{}:{}: {}: {}", name, policy.lines[e.rule()], why,
+                                           rule_text(policy.rules[e.rule()]))};
+}
+
+} // namespace
+
 void set_policy(hwv::Observer &observer, const PolicyText &policy, const std::string &name) {
     try {
         observer.set_policy(policy.rules, policy.stop_timeout_ms);
     } catch (const hwv::BadRule &e) {
-        if (e.rule() >= policy.lines.size()) throw;
-        const std::string why = why_refused(e);
-        throw hwv::Error{e.code(), fmt::format("{}:{}: {}: {}", name, policy.lines[e.rule()], why,
-                                               rule_text(policy.rules[e.rule()]))};
+        name_line(e, policy, name);
+    }
+}
+
+void keep_policy(hwv::Netlink &netlink, std::uint64_t vm, const PolicyText &policy,
+                 const std::string &name) {
+    try {
+        netlink.keep_policy(vm, policy.rules);
+    } catch (const hwv::BadRule &e) {
+        name_line(e, policy, name);
     }
 }
 

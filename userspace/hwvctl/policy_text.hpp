@@ -6,6 +6,7 @@
 #include <vector>
 #include <nlohmann/json_fwd.hpp>
 #include "hwv.h"
+#include "hwv/netlink.hpp"
 #include "hwv/observer.hpp"
 
 namespace hwvctl {
@@ -32,5 +33,8 @@ std::string policy_table(const std::vector<hwv::Rule> &rules);
 
 // Installs it. A rule that the kernel refuses is named by its line.
 void set_policy(hwv::Observer &observer, const PolicyText &policy, const std::string &name);
+// The same, kept by the VM itself: none of its rules stops.
+void keep_policy(hwv::Netlink &netlink, std::uint64_t vm, const PolicyText &policy,
+                 const std::string &name);
 
 } // namespace hwvctl

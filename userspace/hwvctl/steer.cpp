@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// steer.cpp - hwvctl pause, resume, kill.
+// steer.cpp - hwvctl pause, resume, kick, kill.
 #include <csignal>
 #include <cstdio>
 #include <fmt/format.h>
 #include "hwv/error.hpp"
-#include "hwvctl/holder.hpp"
+#include "hwv/netlink.hpp"
 #include "hwvctl/live.hpp"
 #include "hwvctl/options.hpp"
 
@@ -25,42 +25,40 @@ void hold_here(const hwv::Observer &observer) {
         ;
 }
 
+hwv_vm_entry find(hwv::Netlink &netlink, const std::string &name) {
+    const std::vector<hwv_vm_entry> vms = netlink.vms();
+    return hwv::find_vm(vms, name);
+}
+
 } // namespace
 
 int pause_command(const Arguments &arguments) {
     Options options{
         "pause VM [--foreground]",
-        std::string{"Stops all vCPUs, each at an exit, until `hwvctl resume VM`. A pause lasts as\n"
-                    "long as the process that asked for it: a small one stays in the background "
-                    "and holds it.\n"} +
+        std::string{"Stops all vCPUs, each at an exit, until `hwvctl resume VM` by anybody who "
+                    "may, or the\n"
+                    "VM's end. With --foreground it is for as long as this process lives.\n"} +
             vm_argument,
         "\nexamples:\n  hwvctl pause web; hwvctl regs web; hwvctl resume web\n"
         "  hwvctl pause web --foreground     until Ctrl-C\n"};
     options.add()("foreground,f", "stay, and resume at Ctrl-C");
     const std::optional<Words> words = options.parse(arguments, 1, 1);
     if (!words) return 0;
-    hwv::Observer observer = hwv::attach(words->words[0]);
-    const hwv_vm_entry vm = observer.info();
     if (words->has("foreground")) {
+        hwv::Observer observer = hwv::attach(words->words[0]);
         observer.pause();
-        fmt::print("{} is paused until Ctrl-C\n", called(vm));
+        fmt::print("{} is paused until Ctrl-C\n", called(observer.info()));
         std::fflush(stdout);
         hold_here(observer);
         return 0;
     }
-    Holder holder{Held::pause, vm.id};
-    if (!holder.first()) {
-        if (!ask_holder(Held::pause, vm.id, ask_text)) // anybody can take the name
-            throw hwv::Error{EADDRINUSE, called(vm) + " is not paused: another user's process has "
-                                                      "the name of the one that would hold it; "
-                                                      "--foreground does without"};
+    hwv::Netlink netlink;
+    const hwv_vm_entry vm = find(netlink, words->words[0]);
+    netlink.pause(vm.id);
+    if (vm.state & HWV_VM_STATE_PAUSED)
         fmt::print("{} is paused already\n", called(vm));
-        return 0;
-    }
-    observer.pause();
-    fmt::print("{} is paused; to go on: hwvctl resume {}\n", called(vm), vm.id);
-    std::fflush(stdout);
-    holder.stay(observer);
+    else
+        fmt::print("{} is paused; to go on: hwvctl resume {}\n", called(vm), vm.id);
     return 0;
 }
 
@@ -73,15 +71,39 @@ int resume_command(const Arguments &arguments) {
         "\nexample:\n  hwvctl resume web\n"};
     const std::optional<Words> words = options.parse(arguments, 1, 1);
     if (!words) return 0;
-    const hwv::Observer observer = hwv::attach(words->words[0]);
-    const std::uint64_t id = observer.info().id;
-    const bool released = ask_holder(Held::pause, id, ask_end).has_value();
-    const hwv_vm_entry vm = observer.info();
-    if (vm.state & HWV_VM_STATE_PAUSED)
+    hwv::Netlink netlink;
+    const hwv_vm_entry vm = find(netlink, words->words[0]);
+    try {
+        netlink.resume(vm.id);
+    } catch (const hwv::Error &e) {
+        if (e.code() != EBUSY) throw;
         throw hwv::Error{EBUSY, called(vm) + " stays paused: another observer has it so (of " +
-                                    std::to_string(vm.observers - 1) +
+                                    std::to_string(vm.observers) +
                                     "), which has to resume it or to end"};
-    fmt::print("{} {}\n", called(vm), released ? "goes on" : "was not paused");
+    }
+    fmt::print("{} {}\n", called(vm),
+               vm.state & HWV_VM_STATE_PAUSED ? "goes on" : "was not paused");
+    return 0;
+}
+
+int kick_command(const Arguments &arguments) {
+    Options options{
+        "kick VM [--vcpu N]",
+        std::string{
+            "Has the launcher look up: HWV_RUN of each vCPU, under way or to come, leaves once\n"
+            "with the exit `kicked`. `hwvctl run` goes on.\n"} +
+            vm_argument,
+        "\nexample:\n  hwvctl kick web --vcpu 0\n"};
+    options.add()("vcpu", boost::program_options::value<std::uint32_t>()->value_name("N"),
+                  "only that one");
+    const std::optional<Words> words = options.parse(arguments, 1, 1);
+    if (!words) return 0;
+    hwv::Netlink netlink;
+    const hwv_vm_entry vm = find(netlink, words->words[0]);
+    std::optional<std::uint32_t> vcpu;
+    if (words->has("vcpu")) vcpu = words->get<std::uint32_t>("vcpu");
+    netlink.kick(vm.id, vcpu);
+    fmt::print("{} is kicked\n", called(vm));
     return 0;
 }
 
