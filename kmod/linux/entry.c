@@ -37,10 +37,15 @@ int hwv_host_entry_begin(struct hwv_host_vcpu *vcpu)
 	return xfer_to_guest_mode_work_pending();
 }
 
+/*
+ * What ended the guest is taken while time is the guest's: behind the shadow of STI, which CLI would be
+ * in where nothing pads the two.
+ */
 void hwv_host_entry_end(struct hwv_host_vcpu *vcpu)
 {
 	hwv_fpu_leave(&vcpu->fpu);
 	local_irq_enable();
+	asm volatile("nop");
 	local_irq_disable();
 	guest_timing_exit_irqoff();
 	local_irq_enable();
