@@ -24,15 +24,19 @@ namespace {
 
 using fuzz::Random;
 
-constexpr unsigned long requests[] = {
-    HWV_GET_INFO,    HWV_GET_CPUID,    HWV_CREATE_VM,    HWV_SET_MEMORY,     HWV_DIRTY_LOG,
-    HWV_MSI,         HWV_IRQFD,        HWV_CREATE_VCPU,  HWV_IOEVENTFD,      HWV_EOI_EXITS,
-    HWV_CLOCK,       HWV_RUN,          HWV_KICK,         HWV_SYNC_REGS,      HWV_SET_CPUID,
-    HWV_MSRS,        HWV_XSAVE,        HWV_APIC_REG,     HWV_INTERRUPT,      HWV_LIST_VMS,
-    HWV_ATTACH,      HWV_OBSERVE_INFO, HWV_PAUSE,        HWV_RESUME,         HWV_KILL,
-    HWV_RING_OPEN,   HWV_RING_CLOSE,   HWV_OBSERVE_REGS, HWV_OBSERVE_MEMORY, HWV_POLICY_SET,
-    HWV_POLICY_GET,  HWV_STOP_GET,     HWV_STOP_REPLY,   HWV_PROGRAM_ATTACH, HWV_PROGRAM_DETACH,
-    HWV_PROGRAM_LIST};
+constexpr unsigned long requests[] = {HWV_GET_INFO,       HWV_GET_CPUID,      HWV_CREATE_VM,
+                                      HWV_SET_MEMORY,     HWV_DIRTY_LOG,      HWV_MSI,
+                                      HWV_IRQFD,          HWV_CREATE_VCPU,    HWV_IOEVENTFD,
+                                      HWV_EOI_EXITS,      HWV_CLOCK,          HWV_RUN,
+                                      HWV_KICK,           HWV_SYNC_REGS,      HWV_SET_CPUID,
+                                      HWV_MSRS,           HWV_XSAVE,          HWV_APIC_REG,
+                                      HWV_INTERRUPT,      HWV_LIST_VMS,       HWV_ATTACH,
+                                      HWV_OBSERVE_INFO,   HWV_PAUSE,          HWV_RESUME,
+                                      HWV_KILL,           HWV_RING_OPEN,      HWV_RING_CLOSE,
+                                      HWV_OBSERVE_REGS,   HWV_OBSERVE_MEMORY, HWV_POLICY_SET,
+                                      HWV_POLICY_GET,     HWV_STOP_GET,       HWV_STOP_REPLY,
+                                      HWV_PROGRAM_ATTACH, HWV_PROGRAM_DETACH, HWV_PROGRAM_LIST,
+                                      HWV_OBSERVE_EVENTFD};
 
 constexpr unsigned long sometimes_msrs[] = {
     0x10,       0x1b,       0x174,      0x277,      0x6e0,      0x802,      0x830,      0xc0000080,

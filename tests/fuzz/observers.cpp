@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <fstream>
 #include <poll.h>
+#include <sys/eventfd.h>
 #include <thread>
 #include "fuzz/fuzz.hpp"
 #include "fuzz/qemu.hpp"
@@ -204,11 +205,21 @@ void open_ring(Random &r, int fd, Ring &ring) {
     if (at != MAP_FAILED) ring = {static_cast<volatile hwv_ring *>(at), bytes};
 }
 
+// By an eventfd that nobody reads, by another file, or by none.
+void be_signalled(Random &r, int fd) {
+    const int event = ::eventfd(0, EFD_CLOEXEC);
+    const int other = static_cast<int>(r.below(64)) - 1;
+    const hwv_observe_eventfd request{.fd = r.one_in(4) ? other : event, .flags = r.one_in(8)};
+    raw::call(fd, HWV_OBSERVE_EVENTFD, &request);
+    ::close(event);
+}
+
 void use_ring(Random &r, int fd, Ring &ring) {
     const auto vcpu = static_cast<std::uint32_t>(r.below(r.one_in(8) ? 200 : 2));
     if (r.one_in(4)) open_ring(r, fd, ring);
     if (r.one_in(8)) raw::call(fd, HWV_RING_CLOSE, &vcpu);
     if (r.one_in(8)) unmap(ring);
+    if (r.one_in(8)) be_signalled(r, fd);
     if (!ring.at) return;
     tally->records += ring.at->head - ring.at->tail < 1024 ? ring.at->head - ring.at->tail : 0;
     auto *words = reinterpret_cast<volatile std::uint64_t *>(ring.at);
