@@ -75,6 +75,7 @@ __u32 hwv_host_cpu_count(void); /* possible CPUs */
 void hwv_host_preempt_disable(void);
 void hwv_host_preempt_enable(void);
 void hwv_host_cpu_kick(__u32 cpu);      /* any context: makes a guest on `cpu` exit */
+void hwv_host_cpu_post(__u32 cpu);      /* any context; facts.posted_vector: the guest on `cpu` takes what is posted for it, or it is nothing */
 void hwv_host_cpu_kick_wait(__u32 cpu); /* irqs on: and returns after it did */
 void hwv_host_call(__u32 cpu, void (*function)(void *argument), void *argument); /* irqs on: on that CPU, irqs off there; waits. Nothing where it is offline */
 __u64 hwv_host_irq_save(void); /* any context */
@@ -89,6 +90,7 @@ int hwv_host_handle_work(void);  /* process: serves it. -EINTR: a signal */
  */
 int hwv_host_entry_begin(struct hwv_host_vcpu *vcpu);
 void hwv_host_entry_end(struct hwv_host_vcpu *vcpu); /* turns irqs on: the one that ended the guest is taken now, on the guest's time */
+void hwv_host_entry_end_by(struct hwv_host_vcpu *vcpu, __u32 vector); /* the exit took that interrupt from the APIC: its handler is called */
 void hwv_host_guest_enter(void);  /* irqs off: RCU's accounting; from here to guest_exit noinstr */
 void hwv_host_guest_exit(void);
 void hwv_host_machine_check(void); /* irqs off: the one that ended the guest, to the host's handler */
@@ -202,6 +204,7 @@ struct hwv_host_facts {
 	__u32 cpuid_ext21_eax; /* 0x80000021 */
 	__u32 cpuid_ext21_ecx;
 	__u32 cpu_timer;    /* a timer of the CPU's may count for guests */
+	__u32 posted_vector; /* its handler only acknowledges: to notify guests with. 0: none */
 	__u32 apicv;        /* the CPU may work on guests' local APICs */
 	__u64 direct_map;   /* kernel virtual address of physical address 0 */
 	__u32 paging_levels; /* of the host's own page tables, 4 or 5: NPT walks as many */

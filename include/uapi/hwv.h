@@ -47,6 +47,7 @@ enum hwv_tenure { HWV_TENURE_NONE = 0, HWV_TENURE_OWN = 1, HWV_TENURE_RIDE = 2 }
 #define HWV_FEATURE_VNMI (1ULL << 7)
 #define HWV_FEATURE_CPU_TIMER (1ULL << 8) /* the CPU counts for the guest's APIC timer while the guest runs */
 #define HWV_FEATURE_APICV (1ULL << 9) /* the CPU serves a local APIC in x2APIC mode, and delivers its interrupts */
+#define HWV_FEATURE_POSTED_INTERRUPTS (1ULL << 10) /* those that come while it runs without an exit */
 
 /* HWV_GET_INFO: what this module and this machine can do. Works without SVM/VMX too: `unusable` then says why. */
 struct hwv_info {

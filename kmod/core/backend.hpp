@@ -116,7 +116,7 @@ concept Backend = requires(B b, const B c, Gprs &gprs, const typename B::RawExit
     {b.set_tsc_ratio(u64)}; // cpu::TscRatio; before the first load(), for life
     // More than this, where the CPU is such: KeepsPageDirectories. And one whose CPU can end the
     // guest at a time: counts_deadlines; or take the guest's interrupts from its APIC itself:
-    // delivers_interrupts.
+    // delivers_interrupts, takes_posted.
     // clang-format on
 };
 
@@ -142,5 +142,20 @@ concept delivers_interrupts = requires(B b, const B c, const cpu::ApicSummary &s
     {b.deliver_from_page(on)};     // from the next entry on; off: what inject() says, alone
     {b.set_apic_summary(summary)}; // what the page does not say; before each entry that changes it
 };
+
+// And it takes what is posted there when it is notified. Then an exit takes the host's interrupt
+// that made it, too: Exit::host_vector.
+template <typename B>
+concept takes_posted = delivers_interrupts<B> && requires(const B c) {
+    { c.posted_requests() } -> std::same_as<cpu::PostedRequests *>; // null: not. For life
+};
+
+// The host's interrupt that this exit has taken, for its handler.
+template <typename B>
+constexpr std::uint8_t taken_vector(const Exit &exit) {
+    if constexpr (takes_posted<B>)
+        return exit.reason == HWV_EXIT_HOST_INTERRUPT ? exit.host_vector : 0;
+    return 0;
+}
 
 } // namespace hwv

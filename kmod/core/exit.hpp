@@ -86,6 +86,7 @@ struct Exit {
         TaskSwitch task;
         std::uint64_t linear; // INVLPG, where the CPU decodes it
         cpu::ApicWrite apic;
+        std::uint8_t host_vector; // HOST_INTERRUPT that the exit took from the host's APIC; else 0
     };
 };
 

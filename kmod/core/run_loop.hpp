@@ -25,6 +25,10 @@ Status VcpuOf<B>::init() {
     if constexpr (counts_deadlines<B>)
         if (backend.has_timer()) apic.use_cpu_timer();
     if constexpr (delivers_interrupts<B>) apic.use_page(backend.apic_page());
+    if constexpr (takes_posted<B>) {
+        takes_posted_interrupts = backend.posted_requests();
+        apic.use_posting(backend.posted_requests());
+    }
     return {};
 }
 
@@ -132,7 +136,10 @@ template <Backend B>
     end_guest();
     if (exit.reason == HWV_EXIT_MACHINE_CHECK) [[unlikely]]
         hwv_host_machine_check();
-    hwv_host_entry_end(host);
+    if (taken_vector<B>(exit)) [[unlikely]]
+        hwv_host_entry_end_by(host, taken_vector<B>(exit));
+    else
+        hwv_host_entry_end(host);
     if (trace::on<__tracepoint_hwv_pio>()) [[unlikely]]
         trace::pio_written(*this);
     if (pv_eoi.armed()) settle_pv_eoi();

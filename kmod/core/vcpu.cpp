@@ -35,6 +35,16 @@ void Vcpu::ask(std::uint32_t what) {
         hwv_host_cpu_kick(cpu.load(std::memory_order_relaxed));
 }
 
+// For what only waits in IRR a CPU that takes it from there is notified; when the guest has left it
+// meanwhile, the next entry finds it. The arrival was a locked instruction, which orders it before
+// the look.
+void Vcpu::arrived() {
+    if (takes_posted_interrupts && !apic.wants_entry() && in_guest_.load(std::memory_order_seq_cst))
+        hwv_host_cpu_post(cpu.load(std::memory_order_relaxed));
+    else
+        ask(request::event);
+}
+
 void Vcpu::flush_and_wait() { wait_out(request::flush); }
 
 void Vcpu::ask_and_wait(std::uint32_t what) {

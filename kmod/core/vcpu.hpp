@@ -89,6 +89,7 @@ class Vcpu : public hwv_core_vcpu {
     std::uint64_t exits_to_user = 0;
     std::uint32_t wanted = 0;                           // register groups that the user asked for
     bool window_wanted = false;                         // reply asked for an interrupt window
+    bool takes_posted_interrupts = false;               // from its local APIC, in the guest
     bool started = false;                               // has run: CPUID is fixed
     std::uint32_t clock_version = 0, steal_version = 0; // of the guest's records
     std::atomic<std::uint32_t> cpu{~0u};                // where it was loaded last
@@ -96,6 +97,7 @@ class Vcpu : public hwv_core_vcpu {
     // ---- any thread ----
     void ask(std::uint32_t what); // sets requests and makes the vCPU look at them: wakes it, or
                                   // takes it out of the guest
+    void arrived();               // an interrupt or the like, at the local APIC
     bool asked() const { return requests_.load(std::memory_order_acquire); }
     std::uint32_t take_requests() { return requests_.exchange(0, std::memory_order_acq_rel); }
     bool asked(std::uint32_t what) const {

@@ -44,7 +44,7 @@ struct Vm::Bus {
         return v ? &v->apic : nullptr;
     }
     void notify(const cpu::LocalApic &apic) const {
-        if (Vcpu *v = vm.vcpu(apic.id())) v->ask(request::event);
+        if (Vcpu *v = vm.vcpu(apic.id())) v->arrived();
     }
     std::atomic<std::uint32_t> &turn() const { return vm.turn_; }
 };

@@ -36,8 +36,8 @@ LocalApic::LocalApic(std::uint32_t id, hwv_host_vcpu *host) : id_{id}, timer_{ho
 }
 
 void LocalApic::clear_registers() {
-    for (auto &word : irr_)
-        word.store(0, std::memory_order_relaxed);
+    for (unsigned i = 0; i < words; ++i)
+        irr_[i].store(0, std::memory_order_relaxed);
     for (auto &word : tmr_)
         word.store(0, std::memory_order_relaxed);
     for (auto &word : isr_)
@@ -121,6 +121,7 @@ Acceptance LocalApic::accept(std::uint8_t vector, bool level) {
             trigger.fetch_or(bit(vector), std::memory_order_relaxed);
         else
             trigger.fetch_and(~bit(vector), std::memory_order_relaxed);
+        if (page_) post(apic_event::page); // who works on it is told of EOIs to look for
     }
     const std::uint64_t before = irr_[vector / 64].fetch_or(bit(vector), std::memory_order_relaxed);
     if (before & bit(vector)) return Acceptance::coalesced;

@@ -118,6 +118,12 @@ class LocalApic {
     // On this page, in x2APIC mode: it delivers what is requested there, and serves accesses. Null:
     // no CPU does.
     void use_page(ApicPage *page);
+    // And takes what arrives from here, while nothing else wants an entry. Null, or before the
+    // first arrival.
+    void use_posting(PostedRequests *requests) {
+        if (requests) irr_ = requests->irr;
+    }
+    bool wants_entry() const { return events() & ~apic_event::interrupt; } // any context
     bool lendable() const { return x2apic(); }
     // Before an entry: the registers, or what came since, go onto the page.
     ApicSummary lend();
@@ -210,7 +216,8 @@ class LocalApic {
     std::atomic<std::uint8_t> nmis_{0};
     std::atomic<std::uint8_t> start_up_vector_{0};
     std::atomic<std::uint16_t> extint_{0}; // vector and extint_valid, or 0
-    std::atomic<std::uint64_t> irr_[words]{};
+    std::atomic<std::uint64_t> own_irr_[words]{};
+    std::atomic<std::uint64_t> *irr_ = own_irr_;
     std::atomic<std::uint64_t> tmr_[words]{};
     std::atomic<std::uint64_t> base_{0};
     std::atomic<std::uint32_t> svr_{0};

@@ -3,6 +3,7 @@
 // CPUs that deliver interrupts to a guest themselves work on such a page. Manual: Intel SDM vol. 3,
 // "The Local APIC Block Diagram" (register map), "Virtual APIC State".
 #pragma once
+#include <atomic>
 #include <cstdint>
 
 namespace hwv::cpu {
@@ -40,6 +41,14 @@ class ApicPage {
     std::uint32_t words_[1024];
 };
 static_assert(sizeof(ApicPage) == 4096);
+
+// IRR where such a CPU finds it while the guest runs, when somebody notifies it: Intel SDM vol. 3,
+// "Posted-Interrupt Processing". It moves what is here onto the page.
+struct alignas(64) PostedRequests {
+    std::atomic<std::uint64_t> irr[4];
+    std::uint64_t control[4]; // its first bit is cleared; the rest is for devices that post
+};
+static_assert(sizeof(PostedRequests) == 64);
 
 // What a CPU that works on the page has to be told besides.
 struct ApicSummary {

@@ -41,14 +41,26 @@ int hwv_host_entry_begin(struct hwv_host_vcpu *vcpu)
  * What ended the guest is taken while time is the guest's: behind the shadow of STI, which CLI would be
  * in where nothing pads the two.
  */
-void hwv_host_entry_end(struct hwv_host_vcpu *vcpu)
+static __always_inline void entry_end(void)
 {
-	hwv_fpu_leave(&vcpu->fpu);
 	local_irq_enable();
 	asm volatile("nop");
 	local_irq_disable();
 	guest_timing_exit_irqoff();
 	local_irq_enable();
+}
+
+void hwv_host_entry_end(struct hwv_host_vcpu *vcpu)
+{
+	hwv_fpu_leave(&vcpu->fpu);
+	entry_end();
+}
+
+void hwv_host_entry_end_by(struct hwv_host_vcpu *vcpu, __u32 vector)
+{
+	hwv_fpu_leave(&vcpu->fpu);
+	hwv_serve_interrupt(vector);
+	entry_end();
 }
 
 /*

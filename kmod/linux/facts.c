@@ -106,6 +106,7 @@ void hwv_facts_init(void)
 	facts.direct_map = PAGE_OFFSET;
 	facts.cpu_timer = cpu_timer;
 	facts.apicv = apicv;
+	facts.posted_vector = hwv_posted_vector();
 	facts.statistics = statistics;
 	if (!statistics)
 		static_branch_enable(&hwv_statistics_off);

@@ -207,6 +207,13 @@ void hwv_vcpu_load(struct hwv_host_vcpu *vcpu);
 void hwv_vcpu_unload(struct hwv_host_vcpu *vcpu);
 void hwv_vcpu_stays(struct hwv_host_vcpu *vcpu);
 
+/* vmx.c */
+u32 hwv_posted_vector(void);
+void hwv_serve_interrupt(u32 vector); /* that an exit has taken */
+
+/* ../vmx/interrupts.S */
+void hwv_vmx_interrupt(unsigned long handler); /* irqs off: as the CPU would enter it */
+
 /* host.c */
 int hwv_map_shared(struct vm_area_struct *vma, void *memory, u64 bytes); /* all of a hwv_host_shared_alloc() */
 

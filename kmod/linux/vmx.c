@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Door 1, what only VMX needs of Linux: CR4.VMXE, which the kernel shadows; what VM exits leave
- * behind of the host's segments.
+ * behind of the host's segments, and interrupts that they have taken.
  */
 #include <linux/percpu.h>
+#include <asm/apic.h>
 #include <asm/desc.h>
 #include <asm/intel_pt.h>
 #include <asm/segment.h>
@@ -61,4 +62,31 @@ void hwv_host_segments_restore(const struct hwv_host_segments *s)
 		restore_limit();
 	else
 		this_cpu_write(__tss_limit_invalid, true);
+}
+
+/*
+ * KVM's vector for the same purpose. Its handler is there with KVM's modules configured, and only
+ * counts. With FRED there are no gates to call handlers by.
+ */
+u32 hwv_posted_vector(void)
+{
+#ifdef X86_FEATURE_FRED
+	if (cpu_feature_enabled(X86_FEATURE_FRED))
+		return 0;
+#endif
+	return IS_ENABLED(CONFIG_KVM) ? POSTED_INTR_VECTOR : 0;
+}
+
+void hwv_host_cpu_post(__u32 cpu)
+{
+	apic->send_IPI(cpu, POSTED_INTR_VECTOR);
+}
+
+/* irqs off, and the FPU the host's: handlers may use it. */
+void hwv_serve_interrupt(u32 vector)
+{
+	struct desc_ptr idt;
+
+	store_idt(&idt);
+	hwv_vmx_interrupt(gate_offset((gate_desc *)idt.address + vector));
 }

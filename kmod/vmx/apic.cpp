@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // apic.cpp - a local APIC that the CPU works on while the guest runs: Intel SDM vol. 3, "APIC
 // Virtualization and Virtual Interrupts". In x2APIC mode alone; the page of xAPIC mode stays with
-// nested page faults. What arrives from outside meets the page at an entry: a notification that the
-// CPU would take without an exit needs an interrupt vector of hwv's own.
+// nested page faults. What arrives from outside meets the page at an entry, or is posted for a
+// guest that runs.
 #include <initializer_list>
 #include "vmx/backend.hpp"
 
@@ -33,6 +33,10 @@ cpu::ApicPage *Backend::apic_page() const {
     return Cpus::capabilities().apicv ? static_cast<cpu::ApicPage *>(apic_page_.va) : nullptr;
 }
 
+cpu::PostedRequests *Backend::posted_requests() const {
+    return static_cast<cpu::PostedRequests *>(posted_page_.va);
+}
+
 void Backend::reset_delivery() {
     from_page_ = false;
     write(field::guest_interrupt_status, 0);
@@ -53,6 +57,9 @@ void Backend::deliver_from_page(bool on) {
     if (on == from_page_) return;
     from_page_ = on;
     set_secondary(apic_controls, on);
+    const Capabilities &can = Cpus::capabilities();
+    if (can.posted)
+        write(field::pin_controls, can.pin_controls() | (on ? pin::posted_interrupts : 0));
     write_msr_map();
 }
 

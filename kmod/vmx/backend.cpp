@@ -10,6 +10,7 @@ static_assert(hwv::Backend<Backend>);
 Status Backend::init(std::uint32_t id) {
     TRY(vmcs_.create(Cpus::capabilities().revision));
     TRY(from_errno(hwv_host_pages_alloc(0, &apic_page_)));
+    if (Cpus::capabilities().posted) TRY(from_errno(hwv_host_pages_alloc(0, &posted_page_)));
     id_ = id;
     host_xcr0_ = hwv_host_facts()->xcr0;
     set_work(work_l1d, hwv_host_facts()->speculation & HWV_SPEC_L1D_FLUSH);
@@ -21,8 +22,10 @@ Status Backend::init(std::uint32_t id) {
 void Backend::destroy() {
     vmcs_.destroy();
     msr_map_.destroy();
-    if (apic_page_.va) hwv_host_pages_free(&apic_page_, 0);
-    apic_page_ = {};
+    for (hwv_host_page *page : {&apic_page_, &posted_page_}) {
+        if (page->va) hwv_host_pages_free(page, 0);
+        *page = {};
+    }
 }
 
 // Before the first load() there is no VMCS to write to.
@@ -80,6 +83,10 @@ void Backend::reset_control() {
     write(field::entry_interruption, 0);
     write(field::tpr_threshold, 0);
     write(field::virtual_apic, apic_page_.pa);
+    if (can.posted) {
+        write(field::posted_vector, static_cast<std::uint16_t>(hwv_host_facts()->posted_vector));
+        write(field::posted_descriptor, posted_page_.pa);
+    }
     if (can.apicv) reset_delivery();
     write(field::vmcs_link, ~0ull);
     if (can.timer) write(field::preemption_timer, timer_off);

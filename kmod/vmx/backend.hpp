@@ -116,6 +116,7 @@ class Backend {
     bool has_timer() const { return Cpus::capabilities().timer; }
     void set_deadline(std::uint64_t tsc);
     cpu::ApicPage *apic_page() const; // apic.cpp
+    cpu::PostedRequests *posted_requests() const;
     void deliver_from_page(bool on);
     void set_apic_summary(const cpu::ApicSummary &summary);
     // "PDPTE Registers": in PAE paging the CPU takes the four from the VMCS at entry.
@@ -205,7 +206,7 @@ class Backend {
     Rule check_entry() const;
 
     Vmcs vmcs_{};
-    hwv_host_page apic_page_{};
+    hwv_host_page apic_page_{}, posted_page_{};
     Cpu *cpu_ = nullptr; // where it is loaded
     std::uint32_t work_ = work_no_cpu, dirty_ = 0, spec_ctrl_ = 0;
     mutable std::uint32_t known_ = 0;
@@ -227,7 +228,6 @@ class Backend {
     bool entered_ = false;  // since load()
     bool counters_ = false; // the host's performance counters rest while the guest runs
     bool l1d_stale_ = true; // the host's data may have come to the L1 data cache
-
     std::uint32_t id_ = 0;
     std::uint64_t table_root_ = 0, tsc_offset_ = 0; // until the VMCS has been written
     cpu::TscRatio tsc_ratio_ = cpu::tsc_as_host;

@@ -188,6 +188,9 @@ void read_cpuid(Capabilities &c) {
     c.timer = f.pin.has(pin::preemption_timer) && hwv_host_facts()->cpu_timer && !timer_miscounts();
     c.timer_shift = f.misc & 0x1f;
     c.apicv = f.secondary.has(apic_controls) && hwv_host_facts()->apicv;
+    c.posted = c.apicv && f.pin.has(pin::posted_interrupts) &&
+               f.exit.has(exit_control::acknowledge_interrupt_on_exit) &&
+               hwv_host_facts()->posted_vector;
     c.tsc_aux = bit(arch::cpuid(0x8000'0001).edx, 27) || bit(seven.ecx, 22);
     c.l1d_flush = bit(seven.edx, 28);
     c.perf_global_ctrl = (ten.eax & 0xff) >= 2 && f.exit.has(exit_control::load_perf_global_ctrl) &&
@@ -226,7 +229,8 @@ std::uint32_t Capabilities::secondary_controls() const {
 }
 std::uint32_t Capabilities::exit_controls() const {
     const std::uint32_t perf = perf_global_ctrl ? exit_control::load_perf_global_ctrl : 0;
-    return facts.exit.adjust(wanted(Group::exit) | perf);
+    const std::uint32_t take = posted ? exit_control::acknowledge_interrupt_on_exit : 0;
+    return facts.exit.adjust(wanted(Group::exit) | perf | take);
 }
 std::uint32_t Capabilities::entry_controls() const {
     const std::uint32_t perf = perf_global_ctrl ? entry_control::load_perf_global_ctrl : 0;
@@ -237,6 +241,7 @@ std::uint64_t features(const Capabilities &c) {
     const AllowedControls &can = c.facts.secondary;
     return HWV_FEATURE_NEXT_RIP | HWV_FEATURE_VNMI | (c.vpid ? HWV_FEATURE_FLUSH_BY_ASID : 0) |
            (c.timer ? HWV_FEATURE_CPU_TIMER : 0) | (c.apicv ? HWV_FEATURE_APICV : 0) |
+           (c.posted ? HWV_FEATURE_POSTED_INTERRUPTS : 0) |
            (can.has(secondary::use_tsc_scaling) ? HWV_FEATURE_TSC_SCALING : 0) |
            (can.has(secondary::pause_loop_exiting) ? HWV_FEATURE_PAUSE_FILTER : 0);
 }

@@ -22,7 +22,8 @@ struct Capabilities {
     bool l1d_flush = false; // IA32_FLUSH_CMD
     bool timer = false;     // the preemption timer, which counts every 2^timer_shift TSC ticks
     std::uint8_t timer_shift = 0;
-    bool apicv = false; // apic_controls, and they may be used
+    bool apicv = false;  // apic_controls, and they may be used
+    bool posted = false; // interrupts too, by the host's vector facts.posted_vector
 
     // What guests run with unless they are in a state that says otherwise.
     std::uint32_t pin_controls() const;

@@ -130,6 +130,9 @@ constexpr void decode_details(const RawExit &raw, Exit &exit) {
     case HWV_EXIT_TASK_SWITCH: decode_task_switch(raw, exit); break;
     case HWV_EXIT_INVLPG: exit.linear = raw.qualification; break;
     case HWV_EXIT_APIC_WRITE: exit.apic = decode_apic_write(raw); break;
+    case HWV_EXIT_HOST_INTERRUPT:
+        if (raw.interruption & event::valid) exit.host_vector = raw.interruption & event::vector;
+        break;
     default: break;
     }
 }

@@ -47,7 +47,7 @@ constexpr void add_events(ReasonTable &t) {
     using enum ExitCode;
     t.set(exception_or_nmi, HWV_EXIT_EXCEPTION,
           needs::interruption | needs::qualification | needs::length | needs::vectoring);
-    t.set(external_interrupt, HWV_EXIT_HOST_INTERRUPT);
+    t.set(external_interrupt, HWV_EXIT_HOST_INTERRUPT, needs::interruption);
     t.set(triple_fault, HWV_EXIT_SHUTDOWN);
     t.set(init, HWV_EXIT_INIT);
     t.set(io_smi, HWV_EXIT_SMI);

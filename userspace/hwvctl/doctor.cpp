@@ -117,7 +117,12 @@ void check_apic(const hwv_info &info, Findings &out) {
     char wanted = 0;
     std::ifstream{"/sys/module/hwv/parameters/apicv"} >> wanted;
     if (info.features & HWV_FEATURE_APICV)
-        out.push_back({Verdict::ok, "APIC virtualization (APICv) delivers guests' interrupts", {}});
+        out.push_back({Verdict::ok,
+                       info.features & HWV_FEATURE_POSTED_INTERRUPTS
+                           ? "APIC virtualization (APICv) delivers guests' interrupts, posted ones "
+                             "without an exit"
+                           : "APIC virtualization (APICv) delivers guests' interrupts",
+                       {}});
     else if (wanted == 'N')
         out.push_back(
             {Verdict::ok, "APIC virtualization (APICv) is off by the parameter apicv", {}});

@@ -15,8 +15,9 @@ struct Host {
     std::int64_t fail_after = -1; // how many allocations succeed from now; -1: all
     int guest_depth = 0;          // guest_enter() less guest_exit()
     unsigned entries = 0;
-    unsigned kicks = 0;
-    bool ssbd = false; // the CPU's, by hwv_host_virt_spec_ctrl()
+    unsigned kicks = 0, posts = 0;
+    std::vector<std::uint32_t> served; // interrupts that exits took
+    bool ssbd = false;                 // the CPU's, by hwv_host_virt_spec_ctrl()
     std::uint32_t cpu_count = 4;
 
     // host_run.cpp: a vCPU's thread. `block` is the sleep of a halted vCPU (without it: a signal).

@@ -18,5 +18,6 @@ void hwv_host_virt_spec_ctrl(__u64 guest, int to_guest) {
 }
 
 void hwv_host_cpu_kick(__u32) { hwv::fake::host().kicks++; }
+void hwv_host_cpu_post(__u32) { hwv::fake::host().posts++; }
 
 } // extern "C"

@@ -27,6 +27,10 @@ int hwv_host_entry_begin(struct hwv_host_vcpu *) {
     return 1;
 }
 void hwv_host_entry_end(struct hwv_host_vcpu *) { host().irqs_off = false; }
+void hwv_host_entry_end_by(struct hwv_host_vcpu *, __u32 vector) {
+    host().served.push_back(vector);
+    host().irqs_off = false;
+}
 
 int hwv_host_handle_work(void) {
     if (host().preempt_off) hardware().violation("work served with preemption off");

@@ -135,4 +135,17 @@ void VirtualApic::sti() {
     evaluate();
 }
 
+// "Posted-Interrupt Processing".
+bool VirtualApic::notified() {
+    if (!(v_[field::pin_controls] & pin::posted_interrupts))
+        return exits(ExitCode::external_interrupt, 0);
+    auto *posted = reinterpret_cast<cpu::PostedRequests *>(v_[field::posted_descriptor]);
+    for (unsigned i = 0; i < 4; i++)
+        page_->set_bits(reg::irr, i, page_->bits(reg::irr, i) | posted->irr[i].exchange(0));
+    std::uint64_t &status = v_[field::guest_interrupt_status];
+    status = (status & 0xff00) | highest(reg::irr);
+    evaluate();
+    return true;
+}
+
 } // namespace hwv::fake

@@ -22,6 +22,9 @@ class VirtualApic {
     bool rdmsr(std::uint32_t index, std::uint64_t &value);
     void sti();
 
+    // The notification vector arrives. False: it takes the guest out.
+    bool notified();
+
     cpu::ApicPage &page() { return *page_; }
 
   private:

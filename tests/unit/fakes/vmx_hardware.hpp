@@ -89,10 +89,11 @@ class VmxHardware {
 
     // The guest of hwv_vmx_switch(): gets the general registers, leaves the exit in the VMCS.
     std::function<void(std::uint64_t *gprs, FakeVmcs &vmcs)> guest;
-    std::uint32_t delivered = 0;          // the event of the last entry, 0: none
-    std::vector<std::uint8_t> interrupts; // that the CPU delivered by itself: vmx_apic.hpp
-    std::uint32_t instruction_error = 0;  // each entry ends with this VMfailValid
-    bool refuse_entry = false;            // VMLAUNCH and VMRESUME fault
+    std::uint32_t delivered = 0;             // the event of the last entry, 0: none
+    std::vector<std::uint8_t> interrupts;    // that the CPU delivered by itself: vmx_apic.hpp
+    std::vector<std::uint32_t> acknowledged; // interrupts of the host's that exits took
+    std::uint32_t instruction_error = 0;     // each entry ends with this VMfailValid
+    bool refuse_entry = false;               // VMLAUNCH and VMRESUME fault
 };
 
 VmxHardware &vmx();

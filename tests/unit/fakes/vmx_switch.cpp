@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// vmx_switch.cpp - VM entry and VM exit in place of kmod/vmx/enter.S and nmi.S, with the rules that
-// real CPUs rely on and emulators do not check. Intel SDM vol. 3, "VM Entries", "VM Exits". Whether
-// the VMCS is a valid one, the checker judges.
+// vmx_switch.cpp - VM entry and VM exit in place of kmod/vmx/enter.S and interrupts.S, with the
+// rules that real CPUs rely on and emulators do not check. Intel SDM vol. 3, "VM Entries", "VM
+// Exits". Whether the VMCS is a valid one, the checker judges.
 #include "fakes/host.hpp"
 #include "fakes/vmx_apic.hpp"
 #include "fakes/vmx_hardware.hpp"
@@ -57,6 +57,8 @@ void check_written(const fake::FakeVmcs &v, const EntryState &s) {
         one(field::guest_interrupt_status);
         must_be_written(v, {field::eoi_exit_0.encoding, field::eoi_exit_3.encoding});
     }
+    if (s.controls.pin & pin::posted_interrupts)
+        one(field::posted_vector), one(field::posted_descriptor);
     if (s.controls.entry & entry_control::load_perf_global_ctrl) one(field::guest_perf_global_ctrl);
     if (s.controls.exit & exit_control::load_perf_global_ctrl) one(field::host_perf_global_ctrl);
     if (s.controls.entry_interruption & event::has_error_code) one(field::entry_error_code);
@@ -154,6 +156,15 @@ void exit_with(fake::FakeVmcs &v, std::uint32_t reason) {
     v[field::exit_interruption] = v[field::guest_physical] = 0;
 }
 
+// "Acknowledge interrupt on exit": of a reschedule, say.
+void acknowledge(fake::FakeVmcs &v) {
+    constexpr std::uint32_t reschedule = 0xfd;
+    const bool takes = v[field::exit_controls] & exit_control::acknowledge_interrupt_on_exit;
+    if (!takes || v[field::exit_reason] != number(ExitCode::external_interrupt)) return;
+    v[field::exit_interruption] = event::valid | reschedule;
+    fake::vmx().acknowledged.push_back(reschedule);
+}
+
 void run(fake::FakeVmcs &v, const EntryState &s, std::uint64_t *gprs) {
     load_guest(v, s);
     const bool vpid = s.controls.secondary & secondary::enable_vpid;
@@ -168,6 +179,7 @@ void run(fake::FakeVmcs &v, const EntryState &s, std::uint64_t *gprs) {
         exit_with(v, number(ExitCode::preemption_timer));
     else if (fake::vmx().guest)
         fake::vmx().guest(gprs, v);
+    acknowledge(v);
     v.launched = true;
     load_host(v, s.host);
 }

@@ -147,6 +147,8 @@ TEST_F(VmxCapabilities, FeaturesAreReportedNeutrally) {
     EXPECT_EQ(vmx::features(c), always | HWV_FEATURE_FLUSH_BY_ASID | HWV_FEATURE_CPU_TIMER);
     c = {.apicv = true};
     EXPECT_EQ(vmx::features(c), always | HWV_FEATURE_APICV);
+    c = {.posted = true};
+    EXPECT_EQ(vmx::features(c), always | HWV_FEATURE_POSTED_INTERRUPTS);
 }
 
 TEST_F(VmxCapabilities, ApicVirtualizationIsAllOfItsControlsOrNone) {
@@ -165,6 +167,29 @@ TEST_F(VmxCapabilities, ApicVirtualizationIsAllOfItsControlsOrNone) {
         EXPECT_FALSE(read_capabilities().apicv) << control;
         EXPECT_EQ(read_capabilities().unusable, HWV_USABLE) << control;
     }
+}
+
+TEST_F(VmxCapabilities, InterruptsArePostedWhereAllThatTheyNeedIsThere) {
+    const auto posts = [this] {
+        capabilities();
+        const Capabilities c = read_capabilities();
+        const bool takes = c.exit_controls() & exit_control::acknowledge_interrupt_on_exit;
+        EXPECT_EQ(c.posted, takes);
+        EXPECT_EQ(c.pin_controls() & pin::posted_interrupts, 0u); // by state
+        return c.posted;
+    };
+    EXPECT_TRUE(posts());
+    host.facts.posted_vector = 0;
+    EXPECT_FALSE(posts());
+    host.facts.posted_vector = 0xf2;
+    host.facts.apicv = 0;
+    EXPECT_FALSE(posts());
+    host.facts.apicv = 1;
+    vmx.facts.pin.may &= ~pin::posted_interrupts;
+    EXPECT_FALSE(posts());
+    vmx.facts.pin.may |= pin::posted_interrupts;
+    vmx.facts.exit.may &= ~exit_control::acknowledge_interrupt_on_exit;
+    EXPECT_FALSE(posts());
 }
 
 TEST_F(VmxCapabilities, ATimerThatMiscountsOrIsNotWantedIsNotUsed) {

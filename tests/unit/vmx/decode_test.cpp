@@ -109,6 +109,7 @@ TEST(VmxDecode, WhatHasToBeRead) {
     const unsigned unknown = qualification | guest_physical | vectoring;
     const std::map<std::uint32_t, unsigned> exact = {
         {0, interruption | qualification | length | vectoring},
+        {1, interruption},
         {9, qualification | length | vectoring},
         {14, qualification | length},
         {28, qualification | length},

@@ -29,6 +29,7 @@ class VmxMachine : public testing::Test {
         vmx.facts = test::facts();
         vmx.facts.physical_bits = 52;
         host.facts.cpu_timer = host.facts.apicv = 1;
+        host.facts.posted_vector = 0xf2;
         for (hardware.cpu = 0; hardware.cpu < count; hardware.cpu++)
             hardware.here().msrs = msrs(hardware.cpu);
         hardware.cpu = 0;

@@ -43,6 +43,7 @@ struct VmxRun : VmxMachine {
     }
     void TearDown() override {
         EXPECT_TRUE(turns.empty());
+        EXPECT_EQ(vmx.acknowledged, host.served) << "an interrupt of the host's is lost";
         vmx.guest = nullptr;
         vcpu.reset();
         vm.reset();

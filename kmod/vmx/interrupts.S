@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * nmi.S - an NMI ended the guest and is the host's: Intel SDM vol. 3, "VM-Exit Handling", "Blocking of NMIs".
+ * interrupts.S - an NMI or an interrupt ended the guest, was taken by the exit and is the host's: Intel SDM vol. 3, "VM-Exit Handling",
+ * "Blocking of NMIs", "Acknowledge interrupt on exit".
  */
 #include <linux/linkage.h>
 #include <asm/nospec-branch.h>
@@ -31,3 +32,19 @@ SYM_FUNC_START(hwv_vmx_nmi)
 	popq %rbp
 	RET
 SYM_FUNC_END(hwv_vmx_nmi)
+
+	.text
+/* void hwv_vmx_interrupt(unsigned long handler): the same for an interrupt, by its gate's address. */
+SYM_FUNC_START(hwv_vmx_interrupt)
+	pushq %rbp
+	movq %rsp, %rbp
+	andq $-16, %rsp
+	pushq $__KERNEL_DS
+	pushq %rbp
+	pushfq
+	pushq $__KERNEL_CS
+	CALL_NOSPEC rdi
+	movq %rbp, %rsp
+	popq %rbp
+	RET
+SYM_FUNC_END(hwv_vmx_interrupt)
