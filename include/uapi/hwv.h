@@ -201,7 +201,6 @@ struct hwv_xsave {
 #include "hwv_run.h"
 #include "hwv_stats.h"
 #include "hwv_trace.h"
-
 /* ---- requests -------------------------------------------------------------------------------------------------------- */
 
 #define HWV_IOC 0xb7
