@@ -216,6 +216,7 @@ void round_of(Random &r) {
     std::vector<std::thread> threads;
     for (unsigned i = 0; i < 3; ++i)
         threads.emplace_back([own = Random{r.next()}]() mutable {
+            fuzz::leave_a_cpu();
             Arena arena;
             for (int n = 0; n < 4000; ++n)
                 one_step(own, arena);

@@ -86,6 +86,7 @@ struct Machine {
 
 // Until somebody kills the VM. Whatever became of the guest, it begins again now and then.
 void run(Random &r, int vcpu, hwv_run *run) {
+    fuzz::leave_a_cpu();
     run->reply = {.wanted = HWV_REGS_ALL};
     raw::call(vcpu, HWV_SYNC_REGS);
     hwv_regs start = run->regs;
