@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <optional>
 #include "gen/hwv_kernel_asm.h"
+#include "gen/hwv_offsets.h"
+#include "host.h"
 
 // The kernel's noinstr, spelled out for C++: around the guest nothing may be instrumented, because
 // RCU does not watch and, in the world switch, GS is the guest's.
@@ -96,6 +98,14 @@ l_yes:
 
 // All loads before it are done before anything after it begins.
 [[gnu::always_inline]] inline void load_fence() { asm volatile("lfence" : : : "memory"); }
+
+// Where the kernel follows what interrupts do, it is told.
+[[gnu::always_inline]] inline void irq_disable() {
+    if constexpr (HWV_TRACE_IRQFLAGS)
+        hwv_host_irq_disable();
+    else
+        asm volatile("cli" : : : "memory");
+}
 
 // The selector of the local descriptor table.
 [[gnu::always_inline]] inline std::uint32_t sldt() {

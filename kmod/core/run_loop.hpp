@@ -207,7 +207,7 @@ int VcpuOf<B>::run_guest(std::uint32_t cpu, const std::uint32_t *flags_of_thread
     if (trace::on<__tracepoint_hwv_userspace_exit>()) [[unlikely]]
         trace::userspace_exit(*this, error);
     cut(HWV_TIME_KERNEL);
-    hwv_host_irq_disable();
+    arch::irq_disable();
     backend.put(); // as put() does it outside of the loop
     return error;
 }

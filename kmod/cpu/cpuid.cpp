@@ -114,10 +114,14 @@ void CpuidTable::derive() {
     phys_bits_ = e && max_extended_ >= 0x8000'0008 ? e->eax & 0xff : 36;
 }
 
-std::uint32_t CpuidTable::first(std::uint32_t leaf) const {
+[[gnu::always_inline]] inline std::uint32_t CpuidTable::first(std::uint32_t leaf) const {
     for (unsigned w = 0; w < windows; ++w)
         if (const std::uint32_t at = leaf - window_base[w]; at < window_size)
-            return first_[w][nospec(at, window_size)];
+            return first_[w][nospec<window_size>(at)];
+    return search(leaf);
+}
+
+std::uint32_t CpuidTable::search(std::uint32_t leaf) const {
     for (std::uint32_t i = 0; i < count_; ++i)
         if (entries_[i].leaf == leaf) return i;
     return absent;

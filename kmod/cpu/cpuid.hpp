@@ -83,13 +83,14 @@ class CpuidTable {
   private:
     // First entry of a leaf, by its place in one of three windows: every leaf that software asks
     // for often is in one.
-    static constexpr unsigned windows = 3, window_size = 48;
+    static constexpr unsigned windows = 3, window_size = 64;
     static constexpr std::uint8_t absent = 0xff;
     static_assert(HWV_MAX_CPUID < absent);
 
     void index();
     void derive();
     std::uint32_t first(std::uint32_t leaf) const;
+    std::uint32_t search(std::uint32_t leaf) const;
     bool present(std::uint32_t leaf) const;
     const hwv_cpuid_entry *beyond(std::uint32_t &leaf, std::uint32_t subleaf) const;
     static constexpr bool varies(std::uint32_t leaf) {

@@ -20,4 +20,9 @@ TEST(Nospec, what_is_not_becomes_0) {
     EXPECT_EQ(nospec(5, 0), 0u);
 }
 
+TEST(Nospec, a_mask_is_a_bound_too) {
+    EXPECT_EQ(nospec<64>(63), 63u);
+    EXPECT_EQ(nospec<64>(64 + 5), 5u);
+}
+
 } // namespace

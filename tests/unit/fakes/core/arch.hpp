@@ -52,4 +52,6 @@ void write_dr(std::uint64_t value) {
     fake::hardware().write_dr(N, value);
 }
 
+inline void irq_disable() { hwv_host_irq_disable(); }
+
 } // namespace hwv::arch
