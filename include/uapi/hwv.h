@@ -201,10 +201,10 @@ struct hwv_xsave {
 #include "hwv_run.h"
 #include "hwv_stats.h"
 #include "hwv_trace.h"
+
 /* ---- requests -------------------------------------------------------------------------------------------------------- */
 
 #define HWV_IOC 0xb7
-
 #define HWV_GET_INFO _IOR(HWV_IOC, 0x00, struct hwv_info)
 #define HWV_GET_CPUID _IOWR(HWV_IOC, 0x01, struct hwv_cpuid_table)
 #define HWV_CREATE_VM _IOW(HWV_IOC, 0x02, struct hwv_create_vm)

@@ -14,8 +14,8 @@ namespace hwv::cpu {
     return index & mask;
 }
 
-// The same for an index below `size`, a power of two, which the compiler knows of it: the mask is to
-// stay nevertheless.
+// The same for an index below `size`, a power of two, which the compiler knows of it: the mask is
+// to stay nevertheless.
 template <std::uint32_t size>
 [[gnu::always_inline]] inline std::uint32_t nospec(std::uint32_t index) {
     static_assert(size && !(size & (size - 1)));
