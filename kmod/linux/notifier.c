@@ -90,8 +90,12 @@ static const struct mmu_notifier_ops ops = {
 
 int hwv_notifier_start(struct hwv_host_vm *vm)
 {
+	int err;
+
 	vm->notifier.ops = &ops;
-	return mmu_notifier_register(&vm->notifier, vm->mm);
+	err = mmu_notifier_register(&vm->notifier, vm->mm);
+	/* It gives up for any signal: made again behind that one's handler, the request succeeds. */
+	return err == -EINTR ? -ERESTARTNOINTR : err;
 }
 
 void hwv_notifier_stop(struct hwv_host_vm *vm)

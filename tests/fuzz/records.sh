@@ -14,9 +14,10 @@ if ! command -v "$cxx" >/dev/null; then
     exit 0
 fi
 mkdir -p "$out/corpus" "$out/seeds"
+read -ra netlink < <(pkg-config --cflags libnl-genl-3.0)
 flags=(-std=c++20 -g -O1 "-fsanitize=address,undefined" -fno-sanitize-recover=all -I"$root/userspace" -I"$root/include/uapi"
-    -iquote "$root/tests/unit")
-libs=(-lfmt -lelf -pthread)
+    -iquote "$root/tests/unit" "${netlink[@]}")
+libs=(-lfmt -lelf -lnl-genl-3 -lnl-3 -pthread)
 sources=("$root"/userspace/records/*.cpp "$root"/userspace/hwv/*.cpp)
 if ! "$cxx" "${flags[@]}" -fsanitize=fuzzer -o "$out/fuzzer" "$root/tests/fuzz/records_fuzz.cpp" "${sources[@]}" "${libs[@]}"; then
     echo "not ok fuzz.records - does not build"

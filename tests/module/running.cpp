@@ -6,6 +6,7 @@
 #include <chrono>
 #include <csignal>
 #include <pthread.h>
+#include <sys/time.h>
 #include <thread>
 #include <unistd.h>
 #include <vector>
@@ -117,6 +118,26 @@ void check_migration(Guest &guest) {
     report("migration", good > 0, "no run came back well");
 }
 
+// A signal interrupts what the kernel does there, and no VM is refused for it.
+void check_creation_under_signals() {
+    struct sigaction action {};
+    action.sa_handler = [](int) {};
+    ::sigaction(SIGALRM, &action, nullptr);
+    const int device = raw::open_device();
+    hwv_create_vm request{.name = "signalled"};
+    itimerval often{{0, 2000}, {0, 2000}}, never{};
+    ::setitimer(ITIMER_REAL, &often, nullptr);
+    int created = 0;
+    for (int i = 0; i < 300; ++i) {
+        const long vm = raw::call(device, HWV_CREATE_VM, &request);
+        created += vm >= 0;
+        if (vm >= 0) ::close(static_cast<int>(vm));
+    }
+    ::setitimer(ITIMER_REAL, &never, nullptr);
+    ::close(device);
+    expect("created_under_signals", created, 300);
+}
+
 } // namespace
 
 int main() {
@@ -130,5 +151,6 @@ int main() {
     check_kicks(guest, 50);
     check_signals(guest, 30);
     check_migration(guest);
+    check_creation_under_signals();
     return verdict();
 }
