@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""No indirect branch on the in-kernel exit path, shown on the built object: from the run loop's step, through every call that
+"""No indirect branch on the in-kernel exit path, shown on the built object: from the run loop, through every call that
 stays in the C++ core, there is neither an indirect call nor an indirect jump (with retpolines each costs more than a handler).
 Calls into Linux (hwv_host_*) end the search."""
 import re
@@ -10,7 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
 CORE = ROOT / "build/kmod/hwv-core.o"
-ROOTS = {"svm": r"^hwv::VcpuOf<hwv::svm::\w+>::step\(", "vmx": r"^hwv::VcpuOf<hwv::vmx::\w+>::step\("}
+ROOTS = {"svm": r"^hwv::VcpuOf<hwv::svm::\w+>::(step|run_guest)\(", "vmx": r"^hwv::VcpuOf<hwv::vmx::\w+>::(step|run_guest)\("}
 FUNCTION = re.compile(r"^[0-9a-f]+ <(.+)>:$")
 BRANCH = re.compile(r"^\s+[0-9a-f]+:\s+(?:notrack |bnd |cs |ds )*(call|jmp|j\w+)\s+(.*)$")
 RELOCATION = re.compile(r"^\s+[0-9a-f]+: R_X86_64_\w+\s+(\S.*?)(?:[+-]0x[0-9a-f]+)?$")
