@@ -134,6 +134,16 @@ void check_perf() {
     expect("perf_script_cpuid", lines_with(script, "hwv:hwv_cpuid:"), cpuids);
 }
 
+// The host is sampled while guests run: each comes to its end having done what it does.
+void check_sampling() {
+    if (!have("perf")) return;
+    const std::string told = said("perf record -q -a -F 2000 -e cpu-clock -o /tmp/samples "
+                                  "sh -c 'for n in 1 2 3 4 5 6 7 8; do GUEST && echo whole; done'");
+    expect("sampled_guests", lines_with(told, "whole"), 8);
+    expect("sampled_cpuids", truth().cpuids, cpuids);
+    report("samples", lines_with(said("perf script -i /tmp/samples"), "cpu-clock") > 0, "none");
+}
+
 void check_trace_cmd() {
     if (!have("trace-cmd")) return;
     said("trace-cmd record -q -o /tmp/trace.dat -e hwv GUEST");
@@ -165,6 +175,7 @@ int main(int argc, char **argv) {
     }
     self = argv[0];
     check_perf();
+    check_sampling();
     check_trace_cmd();
     check_bpftrace();
     return verdict();
