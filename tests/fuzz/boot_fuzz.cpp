@@ -56,7 +56,7 @@ std::vector<std::byte> make_image(std::span<const std::uint8_t> data) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t *data, std::size_t size) {
     static std::vector<std::byte> ram(4 * 1024 * 1024);
     static std::vector<std::byte> high(64 * 1024);
-    boot::GuestMemory memory{std::vector<boot::RamRegion>{{0, ram}, {0x1'0000'0000, high}}};
+    machine::GuestMemory memory{std::vector<machine::RamRegion>{{0, ram}, {0x1'0000'0000, high}}};
     const boot::Payload payload{"console=ttyS0", {{boot::Bytes(5000), "initrd"}}, 0xe'0000};
     const auto image = make_image({data, size});
     try {

@@ -14,9 +14,10 @@ if ! command -v "$cxx" >/dev/null; then
     exit 0
 fi
 mkdir -p "$out/corpus"
+mapfile -t sources < <(find "$root/userspace/machine" -name '*.cpp')
 if ! "$cxx" -std=c++20 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
     -I"$root/userspace" -iquote "$root/tests" -iquote "$root/tests/unit/machine" \
-    -o "$out/fuzzer" "$root"/tests/fuzz/machine_fuzz.cpp "$root"/userspace/machine/*.cpp -pthread; then
+    -o "$out/fuzzer" "$root"/tests/fuzz/machine_fuzz.cpp "${sources[@]}" -lfmt -pthread; then
     echo "not ok fuzz.machine - does not build"
     exit 1
 fi

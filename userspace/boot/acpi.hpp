@@ -5,6 +5,7 @@
 #include <optional>
 #include <vector>
 
+#include "boot/bytes.hpp"
 #include "boot/guest_memory.hpp"
 #include "machine/description.hpp"
 

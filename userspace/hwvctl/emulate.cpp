@@ -45,7 +45,7 @@ class LazyVectors final : public assist::VectorRegisters {
 // Everything that the guest's instruction can reach: RAM, the local APIC's page, devices, ports.
 class GuestBus final : public assist::PhysicalMemory, public assist::PortAccess {
   public:
-    GuestBus(boot::GuestMemory ram, hwv::Vcpu &vcpu, machine::Machine &machine)
+    GuestBus(machine::GuestMemory ram, hwv::Vcpu &vcpu, machine::Machine &machine)
         : ram_{std::move(ram)}, vcpu_{vcpu}, machine_{machine} {}
 
     std::byte *ram(std::uint64_t gpa, std::size_t size, bool) override {
@@ -83,7 +83,7 @@ class GuestBus final : public assist::PhysicalMemory, public assist::PortAccess 
         return base != 0 && !(base & x2apic_enabled) &&
                (base & apic_page_mask) == (gpa & apic_page_mask);
     }
-    boot::GuestMemory ram_;
+    machine::GuestMemory ram_;
     hwv::Vcpu &vcpu_;
     machine::Machine &machine_;
 };

@@ -31,8 +31,9 @@ Guest::Guest(const RunOptions &options)
     : vm_{system_.create_vm(options.name, vm_flags(options),
                             options.own ? hwv::Tenure::own : hwv::Tenure::automatic)},
       vcpu_{vm_.create_vcpu(0)},
-      layout_{boot::pc_ram_layout(options.memory)},
-      ram_{map_memory(options)} {
+      layout_{machine::pc_ram_layout(options.memory)},
+      ram_{map_memory(options)},
+      device_memory_{vm_, static_cast<std::uint32_t>(layout_.size())} {
     const std::vector<hwv_cpuid_entry> cpuid = system_.supported_cpuid();
     vcpu_.set_cpuid(cpuid);
     set_up_processor();
@@ -40,6 +41,7 @@ Guest::Guest(const RunOptions &options)
     config.legacy = options.legacy;
     config.memory_below_4g = layout_[0].size;
     config.memory_above_4g = layout_.size() > 1 ? layout_[1].size : 0;
+    config.ram = memory_view();
     config.serial[0] = machine::serial_factory(options.serial);
     if (!config.serial[0])
         throw UsageError{"--serial: '" + options.serial +
@@ -50,7 +52,8 @@ Guest::Guest(const RunOptions &options)
     };
     machine_ = std::make_unique<machine::Machine>(
         std::move(config),
-        machine::MachineSinks{*this, *this, *this, [this](machine::PowerEvent e) { power(e); }});
+        machine::MachineSinks{*this, *this, *this, [this](machine::PowerEvent e) { power(e); },
+                              &device_memory_});
     load(options);
 }
 
@@ -85,27 +88,27 @@ hwv::Mapping Guest::map_memory(const RunOptions &options) {
     ::madvise(reinterpret_cast<void *>(base), options.memory,
               options.huge_pages ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
     std::uint32_t slot = 0;
-    for (const boot::GpaRange &range : layout_) {
+    for (const machine::GpaRange &range : layout_) {
         vm_.set_memory(slot++, 0, range.start, range.size, reinterpret_cast<void *>(base));
         base += range.size;
     }
     return mapping;
 }
 
-boot::GuestMemory Guest::memory_view() {
+machine::GuestMemory Guest::memory_view() {
     constexpr std::size_t huge = 2u << 20;
     auto *base = reinterpret_cast<std::byte *>(
         (reinterpret_cast<std::uintptr_t>(ram_.data()) + huge - 1) & ~(huge - 1));
-    std::vector<boot::RamRegion> regions;
-    for (const boot::GpaRange &range : layout_) {
+    std::vector<machine::RamRegion> regions;
+    for (const machine::GpaRange &range : layout_) {
         regions.push_back({range.start, {base, range.size}});
         base += range.size;
     }
-    return boot::GuestMemory{std::move(regions)};
+    return machine::GuestMemory{std::move(regions)};
 }
 
 void Guest::load(const RunOptions &options) {
-    boot::GuestMemory memory = memory_view();
+    machine::GuestMemory memory = memory_view();
     boot::Request request = options.boot;
     if (!request.flat)
         request.acpi_rsdp = boot::write_acpi(memory, boot::acpi_config(machine_->description(), 1));

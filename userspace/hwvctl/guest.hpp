@@ -6,8 +6,9 @@
 #include <condition_variable>
 #include <mutex>
 #include <thread>
-#include "boot/guest_memory.hpp"
+#include "machine/guest_memory.hpp"
 #include "hwv/system.hpp"
+#include "hwvctl/memory_slots.hpp"
 #include "hwvctl/run_options.hpp"
 #include "machine/machine.hpp"
 
@@ -32,7 +33,7 @@ class Guest final : machine::MsiSink, machine::EoiSink, machine::ExtIntSink {
   private:
     void set_up_processor();
     hwv::Mapping map_memory(const RunOptions &options);
-    boot::GuestMemory memory_view();
+    machine::GuestMemory memory_view();
     void load(const RunOptions &options);
     void enter_at(const boot::Entry &entry);
 
@@ -62,8 +63,9 @@ class Guest final : machine::MsiSink, machine::EoiSink, machine::ExtIntSink {
     hwv::System system_;
     hwv::Vm vm_;
     hwv::Vcpu vcpu_;
-    std::vector<boot::GpaRange> layout_;
+    std::vector<machine::GpaRange> layout_;
     hwv::Mapping ram_;
+    DeviceMemory device_memory_;
     std::unique_ptr<machine::Machine> machine_;
 
     std::mutex end_lock_;

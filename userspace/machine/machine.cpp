@@ -35,7 +35,9 @@ void Machine::Router::set_irq(unsigned irq, bool level) noexcept {
 }
 
 Machine::Machine(MachineConfig config, MachineSinks sinks)
-    : timers_(config.clock != nullptr ? *config.clock : system_clock_),
+    : ram_(std::move(config.ram)),
+      memory_slots_(sinks.memory),
+      timers_(config.clock != nullptr ? *config.clock : system_clock_),
       loop_(lock_, timers_),
       pic_(config.legacy ? std::make_unique<Pic>(sinks.intr) : nullptr),
       ioapic_(sinks.messages, sinks.eoi),

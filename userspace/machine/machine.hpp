@@ -15,10 +15,12 @@
 #include "machine/clock.hpp"
 #include "machine/description.hpp"
 #include "machine/event_loop.hpp"
+#include "machine/guest_memory.hpp"
 #include "machine/i8042.hpp"
 #include "machine/interrupts.hpp"
 #include "machine/ioapic.hpp"
 #include "machine/legacy_ports.hpp"
+#include "machine/memory_slots.hpp"
 #include "machine/pic.hpp"
 #include "machine/pit.hpp"
 #include "machine/power.hpp"
@@ -35,6 +37,7 @@ struct MachineConfig {
     bool keyboard = false;
     std::uint64_t memory_below_4g = 0;
     std::uint64_t memory_above_4g = 0;
+    GuestMemory ram{{}}; // what devices read and write by themselves
     // COM1 to COM4; COM1 exists even without a backend.
     std::array<SerialFactory, 4> serial;
     DebugSink debug_output;
@@ -47,6 +50,7 @@ struct MachineSinks {
     EoiSink &eoi;
     ExtIntSink &intr;
     PowerSink power;
+    MemorySlots *memory = nullptr; // null: devices that need it are refused
 };
 
 class Machine {
@@ -86,6 +90,9 @@ class Machine {
     PortBus &ports() { return ports_; }
     MmioBus &mmio() { return mmio_; }
     EventLoop &loop() { return loop_; }
+    GuestMemory &ram() { return ram_; }
+    // Null where nobody maps devices' memory.
+    MemorySlots *memory_slots() { return memory_slots_; }
     // A wire to IRQ or, from 16 to 23, to IOAPIC pin `irq`.
     IrqLine irq_line(unsigned irq) { return {router_, irq}; }
     // Runs due timers by hand, for tests with a clock of their own.
@@ -110,6 +117,8 @@ class Machine {
 
     std::mutex lock_;
     SystemClock system_clock_;
+    GuestMemory ram_;
+    MemorySlots *memory_slots_;
     TimerQueue timers_;
     EventLoop loop_;
     PortBus ports_;

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "boot/guest_memory.hpp"
+#include "machine/guest_memory.hpp"
 
 #include <algorithm>
 #include <stdexcept>
 #include <utility>
 
-namespace boot {
+#include <fmt/format.h>
+
+namespace machine {
 
 GuestMemory::GuestMemory(std::vector<RamRegion> regions) : regions_(std::move(regions)) {
     std::sort(regions_.begin(), regions_.end(),
@@ -32,7 +34,7 @@ bool GuestMemory::is_ram(std::uint64_t gpa, std::uint64_t size) const {
 template <typename Visit>
 void GuestMemory::for_each_piece(std::uint64_t gpa, std::uint64_t size, Visit visit) const {
     if (!is_ram(gpa, size))
-        throw std::out_of_range("not guest RAM: " + hex(gpa) + " +" + hex(size));
+        throw std::out_of_range(fmt::format("not guest RAM: {:#x} +{:#x}", gpa, size));
     for (const auto &region : regions_) {
         if (size == 0) return;
         if (gpa < region.gpa || gpa >= region.end()) continue;
@@ -83,4 +85,4 @@ std::vector<GpaRange> pc_ram_layout(std::uint64_t ram_bytes) {
     return {{0, pci_hole_start}, {four_gib, ram_bytes - pci_hole_start}};
 }
 
-} // namespace boot
+} // namespace machine
