@@ -25,10 +25,7 @@ Status VcpuOf<B>::init() {
     if constexpr (counts_deadlines<B>)
         if (backend.has_timer()) apic.use_cpu_timer();
     if constexpr (delivers_interrupts<B>) apic.use_page(backend.apic_page());
-    if constexpr (takes_posted<B>) {
-        takes_posted_interrupts = backend.posted_requests();
-        apic.use_posting(backend.posted_requests());
-    }
+    if constexpr (takes_posted<B>) apic.use_posting(backend.posted_requests());
     return {};
 }
 

@@ -39,7 +39,7 @@ void Vcpu::ask(std::uint32_t what) {
 // meanwhile, the next entry finds it. The arrival was a locked instruction, which orders it before
 // the look.
 void Vcpu::arrived() {
-    if (takes_posted_interrupts && !apic.wants_entry() && in_guest_.load(std::memory_order_seq_cst))
+    if (apic.posts() && in_guest_.load(std::memory_order_seq_cst))
         hwv_host_cpu_post(cpu.load(std::memory_order_relaxed));
     else
         ask(request::event);

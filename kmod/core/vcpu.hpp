@@ -89,7 +89,6 @@ class Vcpu : public hwv_core_vcpu {
     std::uint64_t exits_to_user = 0;
     std::uint32_t wanted = 0;                           // register groups that the user asked for
     bool window_wanted = false;                         // reply asked for an interrupt window
-    bool takes_posted_interrupts = false;               // from its local APIC, in the guest
     bool started = false;                               // has run: CPUID is fixed
     std::uint32_t clock_version = 0, steal_version = 0; // of the guest's records
     std::atomic<std::uint32_t> cpu{~0u};                // where it was loaded last

@@ -53,10 +53,9 @@ class VcpuOf final : public Vcpu {
     const std::uint32_t *thread_flags = nullptr; // of the thread in HWV_RUN
 
     Status init();
-    int run_guest(
-        std::uint32_t cpu,
-        const std::uint32_t *flags_of_thread); // HWV_RUN; preemption off, see hwv_core_vcpu_run()
-    int sync();                                // HWV_SYNC_REGS
+    // HWV_RUN; preemption off, see hwv_core_vcpu_run()
+    int run_guest(std::uint32_t cpu, const std::uint32_t *flags_of_thread);
+    int sync(); // HWV_SYNC_REGS
     void load(std::uint32_t cpu);
     void put();
     Status host_msr(hwv_msr_entry &entry, bool set);  // HWV_MSRS, one entry

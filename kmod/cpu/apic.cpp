@@ -23,9 +23,9 @@ constexpr std::uint8_t top(unsigned i, std::uint64_t word) {
 }
 
 template <typename Words>
-std::uint8_t highest(const Words &words) {
+std::uint8_t highest(Words words) {
     for (unsigned i = 4; i-- > 0;)
-        if (const std::uint64_t word = words[i]) return top(i, word);
+        if (const std::uint64_t word = words(i)) return top(i, word);
     return 0;
 }
 
@@ -37,7 +37,7 @@ LocalApic::LocalApic(std::uint32_t id, hwv_host_vcpu *host) : id_{id}, timer_{ho
 
 void LocalApic::clear_registers() {
     for (unsigned i = 0; i < words; ++i)
-        irr_[i].store(0, std::memory_order_relaxed);
+        clear_requests(i, ~0ull);
     for (auto &word : tmr_)
         word.store(0, std::memory_order_relaxed);
     for (auto &word : isr_)
@@ -121,9 +121,10 @@ Acceptance LocalApic::accept(std::uint8_t vector, bool level) {
             trigger.fetch_or(bit(vector), std::memory_order_relaxed);
         else
             trigger.fetch_and(~bit(vector), std::memory_order_relaxed);
-        if (page_) post(apic_event::page); // who works on it is told of EOIs to look for
     }
-    const std::uint64_t before = irr_[vector / 64].fetch_or(bit(vector), std::memory_order_relaxed);
+    if (level && posted_) post(apic_event::page);
+    auto &irr = posted_ && !level ? posted_[vector / 64] : irr_[vector / 64];
+    const std::uint64_t before = irr.fetch_or(bit(vector), std::memory_order_relaxed);
     if (before & bit(vector)) return Acceptance::coalesced;
     post(apic_event::interrupt);
     return Acceptance::accepted;
@@ -239,8 +240,18 @@ void LocalApic::settle() {
 
 // ---- priorities ----
 
-std::uint8_t LocalApic::highest_request() const { return highest(irr_); }
-std::uint8_t LocalApic::highest_service() const { return highest(isr_); }
+std::uint8_t LocalApic::highest_request() const {
+    return highest([this](unsigned i) { return requests(i); });
+}
+
+void LocalApic::clear_requests(unsigned word, std::uint64_t bits) {
+    irr_[word].fetch_and(~bits, std::memory_order_relaxed);
+    if (posted_) posted_[word].fetch_and(~bits, std::memory_order_relaxed);
+}
+
+std::uint8_t LocalApic::highest_service() const {
+    return highest([this](unsigned i) { return isr_[i]; });
+}
 
 // Clears the event first and looks then: a vector that arrives in between is seen now or sets the
 // event again.
@@ -259,7 +270,7 @@ std::uint8_t LocalApic::find_pending() {
 }
 
 void LocalApic::acknowledge(std::uint8_t vector) {
-    irr_[vector / 64].fetch_and(~bit(vector), std::memory_order_relaxed);
+    clear_requests(vector / 64, bit(vector));
     isr_[vector / 64] |= bit(vector);
     in_service_ = vector; // what was deliverable is above all that is in service
     update_ppr();
@@ -303,7 +314,8 @@ void LocalApic::use_page(ApicPage *page) {
     if (page) post(apic_event::page);
 }
 
-// What arrives goes to irr_ whoever has the registers, and waits there for the next entry.
+// What arrives goes to irr_ whoever has the registers, and waits there for the next entry; what is
+// posted, at most so long.
 ApicSummary LocalApic::lend() {
     events_.fetch_and(~(apic_event::interrupt | apic_event::page), std::memory_order_acq_rel);
     if (!lent_) fill_page();
@@ -312,8 +324,9 @@ ApicSummary LocalApic::lend() {
     ApicSummary summary{};
     for (unsigned i = 0; i < words; ++i) {
         std::uint64_t requested = page_->bits(apic_reg::irr, i);
-        if (irr_[i].load(std::memory_order_relaxed)) {
+        if (requests(i)) {
             requested |= irr_[i].exchange(0, std::memory_order_acq_rel);
+            if (posted_) requested |= posted_[i].exchange(0, std::memory_order_acq_rel);
             page_->set_bits(apic_reg::irr, i, requested);
         }
         summary.eoi_exits[i] = tmr_[i].load(std::memory_order_relaxed);

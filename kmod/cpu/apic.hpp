@@ -118,12 +118,11 @@ class LocalApic {
     // On this page, in x2APIC mode: it delivers what is requested there, and serves accesses. Null:
     // no CPU does.
     void use_page(ApicPage *page);
-    // And takes what arrives from here, while nothing else wants an entry. Null, or before the
-    // first arrival.
-    void use_posting(PostedRequests *requests) {
-        if (requests) irr_ = requests->irr;
-    }
-    bool wants_entry() const { return events() & ~apic_event::interrupt; } // any context
+    // And takes edges that arrive from here, while nothing else wants an entry. Of a level it would
+    // not know that somebody waits for the end. Null: no CPU does. Before the first arrival.
+    void use_posting(PostedRequests *requests) { posted_ = requests ? requests->irr : nullptr; }
+    // What has arrived needs no entry, once the guest is notified. Any context.
+    bool posts() const { return posted_ && !(events() & ~apic_event::interrupt); }
     bool lendable() const { return x2apic(); }
     // Before an entry: the registers, or what came since, go onto the page.
     ApicSummary lend();
@@ -185,7 +184,12 @@ class LocalApic {
     bool passes_extint() const;
     void clear_registers();
     std::uint8_t find_pending();
+    std::uint64_t requests(unsigned word) const {
+        const std::uint64_t own = irr_[word].load(std::memory_order_relaxed);
+        return posted_ ? own | posted_[word].load(std::memory_order_relaxed) : own;
+    }
     std::uint8_t highest_request() const;
+    void clear_requests(unsigned word, std::uint64_t bits);
     std::uint8_t highest_service() const;
     void update_ppr();
     void set_tpr(std::uint8_t value);
@@ -216,8 +220,8 @@ class LocalApic {
     std::atomic<std::uint8_t> nmis_{0};
     std::atomic<std::uint8_t> start_up_vector_{0};
     std::atomic<std::uint16_t> extint_{0}; // vector and extint_valid, or 0
-    std::atomic<std::uint64_t> own_irr_[words]{};
-    std::atomic<std::uint64_t> *irr_ = own_irr_;
+    std::atomic<std::uint64_t> irr_[words]{};
+    std::atomic<std::uint64_t> *posted_ = nullptr; // the rest of IRR, see use_posting()
     std::atomic<std::uint64_t> tmr_[words]{};
     std::atomic<std::uint64_t> base_{0};
     std::atomic<std::uint32_t> svr_{0};

@@ -175,7 +175,7 @@ std::uint32_t LocalApic::read_bitmap(std::uint32_t offset) const {
     const unsigned part = offset >> 4 & 7; // 32 vectors
     std::uint64_t word = isr_[part / 2];
     if (offset >= reg::irr)
-        word = irr_[part / 2].load(std::memory_order_relaxed);
+        word = requests(part / 2);
     else if (offset >= reg::tmr)
         word = tmr_[part / 2].load(std::memory_order_relaxed);
     return static_cast<std::uint32_t>(word >> (part % 2 * 32));

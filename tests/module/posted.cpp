@@ -3,7 +3,7 @@
 // beds: vmx
 // bed: --smp 2
 // Interrupts for a guest that runs on another CPU: where the CPU takes posted ones, all arrive and
-// the guest does not leave for them; level-triggered ones, whose end somebody waits for, take it
+// the guest does not leave for them. Level-triggered ones, whose end somebody waits for, take it
 // out.
 #include <chrono>
 #include <cstring>
@@ -131,6 +131,8 @@ int main() {
     if (posts()) {
         report("edges_need_no_exit", edges.host_interrupts < times / 3, exits);
         expect("edges_end_unseen", edges.ends, 0);
+        report("levels_take_the_guest_out", levels.host_interrupts >= times,
+               std::to_string(levels.host_interrupts) + " exits");
         expect("levels_end_seen", levels.ends, times);
     } else {
         skip("edges_need_no_exit", "this CPU does not post interrupts");
