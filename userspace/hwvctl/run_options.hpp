@@ -11,6 +11,7 @@ namespace hwvctl {
 struct RunOptions {
     boot::Request boot; // kernel, initrd, modules, command line
     std::uint64_t memory = 256ull << 20;
+    unsigned cpus = 1;
     std::string name;
     std::string serial = "stdio";
     std::string debug_console; // file for ports 0xe9 and 0x402; empty: none
