@@ -27,8 +27,9 @@ Guest::Guest(const RunOptions &options)
     : vm_{system_.create_vm(options.name, vm_flags(options),
                             options.own ? hwv::Tenure::own : hwv::Tenure::automatic)},
       layout_{machine::pc_ram_layout(options.memory)},
+      vga_{options.vga},
       ram_{map_memory(options)},
-      device_memory_{vm_, static_cast<std::uint32_t>(layout_.size())} {
+      device_memory_{vm_, static_cast<std::uint32_t>(regions(ram_.data()).size())} {
     machine_ = std::make_unique<machine::Machine>(
         machine_config(options),
         machine::MachineSinks{*this, *this, *this, [this](machine::PowerEvent e) { power(e); },
@@ -40,6 +41,7 @@ Guest::Guest(const RunOptions &options)
 machine::MachineConfig Guest::machine_config(const RunOptions &options) {
     machine::MachineConfig config;
     config.legacy = options.legacy;
+    config.vga = vga_;
     config.memory_below_4g = layout_[0].size;
     config.memory_above_4g = layout_.size() > 1 ? layout_[1].size : 0;
     config.ram = memory_view();
@@ -84,24 +86,25 @@ hwv::Mapping Guest::map_memory(const RunOptions &options) {
     ::madvise(reinterpret_cast<void *>(base), options.memory,
               options.huge_pages ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
     std::uint32_t slot = 0;
-    for (const machine::GpaRange &range : layout_) {
-        vm_.set_memory(slot++, 0, range.start, range.size, reinterpret_cast<void *>(base));
-        base += range.size;
-    }
+    for (const machine::RamRegion &region : regions(at))
+        vm_.set_memory(slot++, 0, region.gpa, region.bytes.size(), region.bytes.data());
     return mapping;
 }
 
-machine::GuestMemory Guest::memory_view() {
+std::vector<machine::RamRegion> Guest::regions(void *mapping) const {
     constexpr std::size_t huge = 2u << 20;
     auto *base = reinterpret_cast<std::byte *>(
-        (reinterpret_cast<std::uintptr_t>(ram_.data()) + huge - 1) & ~(huge - 1));
-    std::vector<machine::RamRegion> regions;
+        (reinterpret_cast<std::uintptr_t>(mapping) + huge - 1) & ~(huge - 1));
+    std::vector<machine::RamRegion> out;
     for (const machine::GpaRange &range : layout_) {
-        regions.push_back({range.start, {base, range.size}});
+        out.push_back({range.start, {base, range.size}});
         base += range.size;
     }
-    return machine::GuestMemory{std::move(regions)};
+    using machine::VgaMemory;
+    return vga_ ? machine::without(out, {VgaMemory::window_first, VgaMemory::window_size}) : out;
 }
+
+machine::GuestMemory Guest::memory_view() { return machine::GuestMemory{regions(ram_.data())}; }
 
 void Guest::load(const RunOptions &options) {
     boot::Request request = options.boot;

@@ -25,6 +25,7 @@ class Guest final : machine::MsiSink, machine::EoiSink, machine::ExtIntSink {
     machine::GuestMemory memory_view();
     machine::MachineConfig machine_config(const RunOptions &options);
     void make_processors(unsigned count);
+    std::vector<machine::RamRegion> regions(void *mapping) const;
     void load(const RunOptions &options);
     void start_processors();
     void power(machine::PowerEvent event);
@@ -35,6 +36,7 @@ class Guest final : machine::MsiSink, machine::EoiSink, machine::ExtIntSink {
     hwv::System system_;
     hwv::Vm vm_;
     std::vector<machine::GpaRange> layout_;
+    bool vga_;
     hwv::Mapping ram_;
     DeviceMemory device_memory_;
     Course course_;
