@@ -30,14 +30,21 @@ enum hwv_netlink_command {
 	HWV_CMD_POLICY_SET,   /* [VM RULES]: the VM keeps these rules, instead of those that it kept before */
 	HWV_CMD_POLICY_GET,   /* dump [VM] -> a message for each rule in force: VM HOLDER RULE_INDEX RULE MATCHED ACTED */
 	HWV_CMD_POLICY_RESET, /* [VM]: the rules that the VM keeps go; those of observers stay */
-	HWV_CMD_PAUSE,        /* [VM]: the VM stands still, as with HWV_PAUSE, until HWV_CMD_RESUME from anybody who may */
+	HWV_CMD_PAUSE,        /* [VM]: the VM stands still, as with HWV_PAUSE, until HWV_CMD_RESUME from anybody who may. ETIMEDOUT: below */
 	HWV_CMD_RESUME,       /* [VM]: undoes that. EBUSY: done, but an observer has it paused too */
 	HWV_CMD_KICK,         /* [VM] (VCPU): as HWV_KICK, of all vCPUs or one: HWV_RUN leaves with HWV_EXIT_KICKED */
 	HWV_CMD_KILL,         /* [VM]: as HWV_KILL */
-	HWV_CMD_REGS_GET,     /* [VM VCPU] (GROUPS) -> VM VCPU REGS. EBUSY: the vCPU runs */
+	HWV_CMD_REGS_GET,     /* [VM VCPU] (GROUPS) -> VM VCPU REGS. EBUSY: the vCPU runs, or see below */
 	HWV_CMD_WATCH,        /* -> events of the sender's own VMs to this socket, see below */
 	HWV_CMD_EVENT,        /* only from the kernel */
 };
+
+/*
+ * No request waits longer than this for a vCPU, which may itself wait for memory that somebody brings when he likes: HWV_CMD_PAUSE is
+ * undone then and answers ETIMEDOUT, HWV_CMD_REGS_GET answers EBUSY. Generic netlink serves one request of a family after the other, and
+ * no family comes or goes meanwhile. Who would rather wait pauses and reads as an observer.
+ */
+#define HWV_NETLINK_WAIT_MS 2000
 
 /*
  * What a VM keeps, a pause and rules, it keeps until it is undone or the VM ends: not for a process, as an observer does. It takes

@@ -175,7 +175,7 @@ int hwv_vm_hold(struct hwv_host_vm *vm); /* the VM itself, not only its shell; -
 int hwv_observer_join(struct hwv_host_observer *observer); /* vm->lock: takes a slot */
 struct hwv_host_vcpu *hwv_lock_vcpu(struct hwv_host_vm *vm, u32 *id); /* with vm->lock, or an error */
 void hwv_pause_locked(struct hwv_host_vm *vm, u32 slot); /* vm->lock, not ended; then, without it: */
-int hwv_pause_wait(struct hwv_host_vm *vm); /* until no vCPU runs the guest; with a reference of the VM */
+int hwv_pause_wait(struct hwv_host_vm *vm, unsigned int limit_ms); /* until no vCPU runs the guest; with a reference of the VM; 0: however long */
 void hwv_resume_locked(struct hwv_host_vm *vm, u32 slot); /* vm->lock */
 int hwv_kill(struct hwv_host_vm *vm);
 
@@ -194,7 +194,8 @@ void hwv_policy_detach(struct hwv_host_observer *observer); /* vm->lock; then sy
 void hwv_policy_free(struct hwv_host_observer *observer);
 bool hwv_tell_of_stop(struct hwv_host_vm *vm, u64 age); /* false: there is nobody to tell */
 long hwv_observe_regs(void *observer, void *argument);
-int hwv_read_regs(struct hwv_host_vm *vm, u32 vcpu, u32 groups, struct hwv_regs *regs);
+/* limit_ms: to wait for a vCPU of a paused VM; 0: however long */
+int hwv_read_regs(struct hwv_host_vm *vm, u32 vcpu, u32 groups, unsigned int limit_ms, struct hwv_regs *regs);
 long hwv_observe_memory(void *observer, void *argument);
 
 /* vm.c, vcpu.c */
@@ -218,7 +219,7 @@ void hwv_vmx_interrupt(unsigned long handler); /* irqs off: as the CPU would ent
 int hwv_map_shared(struct vm_area_struct *vma, void *memory, u64 bytes); /* all of a hwv_host_shared_alloc() */
 
 /* vcpu_ioctl.c */
-int hwv_vcpu_borrow(struct hwv_host_vcpu *vcpu); /* for one who is not its thread; -EBUSY: it runs. Returns what give_back wants */
+int hwv_vcpu_borrow(struct hwv_host_vcpu *vcpu); /* for one who is not its thread; -EBUSY: it runs; -EAGAIN: a request is under way. Returns what give_back wants */
 void hwv_vcpu_give_back(struct hwv_host_vcpu *vcpu, int was);
 int hwv_map_stats(struct hwv_host_vcpu *vcpu, struct vm_area_struct *vma);
 extern const struct file_operations hwv_vcpu_fops;

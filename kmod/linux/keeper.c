@@ -69,7 +69,7 @@ int hwv_keeper_pause(struct hwv_host_vm *vm)
 	if (err)
 		return err;
 	first = ask_for_pause(vm);
-	err = first < 0 ? first : hwv_pause_wait(vm);
+	err = first < 0 ? first : hwv_pause_wait(vm, HWV_NETLINK_WAIT_MS);
 	if (err && first > 0)
 		hwv_keeper_resume(vm);
 	hwv_vm_put(vm);

@@ -56,6 +56,8 @@ int hwv_explain(struct genl_info *info, int err)
 {
 	if (err == -ESRCH)
 		NL_SET_ERR_MSG(info->extack, "the VM has ended");
+	else if (err == -ETIMEDOUT)
+		NL_SET_ERR_MSG(info->extack, "a vCPU does not stand still: it waits for memory");
 	else if (err == -ENOSPC)
 		NL_SET_ERR_MSG(info->extack, "the VM has as many observers as it can have");
 	return err;
@@ -172,7 +174,7 @@ static int put_regs(struct sk_buff *skb, const void *what)
 static int explain_regs(struct genl_info *info, int err)
 {
 	if (err == -EBUSY)
-		NL_SET_ERR_MSG(info->extack, "the vCPU runs: pause the VM first");
+		NL_SET_ERR_MSG(info->extack, "the vCPU is in use: pause the VM first");
 	else if (err == -ENOENT)
 		NL_SET_ERR_MSG_ATTR(info->extack, info->attrs[HWV_ATTR_VCPU],
 				    "the VM has no such vCPU");
@@ -197,7 +199,7 @@ static int get_regs(struct sk_buff *skb, struct genl_info *info)
 		what->vm = vm->id;
 		what->vcpu = nla_get_u32(info->attrs[HWV_ATTR_VCPU]);
 		err = hwv_read_regs(vm, what->vcpu, groups ? nla_get_u32(groups) : HWV_REGS_ALL,
-				    &what->regs);
+				    HWV_NETLINK_WAIT_MS, &what->regs);
 		err = explain_regs(info, err);
 	}
 	if (!err)

@@ -210,11 +210,16 @@ void hwv_pause_locked(struct hwv_host_vm *vm, u32 slot)
 		hwv_news_tell(vm, HWV_NEWS_VM_PAUSED);
 }
 
-int hwv_pause_wait(struct hwv_host_vm *vm)
+int hwv_pause_wait(struct hwv_host_vm *vm, unsigned int limit_ms)
 {
-	while (any_runs(vm))
+	unsigned long end = jiffies + msecs_to_jiffies(limit_ms);
+
+	while (any_runs(vm)) {
+		if (limit_ms && time_after(jiffies, end))
+			return -ETIMEDOUT;
 		if (msleep_interruptible(1))
 			return -EINTR;
+	}
 	return 0;
 }
 
@@ -232,7 +237,7 @@ static long pause_vm(void *object, void *unused)
 	}
 	hwv_pause_locked(vm, observer->slot);
 	mutex_unlock(&vm->lock);
-	err = hwv_pause_wait(vm);
+	err = hwv_pause_wait(vm, 0);
 	if (err)
 		resume(observer, NULL);
 	hwv_vm_put(vm);

@@ -11,64 +11,69 @@
 #include "compat.h"
 #include "glue.h"
 
+struct access {
+	u32 vcpu, groups;
+	bool set; /* in, or out */
+	unsigned int limit_ms; /* to wait for the vCPU; 0: however long */
+	struct hwv_regs *regs;
+};
+
 /*
- * An event for a paused VM makes its vCPU look up for a moment: that is no running. Not under
- * vm->lock: who has the vCPU now may be waiting for user memory.
+ * An event for a paused VM makes its vCPU look up for a moment: that is no running. Another
+ * request under way is waited for, not under vm->lock: it may be waiting for user memory.
  */
-static int borrow(struct hwv_host_vcpu *vcpu)
+static int borrow(struct hwv_host_vcpu *vcpu, unsigned int limit_ms)
 {
+	unsigned long end = jiffies + msecs_to_jiffies(limit_ms);
 	int was;
 
 	for (;;) {
 		was = hwv_vcpu_borrow(vcpu);
-		if (was != -EBUSY || !READ_ONCE(vcpu->vm->paused))
+		if (was != -EAGAIN && (was != -EBUSY || !READ_ONCE(vcpu->vm->paused)))
 			return was;
+		if (limit_ms && time_after(jiffies, end))
+			return -EBUSY;
 		if (msleep_interruptible(1))
 			return -EINTR;
 	}
 }
 
 /* The VM is held. */
-static int vcpu_registers(struct hwv_host_vcpu *vcpu, u32 groups, bool set, struct hwv_regs *regs)
+static int held_registers(struct hwv_host_vm *vm, const struct access *access)
 {
-	int was = borrow(vcpu), err;
+	u32 id = access->vcpu;
+	struct hwv_host_vcpu *vcpu = hwv_lock_vcpu(vm, &id);
+	int was, err;
 
+	if (IS_ERR(vcpu))
+		return PTR_ERR(vcpu);
+	mutex_unlock(&vm->lock);
+	was = borrow(vcpu, access->limit_ms);
 	if (was < 0)
 		return was;
 	hwv_vcpu_load(vcpu);
-	err = hwv_core_vcpu_registers(vcpu->core, regs, groups, set);
+	err = hwv_core_vcpu_registers(vcpu->core, access->regs, access->groups, access->set);
 	hwv_vcpu_unload(vcpu);
 	hwv_vcpu_give_back(vcpu, was);
 	return err;
 }
 
-/* set: in, or out. */
-static int held_registers(struct hwv_host_vm *vm, u32 id, u32 groups, bool set,
-			  struct hwv_regs *regs)
-{
-	struct hwv_host_vcpu *vcpu = hwv_lock_vcpu(vm, &id);
-
-	if (IS_ERR(vcpu))
-		return PTR_ERR(vcpu);
-	mutex_unlock(&vm->lock);
-	return vcpu_registers(vcpu, groups, set, regs);
-}
-
-static int access_registers(struct hwv_host_vm *vm, u32 id, u32 groups, bool set,
-			    struct hwv_regs *regs)
+static int access_registers(struct hwv_host_vm *vm, const struct access *access)
 {
 	int err = hwv_vm_hold(vm);
 
 	if (err)
 		return err;
-	err = held_registers(vm, id, groups, set, regs);
+	err = held_registers(vm, access);
 	hwv_vm_put(vm);
 	return err;
 }
 
-int hwv_read_regs(struct hwv_host_vm *vm, u32 vcpu, u32 groups, struct hwv_regs *regs)
+int hwv_read_regs(struct hwv_host_vm *vm, u32 vcpu, u32 groups, unsigned int limit_ms,
+		  struct hwv_regs *regs)
 {
-	return access_registers(vm, vcpu, groups, false, regs);
+	return access_registers(vm, &(struct access){ .vcpu = vcpu, .groups = groups,
+						      .limit_ms = limit_ms, .regs = regs });
 }
 
 long hwv_observe_regs(void *object, void *argument)
@@ -88,7 +93,8 @@ long hwv_observe_regs(void *object, void *argument)
 	err = set && copy_from_user(regs, user, sizeof(*regs)) ? -EFAULT : 0;
 	if (err)
 		goto free;
-	err = access_registers(observer->vm, request->vcpu, request->groups, set, regs);
+	err = access_registers(observer->vm, &(struct access){ .vcpu = request->vcpu, .set = set,
+							      .groups = request->groups, .regs = regs });
 	if (!err && !set && copy_to_user(user, regs, sizeof(*regs)))
 		err = -EFAULT;
 free:

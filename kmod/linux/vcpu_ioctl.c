@@ -34,8 +34,8 @@ static void vcpu_unlock(struct hwv_host_vcpu *vcpu)
 
 int hwv_vcpu_borrow(struct hwv_host_vcpu *vcpu)
 {
-	if (mutex_lock_killable(&vcpu->lock))
-		return -EINTR;
+	if (!mutex_trylock(&vcpu->lock))
+		return -EAGAIN;
 	if (vcpu_take(vcpu, HWV_VCPU_ASKED))
 		return HWV_VCPU_IDLE;
 	if (atomic_cmpxchg_acquire(&vcpu->user, HWV_VCPU_PAUSED, HWV_VCPU_ASKED) == HWV_VCPU_PAUSED)

@@ -14,6 +14,7 @@
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <thread>
+#include "hwv/netlink.hpp"
 #include "module/report.hpp"
 #include "module/watched.hpp"
 
@@ -27,7 +28,7 @@ constexpr std::size_t page = 4096;
 class Absent {
   public:
     Absent()
-        : fd_{static_cast<int>(::syscall(SYS_userfaultfd, O_CLOEXEC))},
+        : fd_{static_cast<int>(::syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK))},
           at_{::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)} {
         uffdio_api api{.api = UFFD_API, .features = 0, .ioctls = 0};
         uffdio_register range{
@@ -41,9 +42,10 @@ class Absent {
     }
     bool there() const { return there_; }
     std::uint64_t address() const { return reinterpret_cast<std::uint64_t>(at_); }
+    // One that blocks says POLLERR at once (Linux, userfaultfd_poll()).
     bool somebody_waits() const {
         pollfd wait{.fd = fd_, .events = POLLIN, .revents = 0};
-        return ::poll(&wait, 1, 10'000) == 1;
+        return ::poll(&wait, 1, 10'000) == 1 && wait.revents == POLLIN;
     }
     void serve() const {
         uffdio_zeropage zero{.range = {address(), bytes}, .mode = 0, .zeropage = 0};
@@ -57,7 +59,7 @@ class Absent {
     bool there_ = false;
 };
 
-// 'D': asleep, and nothing but its death ends that.
+// 'D' or 'S': asleep.
 char state_of(pid_t thread) {
     char text[256] = {};
     std::FILE *file =
@@ -72,7 +74,8 @@ char state_of(pid_t thread) {
 
 bool falls_asleep(const std::atomic<pid_t> &thread) {
     for (int i = 0; i < 10'000; ++i) {
-        if (thread && state_of(thread) == 'D') return true;
+        if (const char state = thread ? state_of(thread) : 0; state == 'D' || state == 'S')
+            return true;
         std::this_thread::sleep_for(1ms);
     }
     return false;
@@ -122,6 +125,61 @@ void check_list_does_not_wait() {
     memory.serve();
     for (std::thread *t : {&owner, &watcher, &lister})
         t->join();
+}
+
+// 0, or the errno that it throws, and how long that took.
+template <typename Call>
+std::pair<long, std::chrono::milliseconds> outcome(Call call) {
+    const auto start = std::chrono::steady_clock::now();
+    long code = 0;
+    try {
+        call();
+    } catch (const hwv::Error &e) {
+        code = e.code();
+    }
+    return {code, std::chrono::duration_cast<std::chrono::milliseconds>(
+                      std::chrono::steady_clock::now() - start)};
+}
+
+template <typename Call>
+void expect_timeout(const std::string &name, int code, Call call) {
+    const auto [got, took] = outcome(call);
+    expect(name, got, code);
+    report(name + "_in_time", took >= HWV_NETLINK_WAIT_MS * 1ms && took < 20s,
+           std::to_string(took.count()) + " ms");
+}
+
+// sti; mov al, [0x500]; out 0x21, al; jmp $
+const std::string reads_memory{"\xfb\xa0\x00\x05\xe6\x21\xeb\xfe", 8};
+
+// Whoever asks for a thing of the family holds it up for all: nobody waits there for a vCPU without
+// bound.
+void check_netlink_does_not_wait() {
+    const Absent memory;
+    if (!memory.there()) return skip("netlink_does_not_wait", "the kernel has no userfaultfd");
+    hwv::Netlink netlink;
+    Guest guest{reads_memory};
+    const hwv_memory low{
+        .slot = 7, .flags = 0, .gpa = 0, .size = Absent::bytes, .hva = memory.address()};
+    expect("low_memory", raw::call(guest.vm, HWV_SET_MEMORY, &low), 0);
+    std::thread runner([&] { expect("guest_goes_on", guest.enter(), 0); });
+    report("guest_waits_for_memory", memory.somebody_waits());
+    expect_timeout("pause_is_refused", ETIMEDOUT, [&] { netlink.pause(guest.id); });
+    memory.serve();
+    runner.join();
+    expect("refused_pause_is_undone", guest.run->exit.reason, HWV_EXIT_IO);
+
+    const Absent later;
+    expect("pause", outcome([&] { netlink.pause(guest.id); }).first, 0);
+    std::thread owner([&] {
+        const hwv_xsave request{
+            .bytes = Absent::bytes, .flags = HWV_XSAVE_SET, .buffer = later.address()};
+        expect("owner_goes_on", raw::call(guest.vcpu, HWV_XSAVE, &request), 0);
+    });
+    report("owner_waits_for_his_memory", later.somebody_waits());
+    expect_timeout("registers_are_refused", EBUSY, [&] { netlink.registers(guest.id, 0); });
+    later.serve();
+    owner.join();
 }
 
 // Each interrupt makes the vCPU look up.
@@ -182,6 +240,7 @@ int main() {
         return 0;
     }
     check_list_does_not_wait();
+    check_netlink_does_not_wait();
     check_registers_of_a_paused_vm();
     check_priority_is_ones_own();
     return verdict();

@@ -14,7 +14,6 @@
 #include "machine/bus.hpp"
 #include "machine/clock.hpp"
 #include "machine/description.hpp"
-#include "machine/display/vga.hpp"
 #include "machine/event_loop.hpp"
 #include "machine/guest_memory.hpp"
 #include "machine/i8042.hpp"
@@ -36,7 +35,6 @@ struct MachineConfig {
     // look for.
     bool legacy = true;
     bool keyboard = false;
-    bool vga = false; // RAM has to leave VgaMemory's window free
     std::uint64_t memory_below_4g = 0;
     std::uint64_t memory_above_4g = 0;
     GuestMemory ram{{}}; // what devices read and write by themselves
@@ -95,8 +93,6 @@ class Machine {
     GuestMemory &ram() { return ram_; }
     // Null where nobody maps devices' memory.
     MemorySlots *memory_slots() { return memory_slots_; }
-    // Null where there is none.
-    Vga *vga() { return vga_.get(); }
     // A wire to IRQ or, from 16 to 23, to IOAPIC pin `irq`.
     IrqLine irq_line(unsigned irq) { return {router_, irq}; }
     // Runs due timers by hand, for tests with a clock of their own.
@@ -139,7 +135,6 @@ class Machine {
     PostCode post_;
     std::unique_ptr<Pit> pit_;
     std::unique_ptr<I8042> i8042_;
-    std::unique_ptr<Vga> vga_;
     // Backends before UARTs: a UART tells its backend when it goes.
     std::array<std::unique_ptr<SerialBackend>, 4> backends_;
     std::array<std::unique_ptr<Uart>, 4> uarts_;
