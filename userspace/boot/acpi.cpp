@@ -196,6 +196,7 @@ AcpiConfig acpi_config(const machine::MachineDescription &pc, std::uint32_t vcpu
     config.sci_irq = pc.sci_irq;
     config.reset_port = pc.reset.port;
     config.reset_value = pc.reset.value;
+    config.pci = pc.pci;
     return config;
 }
 
@@ -255,6 +256,18 @@ Bytes build_madt(const AcpiConfig &config) {
     return seal_table("APIC", 4, body);
 }
 
+// "Memory-mapped Enhanced Configuration Space Base Address Description Table", PCI Firmware
+// Specification.
+Bytes build_mcfg(const AcpiConfig &config) {
+    Bytes body(8);
+    append(body, config.pci->ecam_base);
+    append(body, std::uint16_t{0}); // segment
+    append(body, std::uint8_t{0});  // first and last bus
+    append(body, static_cast<std::uint8_t>((config.pci->ecam_bytes >> 20) - 1));
+    append(body, std::uint32_t{0});
+    return seal_table("MCFG", 1, body);
+}
+
 AcpiTables build_acpi(const AcpiConfig &config, std::uint64_t base) {
     AcpiTables result;
     result.base = base;
@@ -269,7 +282,9 @@ AcpiTables build_acpi(const AcpiConfig &config, std::uint64_t base) {
     const auto dsdt = place(build_dsdt(config));
     Bytes rsdt;
     Bytes xsdt;
-    for (const auto &table : {build_fadt(config, facs, dsdt), build_madt(config)}) {
+    std::vector<Bytes> listed{build_fadt(config, facs, dsdt), build_madt(config)};
+    if (config.pci) listed.push_back(build_mcfg(config));
+    for (const auto &table : listed) {
         const auto at = place(table);
         append(rsdt, static_cast<std::uint32_t>(at));
         append(xsdt, at);

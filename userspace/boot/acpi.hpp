@@ -23,16 +23,6 @@ struct AcpiVirtioMmio {
     std::uint32_t gsi = 0;
 };
 
-// Windows behind a PCI host bridge with configuration by ports 0xcf8 and 0xcfc.
-struct AcpiPci {
-    std::uint32_t memory_first = 0xc000'0000;
-    std::uint32_t memory_last = 0xfebf'ffff;
-    std::uint64_t memory64_first = 0; // no 64-bit window when both are 0
-    std::uint64_t memory64_last = 0;
-    // Pin A of device d is wired to gsi[d % size]; level, active low.
-    std::vector<std::uint32_t> gsi{16, 17, 18, 19};
-};
-
 // Which pieces of the PC there are to be told of, and where. The default is the PC that hwv's
 // devices make.
 struct AcpiConfig {
@@ -51,7 +41,7 @@ struct AcpiConfig {
     bool vga = false;
     std::uint16_t panic_port = 0; // pvpanic's, 0: none
     std::vector<AcpiVirtioMmio> virtio;
-    std::optional<AcpiPci> pci;
+    std::optional<machine::PciDescription> pci;
 
     // No ACPI timer, events or SCI, only sleep control and reset ("Hardware-Reduced ACPI").
     bool hardware_reduced = false;
@@ -91,6 +81,8 @@ std::uint64_t write_acpi(GuestMemory &memory, const AcpiConfig &config);
 Bytes build_dsdt(const AcpiConfig &config);
 Bytes build_madt(const AcpiConfig &config);
 Bytes build_fadt(const AcpiConfig &config, std::uint64_t facs, std::uint64_t dsdt);
+// Where PCI configuration is mapped; only for a config with PCI.
+Bytes build_mcfg(const AcpiConfig &config);
 Bytes build_facs();
 
 // A header for `body` with length and checksum ("System Description Table Header").

@@ -58,27 +58,38 @@ Code virtio_device(const AcpiVirtioMmio &device, std::size_t index) {
                                                  aml::name("_CRS", aml::resources(where)));
 }
 
-// Interrupt routing of all 32 devices, the pins rotated from device to device as on a real board.
-Code pci_routing(const AcpiPci &pci) {
+Code pci_routing(const machine::PciDescription &pci) {
     std::vector<Code> routes;
     for (std::uint32_t device = 0; device < 32; ++device)
         for (std::uint32_t pin = 0; pin < 4; ++pin)
-            routes.push_back(aml::package(
-                {aml::integer(device << 16 | 0xffff), aml::integer(pin), aml::integer(0),
-                 aml::integer(pci.gsi[(device + pin) % pci.gsi.size()])}));
+            routes.push_back(aml::package({aml::integer(device << 16 | 0xffff), aml::integer(pin),
+                                           aml::integer(0), aml::integer(pci.gsi(device, pin))}));
     return aml::package(routes);
 }
 
-Code pci_bridge(const AcpiPci &pci) {
+Code pci_bridge(const machine::PciDescription &pci) {
     auto windows = aml::bus_range(0, 255) + aml::io_port(0xcf8, 8) + aml::io_range(0, 0xcf7) +
                    aml::io_range(0xd00, 0xffff) +
-                   aml::memory_range32(pci.memory_first, pci.memory_last);
-    if (pci.memory64_last != 0)
-        windows += aml::memory_range64(pci.memory64_first, pci.memory64_last);
-    auto body = aml::name("_HID", aml::eisa_id("PNP0A03")) + aml::name("_UID", aml::integer(0)) +
-                aml::name("_BBN", aml::integer(0)) + aml::name("_CRS", aml::resources(windows));
-    if (!pci.gsi.empty()) body += aml::name("_PRT", pci_routing(pci));
-    return aml::device("PCI0", body);
+                   aml::memory_range32(static_cast<std::uint32_t>(pci.memory_first),
+                                       static_cast<std::uint32_t>(pci.memory_last));
+    if (pci.memory64_bytes != 0)
+        windows +=
+            aml::memory_range64(pci.memory64_first, pci.memory64_first + (pci.memory64_bytes - 1));
+    return aml::device("PCI0", aml::name("_HID", aml::eisa_id("PNP0A03")) +
+                                   aml::name("_UID", aml::integer(0)) +
+                                   aml::name("_BBN", aml::integer(0)) +
+                                   aml::name("_CRS", aml::resources(windows)) +
+                                   aml::name("_PRT", pci_routing(pci)));
+}
+
+// Systems use mapped configuration space only where a device of the board reserves it.
+Code board_resources(const machine::PciDescription &pci) {
+    return aml::device(
+        "MBRD",
+        aml::name("_HID", aml::eisa_id("PNP0C02")) + aml::name("_UID", aml::integer(0)) +
+            aml::name("_CRS",
+                      aml::resources(aml::memory32(static_cast<std::uint32_t>(pci.ecam_base),
+                                                   static_cast<std::uint32_t>(pci.ecam_bytes)))));
 }
 
 Code processor(std::size_t uid) {
@@ -93,7 +104,7 @@ Bytes build_dsdt(const AcpiConfig &config) {
     if (config.panic_port != 0) devices += pvpanic_device(config.panic_port);
     for (std::size_t i = 0; i < config.virtio.size(); ++i)
         devices += virtio_device(config.virtio[i], i);
-    if (config.pci) devices += pci_bridge(*config.pci);
+    if (config.pci) devices += pci_bridge(*config.pci) + board_resources(*config.pci);
     for (std::size_t i = 0; i < config.apic_ids.size(); ++i)
         devices += processor(i);
     const auto type = aml::integer(config.s5_type);

@@ -33,12 +33,14 @@ Guest::Guest(const RunOptions &options)
       vcpu_{vm_.create_vcpu(0)},
       layout_{machine::pc_ram_layout(options.memory)},
       ram_{map_memory(options)},
-      device_memory_{vm_, static_cast<std::uint32_t>(layout_.size())} {
+      device_memory_{vm_, static_cast<std::uint32_t>(layout_.size())},
+      kernel_events_{vm_} {
     const std::vector<hwv_cpuid_entry> cpuid = system_.supported_cpuid();
     vcpu_.set_cpuid(cpuid);
     set_up_processor();
     machine::MachineConfig config;
     config.legacy = options.legacy;
+    config.pci = options.pci;
     config.memory_below_4g = layout_[0].size;
     config.memory_above_4g = layout_.size() > 1 ? layout_[1].size : 0;
     config.ram = memory_view();
@@ -53,7 +55,7 @@ Guest::Guest(const RunOptions &options)
     machine_ = std::make_unique<machine::Machine>(
         std::move(config),
         machine::MachineSinks{*this, *this, *this, [this](machine::PowerEvent e) { power(e); },
-                              &device_memory_});
+                              &device_memory_, &kernel_events_});
     load(options);
 }
 
@@ -109,6 +111,10 @@ machine::GuestMemory Guest::memory_view() {
 
 void Guest::load(const RunOptions &options) {
     machine::GuestMemory memory = memory_view();
+    if (machine_->pci_host()) {
+        const std::lock_guard lock{machine_->lock()};
+        machine_->pci_host()->assign_resources(layout_.back().end());
+    }
     boot::Request request = options.boot;
     if (!request.flat)
         request.acpi_rsdp = boot::write_acpi(memory, boot::acpi_config(machine_->description(), 1));

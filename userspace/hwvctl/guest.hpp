@@ -8,6 +8,7 @@
 #include <thread>
 #include "machine/guest_memory.hpp"
 #include "hwv/system.hpp"
+#include "hwvctl/event_fds.hpp"
 #include "hwvctl/memory_slots.hpp"
 #include "hwvctl/run_options.hpp"
 #include "machine/machine.hpp"
@@ -66,6 +67,7 @@ class Guest final : machine::MsiSink, machine::EoiSink, machine::ExtIntSink {
     std::vector<machine::GpaRange> layout_;
     hwv::Mapping ram_;
     DeviceMemory device_memory_;
+    KernelEvents kernel_events_;
     std::unique_ptr<machine::Machine> machine_;
 
     std::mutex end_lock_;

@@ -16,6 +16,7 @@ struct RunOptions {
     std::string debug_console; // file for ports 0xe9 and 0x402; empty: none
     std::string policy;        // file of rules; empty: none
     bool legacy = true;
+    bool pci = false; // asked for, or needed by a device
     bool huge_pages = true;
     bool own = false;
     bool stats = false;

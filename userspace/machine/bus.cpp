@@ -14,19 +14,33 @@ constexpr bool is_port_width(unsigned width) { return width == 1 || width == 2 |
 
 } // namespace
 
-PortBus::PortBus() : owner_(port_count, 0) {}
+PortBus::PortBus() : owner_(port_count, 0) { entries_.reserve(max_port_ranges); }
 
 bool PortBus::claim(const PortRange &range, Device &device, std::uint64_t offset) {
     const std::uint32_t end = range.first + range.count;
     if (range.count == 0 || range.count > port_count || end > port_count ||
-        !is_port_width(range.width) || entries_.size() >= max_port_ranges)
+        !is_port_width(range.width))
         return false;
     const auto first = owner_.begin() + range.first;
     const auto last = owner_.begin() + end;
     if (std::any_of(first, last, [](std::uint8_t owner) { return owner != 0; })) return false;
-    entries_.push_back({range, &device, offset});
-    std::fill(first, last, static_cast<std::uint8_t>(entries_.size()));
+    auto place = std::find_if(entries_.begin(), entries_.end(),
+                              [](const Entry &entry) { return entry.device == nullptr; });
+    if (place == entries_.end()) {
+        if (entries_.size() == max_port_ranges) return false;
+        place = entries_.emplace(place);
+    }
+    *place = {range, &device, offset};
+    std::fill(first, last, static_cast<std::uint8_t>(place - entries_.begin() + 1));
     return true;
+}
+
+void PortBus::release(std::uint16_t first) noexcept {
+    if (owner_[first] == 0) return;
+    Entry &entry = entries_[owner_[first] - 1u];
+    if (entry.range.first != first) return;
+    std::fill_n(owner_.begin() + first, entry.range.count, std::uint8_t{0});
+    entry.device = nullptr;
 }
 
 const PortBus::Entry *PortBus::find(std::uint32_t port) const {
@@ -86,13 +100,20 @@ void PortBus::write(std::uint16_t port, unsigned size, std::uint32_t value) noex
 bool MmioBus::claim(std::uint64_t first, std::uint64_t length, Device &device,
                     std::uint64_t offset) {
     const std::uint64_t last = first + (length - 1);
-    if (length == 0 || last < first) return false;
+    if (length == 0 || last < first || entries_.size() == max_ranges) return false;
     const auto next = std::lower_bound(
         entries_.begin(), entries_.end(), first,
         [](const Entry &entry, std::uint64_t address) { return entry.last < address; });
     if (next != entries_.end() && next->first <= last) return false;
     entries_.insert(next, {first, last, &device, offset});
     return true;
+}
+
+void MmioBus::release(std::uint64_t first) noexcept {
+    const auto entry =
+        std::find_if(entries_.begin(), entries_.end(),
+                     [first](const Entry &candidate) { return candidate.first == first; });
+    if (entry != entries_.end()) entries_.erase(entry);
 }
 
 const MmioBus::Entry *MmioBus::find(std::uint64_t gpa, unsigned size) const {

@@ -50,6 +50,9 @@ class PortBus {
     // impossible width or overlaps one already there. `device` outlives the bus's use; `offset` is
     // what it sees for the first port.
     [[nodiscard]] bool claim(const PortRange &range, Device &device, std::uint64_t offset = 0);
+    // Of the range claimed from `first` on; none there is no error. Like claim(), allocates
+    // nothing.
+    void release(std::uint16_t first) noexcept;
     std::uint32_t read(std::uint16_t port, unsigned size) noexcept;
     void write(std::uint16_t port, unsigned size, std::uint32_t value) noexcept;
     const UnclaimedCount &unclaimed() const { return unclaimed_; }
@@ -69,7 +72,7 @@ class PortBus {
     Part read_part(std::uint32_t port, unsigned size, bool whole) noexcept;
     bool write_part(std::uint32_t port, unsigned size, std::uint32_t value, bool whole) noexcept;
 
-    std::vector<Entry> entries_;
+    std::vector<Entry> entries_;      // a released one has no device and is used again
     std::vector<std::uint8_t> owner_; // per port: index into entries_ plus one, or 0
     UnclaimedCount unclaimed_;
 };
@@ -78,9 +81,14 @@ class PortBus {
 // call.
 class MmioBus {
   public:
-    // False, and nothing claimed, on an empty, wrapping or overlapping range.
+    static constexpr std::size_t max_ranges = 1024;
+    MmioBus() { entries_.reserve(max_ranges); }
+    // False, and nothing claimed, on an empty, wrapping or overlapping range, or one too many.
     [[nodiscard]] bool claim(std::uint64_t first, std::uint64_t length, Device &device,
                              std::uint64_t offset = 0);
+    // Of the range claimed from `first` on; none there is no error. Like claim(), allocates
+    // nothing.
+    void release(std::uint64_t first) noexcept;
     std::uint64_t read(std::uint64_t gpa, unsigned size) noexcept;
     void write(std::uint64_t gpa, unsigned size, std::uint64_t value) noexcept;
     const UnclaimedCount &unclaimed() const { return unclaimed_; }

@@ -13,6 +13,19 @@ struct SerialDescription {
     std::uint8_t irq = 0;
 };
 
+struct PciDescription {
+    // Memory-mapped configuration of 256 buses.
+    std::uint64_t ecam_base = 0;
+    std::uint64_t ecam_bytes = 0;
+    // Windows for BARs; I/O has all ports but the eight of configuration.
+    std::uint64_t memory_first = 0;
+    std::uint64_t memory_last = 0;
+    std::uint64_t memory64_first = 0;
+    std::uint64_t memory64_bytes = 0;
+    // The GSI at which pin 0-3 (INTA to INTD) of a device on bus 0 arrives; level, active low.
+    unsigned (*gsi)(unsigned device, unsigned pin) = nullptr;
+};
+
 struct MachineDescription {
     // False: hardware-reduced ACPI, no PIC, no PIT, no fixed registers.
     bool legacy = true;
@@ -52,6 +65,7 @@ struct MachineDescription {
     std::optional<std::uint16_t> panic_port;      // QEMU0001
     std::optional<std::uint16_t> debug_exit_port; // for information
     std::array<std::optional<SerialDescription>, 4> serial;
+    std::optional<PciDescription> pci;
 };
 
 } // namespace machine

@@ -69,11 +69,11 @@ class GuestMemory {
     std::vector<RamRegion> regions_;
 };
 
-// Where a PC has its RAM: up to 3 GiB from 0, the rest from 4 GiB, so that devices keep the gap
-// below 4 GiB.
+// Where a PC has its RAM: up to 2.75 GiB from 0, the rest from 4 GiB, so that PCI configuration and
+// devices keep the gap below 4 GiB.
 std::vector<GpaRange> pc_ram_layout(std::uint64_t ram_bytes);
 
-inline constexpr std::uint64_t pci_hole_start = 0xc000'0000;
+inline constexpr std::uint64_t pci_hole_start = 0xb000'0000;
 inline constexpr std::uint64_t four_gib = 0x1'0000'0000;
 
 } // namespace machine

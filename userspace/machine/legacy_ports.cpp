@@ -9,7 +9,6 @@ namespace machine {
 namespace {
 
 constexpr std::uint64_t port92_offset = 0;
-constexpr std::uint64_t reset_offset = 1;
 constexpr std::uint8_t reset_cpu = 0x04;
 
 } // namespace

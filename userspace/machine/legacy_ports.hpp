@@ -20,6 +20,8 @@ class ResetControl final : public Device {
     void write(std::uint64_t offset, unsigned size, std::uint64_t value) noexcept override;
 
     static constexpr std::uint16_t reset_port = 0xcf9;
+    // By which the device knows that port, for who claims it in its place.
+    static constexpr std::uint64_t reset_offset = 1;
     // Full reset; what the FADT's RESET_VALUE has to say.
     static constexpr std::uint8_t reset_value = 0x0e;
 

@@ -59,6 +59,7 @@ Machine::Machine(MachineConfig config, MachineSinks sinks)
     attach_all();
     describe(config);
     add_serial(config, sinks);
+    if (config.pci) add_pci(config, sinks);
 }
 
 Machine::~Machine() { loop_.stop(); }
@@ -71,6 +72,25 @@ void Machine::attach_all() {
         attached =
             attached && pic_->attach(ports_) && pit_->attach(ports_) && i8042_->attach(ports_);
     if (!attached) throw std::logic_error("two devices claim the same address");
+}
+
+void Machine::add_pci(const MachineConfig &config, const MachineSinks &sinks) {
+    pci_ = std::make_unique<pci::Host>(
+        pci::Wiring{ports_, mmio_, loop_, sinks.messages, router_, sinks.memory, sinks.events},
+        reset_, ResetControl::reset_offset, config.legacy);
+    if (pic_ != nullptr)
+        pic_->set_level_triggered(1u << sci_irq | 1u << pci::isa_irq_of(0) |
+                                  1u << pci::isa_irq_of(2));
+    description_.pci = PciDescription{
+        .ecam_base = pci::ecam_base,
+        .ecam_bytes = pci::ecam_bytes,
+        .memory_first = pci::memory_first,
+        .memory_last = pci::memory_last,
+        .memory64_first =
+            pci::memory64_first(ram_.regions().empty() ? 0 : ram_.regions().back().end()),
+        .memory64_bytes = pci::memory64_bytes,
+        .gsi = pci::gsi_of,
+    };
 }
 
 void Machine::add_serial(MachineConfig &config, const MachineSinks &sinks) {

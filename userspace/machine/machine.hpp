@@ -14,6 +14,7 @@
 #include "machine/bus.hpp"
 #include "machine/clock.hpp"
 #include "machine/description.hpp"
+#include "machine/event_fds.hpp"
 #include "machine/event_loop.hpp"
 #include "machine/guest_memory.hpp"
 #include "machine/i8042.hpp"
@@ -21,6 +22,7 @@
 #include "machine/ioapic.hpp"
 #include "machine/legacy_ports.hpp"
 #include "machine/memory_slots.hpp"
+#include "machine/pci/host.hpp"
 #include "machine/pic.hpp"
 #include "machine/pit.hpp"
 #include "machine/power.hpp"
@@ -35,6 +37,7 @@ struct MachineConfig {
     // look for.
     bool legacy = true;
     bool keyboard = false;
+    bool pci = false; // a host bridge, and what is added to it
     std::uint64_t memory_below_4g = 0;
     std::uint64_t memory_above_4g = 0;
     GuestMemory ram{{}}; // what devices read and write by themselves
@@ -51,6 +54,7 @@ struct MachineSinks {
     ExtIntSink &intr;
     PowerSink power;
     MemorySlots *memory = nullptr; // null: devices that need it are refused
+    EventFds *events = nullptr;    // null: the event loop does it
 };
 
 class Machine {
@@ -93,6 +97,8 @@ class Machine {
     GuestMemory &ram() { return ram_; }
     // Null where nobody maps devices' memory.
     MemorySlots *memory_slots() { return memory_slots_; }
+    // Null on a machine without PCI.
+    pci::Host *pci_host() { return pci_.get(); }
     // A wire to IRQ or, from 16 to 23, to IOAPIC pin `irq`.
     IrqLine irq_line(unsigned irq) { return {router_, irq}; }
     // Runs due timers by hand, for tests with a clock of their own.
@@ -113,6 +119,7 @@ class Machine {
     };
     void add_serial(MachineConfig &config, const MachineSinks &sinks);
     void attach_all();
+    void add_pci(const MachineConfig &config, const MachineSinks &sinks);
     void describe(const MachineConfig &config);
 
     std::mutex lock_;
@@ -139,6 +146,7 @@ class Machine {
     std::array<std::unique_ptr<SerialBackend>, 4> backends_;
     std::array<std::unique_ptr<Uart>, 4> uarts_;
     MachineDescription description_;
+    std::unique_ptr<pci::Host> pci_; // its devices use all of the above
 };
 
 } // namespace machine

@@ -72,9 +72,15 @@ boot::AcpiConfig full_config() {
     config.i8042 = config.keyboard = true;
     config.panic_port = 0x505;
     config.virtio = {{0xd000'0000, 0x1000, 20}};
-    config.pci.emplace();
-    config.pci->memory64_first = 0x80'0000'0000;
-    config.pci->memory64_last = 0xff'ffff'ffff;
+    config.pci = machine::PciDescription{
+        .ecam_base = 0xb000'0000,
+        .ecam_bytes = 256u << 20,
+        .memory_first = 0xc000'0000,
+        .memory_last = 0xfebf'ffff,
+        .memory64_first = 0x80'0000'0000,
+        .memory64_bytes = 0x80'0000'0000,
+        .gsi = [](unsigned device, unsigned pin) { return 16 + (device + pin) % 8; },
+    };
     return config;
 }
 
@@ -97,12 +103,16 @@ TEST(Acpi, RsdpLeadsToSealedTables) {
     };
     const auto xsdt = table_at(get<std::uint64_t>(rsdp, 24), "XSDT");
     const auto rsdt = table_at(get<std::uint32_t>(rsdp, 16), "RSDT");
-    ASSERT_EQ(xsdt.size(), 36U + 2 * 8);
-    ASSERT_EQ(rsdt.size(), 36U + 2 * 4);
+    ASSERT_EQ(xsdt.size(), 36U + 3 * 8);
+    ASSERT_EQ(rsdt.size(), 36U + 3 * 4);
     EXPECT_EQ(get<std::uint64_t>(xsdt, 36), get<std::uint32_t>(rsdt, 36));
     EXPECT_EQ(get<std::uint64_t>(xsdt, 44), get<std::uint32_t>(rsdt, 40));
     const auto fadt = table_at(get<std::uint64_t>(xsdt, 36), "FACP");
     table_at(get<std::uint64_t>(xsdt, 44), "APIC");
+    const auto mcfg = table_at(get<std::uint64_t>(xsdt, 52), "MCFG");
+    ASSERT_EQ(mcfg.size(), 60U);
+    EXPECT_EQ(get<std::uint64_t>(mcfg, 44), 0xb000'0000U);
+    EXPECT_EQ(get<std::uint8_t>(mcfg, 55), 255);
     ASSERT_EQ(fadt.size(), 276U);
     table_at(get<std::uint32_t>(fadt, 40), "DSDT");
     EXPECT_EQ(get<std::uint64_t>(fadt, 140), get<std::uint32_t>(fadt, 40));

@@ -45,7 +45,7 @@ TEST(MemoryMap, HasTheLegacyHoleAndThePciHole) {
     EXPECT_EQ(boot::pc_ram_layout(512 * mib).size(), 1U);
     const auto split = boot::pc_ram_layout(5120 * mib);
     ASSERT_EQ(split.size(), 2U);
-    EXPECT_EQ(split[0].end(), 0xc000'0000U);
+    EXPECT_EQ(split[0].end(), 0xb000'0000U);
     EXPECT_EQ(split[1].start, 0x1'0000'0000U);
     EXPECT_EQ(split[0].size + split[1].size, 5120 * mib);
 
