@@ -8,10 +8,11 @@ import subprocess
 import zlib
 from pathlib import Path
 
-from bedlib.packages import BACKPORTS, NotOffered, offered, unpack_one
+from bedlib.packages import BACKPORTS, RELEASE, NotOffered, of_architecture, offered, unpack_one
 from bedlib.paths import BedError, cached
 
-FLAVOURS = {"generic": "amd64", "cloud": "cloud-amd64"}
+FLAVOURS = {"generic": "amd64", "cloud": "cloud-amd64", "686": "686", "686-pae": "686-pae"}
+I386 = ["686", "686-pae"] # of this release alone: later ones have no 32-bit kernels
 DEFAULT = "6.1"
 
 
@@ -58,8 +59,23 @@ def resolve(version=None):
     return found or newest_offered(bare)
 
 
+def newest_i386():
+    """The version of this release's 32-bit kernels; asked once and remembered."""
+    return (cached("offered/i386", lambda d: (d / "version").write_text(ask_i386())) / "version").read_text()
+
+
+def ask_i386():
+    names = [re.fullmatch(r"linux-image-(\d+\.\d+\.\d+-\d+)-686", name) for name in offered(RELEASE, "linux-image-", "i386")]
+    found = [name.group(1) for name in names if name]
+    if not found:
+        raise NotOffered(f"{RELEASE} has no linux-image-*-686 for i386")
+    return max(found, key=version_key)
+
+
 def release(flavour, version=None):
     """The full release name, from `6.1.0-56`, `6.1.0-56-amd64`, `6.1` or nothing."""
+    if flavour in I386:
+        return f"{version or newest_i386()}-{flavour}"
     return f"{resolve(version)}-{FLAVOURS[flavour]}"
 
 
@@ -83,6 +99,8 @@ class Kernel:
 
 def fetch(flavour, version=None):
     name = release(flavour, version)
+    if flavour in I386:
+        return Kernel(name, of_architecture(f"kernel/{name}", "i386", f"linux-image-{name}"))
     return Kernel(name, cached(f"kernel/{name}", lambda d: unpack_image(name, d)))
 
 

@@ -35,9 +35,9 @@ def suites_of(package):
     return SUITES.get(found.group(1), []) if found else []
 
 
-def own_lists(directory, suites=(), bare=False):
+def own_lists(directory, suites=(), bare=False, architecture=None):
     """apt options for package lists of our own, fresh; of the system's sources, or of `suites` alone. `bare`: as on a
-    machine that has no package yet."""
+    machine that has no package yet; with an architecture, on one of that."""
     (directory / "lists" / "partial").mkdir(parents=True)
     (directory / "archives" / "partial").mkdir(parents=True)
     options = ["-o", f"Dir::State::Lists={directory / 'lists'}", "-o", f"Dir::Cache={directory}",
@@ -46,7 +46,9 @@ def own_lists(directory, suites=(), bare=False):
         sources = directory / "sources.list"
         sources.write_text("".join(f"deb {mirror()} {suite} main\n" for suite in suites))
         options += ["-o", f"Dir::Etc::SourceList={sources}", "-o", "Dir::Etc::SourceParts=/nonexistent"]
-    if bare:
+    if architecture:
+        options += ["-o", f"APT::Architecture={architecture}", "-o", f"APT::Architectures={architecture}"]
+    if bare or architecture:
         (directory / "status").touch()
         options += ["-o", f"Dir::State::Status={directory / 'status'}"]
     done = subprocess.run(["apt-get", *options, "-o", "APT::Update::Error-Mode=any", "update"], **QUIET)
@@ -55,10 +57,10 @@ def own_lists(directory, suites=(), bare=False):
     return options
 
 
-def offered(suite, prefix):
+def offered(suite, prefix, architecture=None):
     """Names of the packages of a suite that begin with `prefix`."""
     with tempfile.TemporaryDirectory(prefix="hwv-apt-") as name:
-        said = subprocess.run(["apt-cache", *own_lists(Path(name), [suite]), "pkgnames", prefix],
+        said = subprocess.run(["apt-cache", *own_lists(Path(name), [suite], architecture=architecture), "pkgnames", prefix],
                               text=True, check=True, stdout=subprocess.PIPE)
     return said.stdout.split()
 
@@ -78,6 +80,19 @@ def unpack_one(package, directory):
         raise BedError(f"cannot download {package}: the archive does not have it, or cannot be reached")
     unpack([archive], directory)
     shutil.rmtree(directory / "apt", ignore_errors=True)
+
+
+def of_architecture(name, architecture, package):
+    """A root directory with one package of this release for another architecture, without what it depends on."""
+    return cached(name, lambda d: unpack_foreign(architecture, package, d))
+
+
+def unpack_foreign(architecture, package, directory):
+    archive = download(package, directory, own_lists(directory / "apt", [RELEASE], architecture=architecture))
+    if not archive:
+        raise NotOffered(f"{RELEASE} has no {package} for {architecture}")
+    unpack([archive], directory)
+    shutil.rmtree(directory / "apt")
 
 
 def download(package, directory, options):

@@ -28,6 +28,8 @@ def usage():
         yield mistake(f"mem-{name}", f"{RUN} {SAY} --mem {size}", 2, "mem|size")
     yield mistake("mem-odd", f"{RUN} {SAY} --mem 1048577", 2, "--mem wants a multiple of 4K")
     yield mistake("mem-tiny", f"{RUN} {SAY} --mem 512K", 2, "from 1M up")
+    for name, number in [("none", "0"), ("many", "65"), ("negative", "-1"), ("words", "all")]:
+        yield mistake(f"cpus-{name}", f"{RUN} {SAY} --cpus {number}", 2, "--cpus")
     for name, text in [("no-number", "here"), ("mode", "0x8000,virtual"), ("empty", "''")]:
         yield mistake(f"flat-{name}", f"{RUN} --kernel /share/say64.bin --flat {text}", 2, "--flat .*ADDR\\[,real\\|prot\\|long\\]")
     yield mistake("name-too-long", f"{RUN} {SAY} --name {'n' * 32}", 2, "--name: at most 31 bytes")

@@ -7,7 +7,7 @@
 #include "assist/string_io.hpp"
 #include "assist/task_switch.hpp"
 #include "assist/xsave.hpp"
-#include "hwvctl/guest.hpp"
+#include "hwvctl/processor.hpp"
 
 namespace hwvctl {
 namespace {
@@ -92,22 +92,22 @@ class GuestBus final : public assist::PhysicalMemory, public assist::PortAccess 
 
 // Long REP instructions come back for more; between two rounds the vCPU may be stopped.
 template <typename Once>
-const char *Guest::emulate(Once once) {
+const char *Processor::emulate(Once once) {
     vcpu_.sync(0, HWV_REGS_ALL);
-    GuestBus bus{memory_view(), vcpu_, *machine_};
-    LazyVectors vectors{vcpu_, system_.info().xsave_bytes};
+    GuestBus bus{board_.memory, vcpu_, machine_};
+    LazyVectors vectors{vcpu_, board_.system.info().xsave_bytes};
     assist::Outcome outcome;
     std::uint32_t dirty = 0;
     do {
         outcome = once(bus, assist::Environment{.memory = bus, .vectors = &vectors});
         dirty |= outcome.dirty;
-    } while (outcome.status == assist::Status::again && !stop_);
+    } while (outcome.status == assist::Status::again && !board_.course.over());
     vectors.flush();
     vcpu_.reply().dirty |= dirty;
     return outcome.status == assist::Status::unsupported ? outcome.problem : nullptr;
 }
 
-const char *Guest::emulate_mmio() {
+const char *Processor::emulate_mmio() {
     const hwv_exit_mmio mmio = vcpu_.exit().mmio;
     const auto bytes = std::as_bytes(std::span{mmio.insn}).first(mmio.insn_len);
     return emulate([&](GuestBus &, const assist::Environment &environment) {
@@ -115,7 +115,7 @@ const char *Guest::emulate_mmio() {
     });
 }
 
-const char *Guest::complete_string_io() {
+const char *Processor::complete_string_io() {
     const hwv_exit exit = vcpu_.exit();
     const assist::StringIo io{.port = exit.io.port,
                               .size = exit.io.size,
@@ -129,7 +129,7 @@ const char *Guest::complete_string_io() {
     });
 }
 
-const char *Guest::switch_task() {
+const char *Processor::switch_task() {
     const hwv_exit exit = vcpu_.exit();
     return emulate([&](GuestBus &, const assist::Environment &environment) {
         return assist::switch_task(vcpu_.regs(), environment, exit.task, exit.next_rip);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// guest.cpp - setting a guest up and ending it. Serving its exits: serve.cpp.
+// guest.cpp - setting a guest up and ending it. Serving its exits: processor.cpp.
 #include "hwvctl/guest.hpp"
 #include <cstdio>
 #include <cstring>
@@ -10,10 +10,6 @@ namespace hwvctl {
 namespace {
 
 std::uint64_t vm_flags(const RunOptions &) { return 0; }
-
-void to_run_page(hwv_segment &to, const boot::Segment &from) {
-    to = {from.base, from.limit, from.selector, from.attributes()};
-}
 
 machine::DebugSink debug_sink(const std::string &path) {
     if (path.empty()) return {};
@@ -30,17 +26,24 @@ machine::DebugSink debug_sink(const std::string &path) {
 Guest::Guest(const RunOptions &options)
     : vm_{system_.create_vm(options.name, vm_flags(options),
                             options.own ? hwv::Tenure::own : hwv::Tenure::automatic)},
-      vcpu_{vm_.create_vcpu(0)},
       layout_{machine::pc_ram_layout(options.memory)},
+      vga_{options.vga},
       ram_{map_memory(options)},
-      device_memory_{vm_, static_cast<std::uint32_t>(layout_.size())},
+      device_memory_{vm_, static_cast<std::uint32_t>(regions(ram_.data()).size())},
       kernel_events_{vm_} {
-    const std::vector<hwv_cpuid_entry> cpuid = system_.supported_cpuid();
-    vcpu_.set_cpuid(cpuid);
-    set_up_processor();
+    machine_ = std::make_unique<machine::Machine>(
+        machine_config(options),
+        machine::MachineSinks{*this, *this, *this, [this](machine::PowerEvent e) { power(e); },
+                              &device_memory_, &kernel_events_});
+    make_processors(options.cpus);
+    load(options);
+}
+
+machine::MachineConfig Guest::machine_config(const RunOptions &options) {
     machine::MachineConfig config;
     config.legacy = options.legacy;
     config.pci = options.pci;
+    config.vga = vga_;
     config.memory_below_4g = layout_[0].size;
     config.memory_above_4g = layout_.size() > 1 ? layout_[1].size : 0;
     config.ram = memory_view();
@@ -52,29 +55,24 @@ Guest::Guest(const RunOptions &options)
     config.notice = [](const std::string &line) {
         std::fprintf(stderr, "hwvctl: %s\n", line.c_str());
     };
-    machine_ = std::make_unique<machine::Machine>(
-        std::move(config),
-        machine::MachineSinks{*this, *this, *this, [this](machine::PowerEvent e) { power(e); },
-                              &device_memory_, &kernel_events_});
-    load(options);
+    return config;
+}
+
+// CPUID leaf 1 says how many logical processors the package has; the kernel makes the other leaves
+// on topology of it, and each vCPU's own ids.
+void Guest::make_processors(unsigned count) {
+    if (const unsigned most = system_.info().max_vcpus; count > most)
+        throw UsageError{"--cpus: this hwv has at most " + std::to_string(most)};
+    std::vector<hwv_cpuid_entry> cpuid = system_.supported_cpuid();
+    for (hwv_cpuid_entry &entry : cpuid)
+        if (entry.leaf == 1) entry.ebx = (entry.ebx & ~0xff'0000u) | count << 16;
+    board_ = std::make_unique<Board>(Board{system_, vm_, memory_view(), *machine_, course_, count});
+    for (unsigned id = 0; id < count; ++id)
+        processors_.push_back(std::make_unique<Processor>(*board_, id, cpuid));
 }
 
 Guest::~Guest() {
     if (machine_) machine_->stop();
-}
-
-// What firmware leaves behind and kernels take for granted: memory is write-back but for the VGA
-// window (without MTRRs Linux does without PAT too), and the PIC and NMI reach the processor
-// through the local APIC ("virtual wire", Intel MultiProcessor Specification, "Virtual Wire Mode").
-void Guest::set_up_processor() {
-    constexpr std::uint64_t write_back = 0x0606'0606'0606'0606;
-    for (const std::uint32_t fixed :
-         {0x250, 0x258, 0x268, 0x269, 0x26a, 0x26b, 0x26c, 0x26d, 0x26e, 0x26f})
-        vcpu_.set_msr(fixed, write_back);
-    vcpu_.set_msr(0x2ff, 0xc06);      // MTRRdefType: on, fixed ones too, write-back
-    vcpu_.set_apic_reg(0xf0, 0x1ff);  // SVR: on
-    vcpu_.set_apic_reg(0x350, 0x700); // LVT0: ExtINT
-    vcpu_.set_apic_reg(0x360, 0x400); // LVT1: NMI
 }
 
 hwv::Mapping Guest::map_memory(const RunOptions &options) {
@@ -90,93 +88,77 @@ hwv::Mapping Guest::map_memory(const RunOptions &options) {
     ::madvise(reinterpret_cast<void *>(base), options.memory,
               options.huge_pages ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
     std::uint32_t slot = 0;
-    for (const machine::GpaRange &range : layout_) {
-        vm_.set_memory(slot++, 0, range.start, range.size, reinterpret_cast<void *>(base));
-        base += range.size;
-    }
+    for (const machine::RamRegion &region : regions(at))
+        vm_.set_memory(slot++, 0, region.gpa, region.bytes.size(), region.bytes.data());
     return mapping;
 }
 
-machine::GuestMemory Guest::memory_view() {
+std::vector<machine::RamRegion> Guest::regions(void *mapping) const {
     constexpr std::size_t huge = 2u << 20;
     auto *base = reinterpret_cast<std::byte *>(
-        (reinterpret_cast<std::uintptr_t>(ram_.data()) + huge - 1) & ~(huge - 1));
-    std::vector<machine::RamRegion> regions;
+        (reinterpret_cast<std::uintptr_t>(mapping) + huge - 1) & ~(huge - 1));
+    std::vector<machine::RamRegion> out;
     for (const machine::GpaRange &range : layout_) {
-        regions.push_back({range.start, {base, range.size}});
+        out.push_back({range.start, {base, range.size}});
         base += range.size;
     }
-    return machine::GuestMemory{std::move(regions)};
+    using machine::VgaMemory;
+    return vga_ ? machine::without(out, {VgaMemory::window_first, VgaMemory::window_size}) : out;
 }
 
+machine::GuestMemory Guest::memory_view() { return machine::GuestMemory{regions(ram_.data())}; }
+
 void Guest::load(const RunOptions &options) {
-    machine::GuestMemory memory = memory_view();
     if (machine_->pci_host()) {
         const std::lock_guard lock{machine_->lock()};
         machine_->pci_host()->assign_resources(layout_.back().end());
     }
     boot::Request request = options.boot;
     if (!request.flat)
-        request.acpi_rsdp = boot::write_acpi(memory, boot::acpi_config(machine_->description(), 1));
-    enter_at(boot::load(memory, request));
+        request.acpi_rsdp = boot::write_acpi(
+            board_->memory, boot::acpi_config(machine_->description(), options.cpus));
+    processors_[0]->enter_at(boot::load(board_->memory, request));
 }
 
-void Guest::enter_at(const boot::Entry &entry) {
-    vcpu_.sync(0, HWV_REGS_ALL);
-    hwv_regs &r = vcpu_.regs();
-    for (unsigned i = 0; i < HWV_GPRS; ++i)
-        r.gpr[i] = entry.gpr[i];
-    r.rip = entry.rip;
-    r.rflags = entry.rflags;
-    const boot::Segment *segments[HWV_SEGMENTS] = {&entry.es, &entry.cs, &entry.ss,  &entry.ds,
-                                                   &entry.fs, &entry.gs, &entry.ldt, &entry.tr};
-    for (unsigned i = 0; i < HWV_SEGMENTS; ++i)
-        to_run_page(r.segment[i], *segments[i]);
-    r.gdtr = {entry.gdt.base, entry.gdt.limit, 0};
-    r.idtr = {entry.idt.base, entry.idt.limit, 0};
-    r.cr0 = entry.cr0;
-    r.cr3 = entry.cr3;
-    r.cr4 = entry.cr4;
-    r.efer = entry.efer;
-    vcpu_.sync(HWV_REGS_GPR | HWV_REGS_SEGMENT | HWV_REGS_CONTROL, 0);
+void Guest::start_processors() {
+    try {
+        for (std::size_t i = 0; i < processors_.size(); ++i)
+            processors_[i]->start(i + 1 < processors_.size() ? processors_[i + 1].get() : nullptr);
+    } catch (const std::exception &e) {
+        course_.end({status::host_error, std::string{"cannot start a vCPU's thread: "} + e.what()});
+    }
 }
 
 Ending Guest::run() {
     machine_->start();
-    std::thread thread{[this] { vcpu_thread(); }};
-    {
-        std::unique_lock lock{end_lock_};
-        ended_.wait(lock, [this] { return over_; });
-    }
-    stop_ = true;
-    vcpu_.kick();
-    thread.join();
+    start_processors();
+    const Ending ending = course_.wait();
+    for (const auto &processor : processors_)
+        processor->join();
     machine_->stop();
-    return ending_;
+    return ending;
 }
 
-void Guest::end(Ending ending) {
-    const std::lock_guard lock{end_lock_};
-    if (over_) return;
-    ending_ = std::move(ending);
-    over_ = true;
-    ended_.notify_all();
+std::vector<hwv::Stats> Guest::stats() const {
+    std::vector<hwv::Stats> all;
+    for (const auto &processor : processors_)
+        all.push_back(processor->stats());
+    return all;
 }
 
-void Guest::quit() { end({status::quit, "ended by a signal"}); }
+void Guest::quit() { course_.end({status::quit, "ended by a signal"}); }
 
-// Called with the machine's lock held: only notes what happened. The vCPU stops at its next exit.
+// Called with the machine's lock held: only notes what happened. run() stops the vCPUs.
 void Guest::power(machine::PowerEvent event) {
     using Kind = machine::PowerEvent::Kind;
-    stop_ = event.kind != Kind::none;
     switch (event.kind) {
     case Kind::none: break;
-    case Kind::poweroff: end({status::powered_off, {}}); break;
-    case Kind::reset: end({status::reset, "the guest asked for a reset"}); break;
-    case Kind::panic: end({status::panic, "the guest's kernel panicked"}); break;
-    case Kind::quit: end({status::quit, {}}); break;
+    case Kind::poweroff: course_.end({status::powered_off, {}}); break;
+    case Kind::reset: course_.end({status::reset, "the guest asked for a reset"}); break;
+    case Kind::panic: course_.end({status::panic, "the guest's kernel panicked"}); break;
+    case Kind::quit: course_.end({status::quit, {}}); break;
     case Kind::debug_exit:
-        end({status::debug_exit + static_cast<int>(event.code >> 1 & 0x7f), {}});
+        course_.end({status::debug_exit + static_cast<int>(event.code >> 1 & 0x7f), {}});
         break;
     }
 }
@@ -195,16 +177,16 @@ void Guest::level_vectors(const machine::VectorBitmap &vectors) noexcept {
     try {
         vm_.eoi_exits(request);
     } catch (const hwv::Error &e) {
-        end({status::host_error, e.what()});
+        course_.end({status::host_error, e.what()});
     }
 }
 
 void Guest::raise(bool level) noexcept {
     if (!level) return;
     try {
-        vcpu_.kick();
+        if (!processors_.empty()) processors_[0]->kick();
     } catch (const hwv::Error &e) {
-        end({status::host_error, e.what()});
+        course_.end({status::host_error, e.what()});
     }
 }
 

@@ -62,8 +62,7 @@ class RunPolicy {
 
 std::string exits_of(const Guest &guest, bool json) {
     const std::uint32_t khz = hwv::System{}.info().tsc_khz;
-    const hwv::Stats stats = guest.stats();
-    const Summary summary = summarize({&stats, 1});
+    const Summary summary = summarize(guest.stats());
     return json ? exit_json(summary, khz).dump(2) + "\n" : exit_table(summary, khz, 3);
 }
 

@@ -44,6 +44,8 @@ po::options_description description() {
         "load the file at ADDR and start there; MODE is real (default), prot or long");
     add("mem", po::value<std::string>()->default_value("256M")->value_name("SIZE"),
         "guest memory, 1M to 1024G; suffixes K M G");
+    add("cpus", po::value<unsigned>()->default_value(1)->value_name("N"),
+        "processors, 1 to 64; more than the host has only cost time");
     add("name", po::value<std::string>()->value_name("NAME"),
         "what observers call the VM (at most 31 bytes)");
     add("serial", po::value<std::string>()->default_value("stdio")->value_name("WHERE"),
@@ -125,6 +127,9 @@ std::optional<RunOptions> parse_run(const Arguments &arguments) {
     out.memory = parse_size(text(values, "mem"));
     if (out.memory < smallest || out.memory % page)
         throw UsageError{"--mem wants a multiple of 4K from 1M up"};
+    out.cpus = values["cpus"].as<unsigned>();
+    if (out.cpus < 1 || out.cpus > HWV_MAX_VCPUS)
+        throw UsageError{"--cpus wants 1 to " + std::to_string(HWV_MAX_VCPUS)};
     out.name = text(values, "name");
     if (out.name.size() >= HWV_NAME_LEN) throw UsageError{"--name: at most 31 bytes"};
     out.serial = text(values, "serial");

@@ -11,11 +11,13 @@ namespace hwvctl {
 struct RunOptions {
     boot::Request boot; // kernel, initrd, modules, command line
     std::uint64_t memory = 256ull << 20;
+    unsigned cpus = 1;
     std::string name;
     std::string serial = "stdio";
     std::string debug_console; // file for ports 0xe9 and 0x402; empty: none
     std::string policy;        // file of rules; empty: none
     bool legacy = true;
+    bool vga = false;
     bool pci = false; // asked for, or needed by a device
     bool huge_pages = true;
     bool own = false;

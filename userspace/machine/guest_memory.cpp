@@ -85,4 +85,15 @@ std::vector<GpaRange> pc_ram_layout(std::uint64_t ram_bytes) {
     return {{0, pci_hole_start}, {four_gib, ram_bytes - pci_hole_start}};
 }
 
+std::vector<RamRegion> without(const std::vector<RamRegion> &regions, const GpaRange &hole) {
+    std::vector<RamRegion> out;
+    for (const RamRegion &region : regions) {
+        const std::uint64_t below = std::clamp(hole.start, region.gpa, region.end());
+        const std::uint64_t above = std::clamp(hole.end(), region.gpa, region.end());
+        if (below > region.gpa) out.push_back({region.gpa, region.bytes.first(below - region.gpa)});
+        if (above < region.end()) out.push_back({above, region.bytes.subspan(above - region.gpa)});
+    }
+    return out;
+}
+
 } // namespace machine

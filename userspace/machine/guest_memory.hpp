@@ -73,6 +73,9 @@ class GuestMemory {
 // devices keep the gap below 4 GiB.
 std::vector<GpaRange> pc_ram_layout(std::uint64_t ram_bytes);
 
+// Without the bytes of `hole`, behind which there is something else.
+std::vector<RamRegion> without(const std::vector<RamRegion> &regions, const GpaRange &hole);
+
 inline constexpr std::uint64_t pci_hole_start = 0xb000'0000;
 inline constexpr std::uint64_t four_gib = 0x1'0000'0000;
 

@@ -55,6 +55,7 @@ Machine::Machine(MachineConfig config, MachineSinks sinks)
         pit_ = std::make_unique<Pit>(timers_, irq_line(timer_irq));
         i8042_ = std::make_unique<I8042>(irq_line(keyboard_irq), sinks.power, config.keyboard);
     }
+    if (config.vga) vga_ = std::make_unique<Vga>(timers_.clock(), memory_slots_);
     rtc_.set_memory(config.memory_below_4g, config.memory_above_4g);
     attach_all();
     describe(config);
@@ -71,6 +72,7 @@ void Machine::attach_all() {
     if (pic_ != nullptr)
         attached =
             attached && pic_->attach(ports_) && pit_->attach(ports_) && i8042_->attach(ports_);
+    if (vga_ != nullptr) attached = attached && vga_->attach(ports_, mmio_);
     if (!attached) throw std::logic_error("two devices claim the same address");
 }
 

@@ -14,6 +14,7 @@
 #include "machine/bus.hpp"
 #include "machine/clock.hpp"
 #include "machine/description.hpp"
+#include "machine/display/vga.hpp"
 #include "machine/event_fds.hpp"
 #include "machine/event_loop.hpp"
 #include "machine/guest_memory.hpp"
@@ -37,6 +38,7 @@ struct MachineConfig {
     // look for.
     bool legacy = true;
     bool keyboard = false;
+    bool vga = false; // RAM has to leave VgaMemory's window free
     bool pci = false; // a host bridge, and what is added to it
     std::uint64_t memory_below_4g = 0;
     std::uint64_t memory_above_4g = 0;
@@ -97,6 +99,8 @@ class Machine {
     GuestMemory &ram() { return ram_; }
     // Null where nobody maps devices' memory.
     MemorySlots *memory_slots() { return memory_slots_; }
+    // Null where there is none.
+    Vga *vga() { return vga_.get(); }
     // Null on a machine without PCI.
     pci::Host *pci_host() { return pci_.get(); }
     // A wire to IRQ or, from 16 to 23, to IOAPIC pin `irq`.
@@ -142,6 +146,7 @@ class Machine {
     PostCode post_;
     std::unique_ptr<Pit> pit_;
     std::unique_ptr<I8042> i8042_;
+    std::unique_ptr<Vga> vga_;
     // Backends before UARTs: a UART tells its backend when it goes.
     std::array<std::unique_ptr<SerialBackend>, 4> backends_;
     std::array<std::unique_ptr<Uart>, 4> uarts_;

@@ -61,6 +61,21 @@ TEST(MemoryMap, HasTheLegacyHoleAndThePciHole) {
     EXPECT_EQ(boot::low_ram_end(*ram), 16 * mib);
 }
 
+TEST(MemoryMap, HoleIsCutOutOfTheRegionThatHasIt) {
+    std::vector<std::byte> backing(0x4000);
+    const std::span all{backing};
+    const std::vector<boot::RamRegion> regions{{0x1000, all}, {0x10000, all}};
+    const auto cut = machine::without(regions, {0x2000, 0x1000});
+    ASSERT_EQ(cut.size(), 3U);
+    EXPECT_EQ(cut[0].end(), 0x2000U);
+    EXPECT_EQ(cut[1].gpa, 0x3000U);
+    EXPECT_EQ(cut[1].bytes.data(), all.data() + 0x2000);
+    EXPECT_EQ(cut[1].end(), 0x5000U);
+    EXPECT_EQ(cut[2].bytes.size(), all.size());
+    EXPECT_EQ(machine::without(regions, {0, 0x2000}).size(), 2U);
+    EXPECT_EQ(machine::without(regions, {0, 0x8000}).size(), 1U);
+}
+
 TEST(MemoryMap, JoinsTouchingRegions) {
     Ram ram({{0, 2 * mib}, {2 * mib, 2 * mib}});
     EXPECT_EQ(boot::memory_map(*ram).back(), (MapEntry{mib, 3 * mib, MapType::usable}));

@@ -22,6 +22,7 @@ class AnyBytes {
         MachineConfig config;
         config.legacy = legacy;
         config.keyboard = true;
+        config.vga = true;
         config.clock = &clock_;
         config.memory_below_4g = 1u << 30;
         config.debug_output = [this](std::span<const std::uint8_t> text) { debug_ += text.size(); };
@@ -55,8 +56,10 @@ class AnyBytes {
     }
     // Mostly ports where something is.
     std::uint16_t port() {
-        static constexpr std::array<std::uint16_t, 12> bases{
-            0x20, 0x40, 0x60, 0x70, 0xa0, 0xf4, 0x3f8, 0x2f8, 0x4d0, 0x600, 0x610, 0xcf8};
+        static constexpr std::array<std::uint16_t, 16> bases{
+            0x20, 0x40, 0x60, 0x70, 0xa0, 0xf4, 0x3f8, 0x2f8, 0x4d0, 0x600, 0x610, 0xcf8,
+            // the VGA: most of it lies behind an index
+            0x1c8, 0x3b0, 0x3c0, 0x3d0};
         const auto choice = static_cast<std::uint8_t>(take(1));
         if (choice >= 250) return static_cast<std::uint16_t>(take(2));
         return static_cast<std::uint16_t>(bases[choice % bases.size()] + choice / 16);
@@ -73,8 +76,9 @@ class AnyBytes {
         const std::uint64_t where = take(1);
         std::uint64_t data = write ? take(size) : 0;
         // Register numbers matter most: index, then window.
-        const std::uint64_t gpa =
+        std::uint64_t gpa =
             where < 128 ? (where & 1 ? 0xfec00010 : 0xfec00000) : 0xfec00000 + take(2) % 0x1100;
+        if (where >= 192) gpa = VgaMemory::window_first + take(3) % VgaMemory::window_size;
         pc_->handle_mmio(gpa, size, write, &data);
     }
     void host(std::uint8_t what) {
