@@ -24,6 +24,14 @@ void make_multiboot(std::span<std::byte> image) {
     boot::put(image, 0x308, static_cast<std::uint32_t>(0U - 0x1bad'b002U - flags));
 }
 
+void make_multiboot2(std::span<std::byte> image) {
+    const auto length = boot::get<std::uint16_t>(image, 0x308);
+    boot::put(image, 0x300, std::uint32_t{0xe852'50d6});
+    boot::put(image, 0x304, std::uint32_t{0});
+    boot::put(image, 0x308, std::uint32_t{length});
+    boot::put(image, 0x30c, static_cast<std::uint32_t>(0U - 0xe852'50d6U - length));
+}
+
 void make_elf(std::span<std::byte> image, bool is64) {
     boot::put(image, 0, std::uint32_t{0x464c'457f});
     boot::put(image, 4, static_cast<std::uint8_t>(is64 ? 2 : 1));
@@ -46,6 +54,11 @@ std::vector<std::byte> make_image(std::span<const std::uint8_t> data) {
         make_multiboot(image);
         break;
     case 4: make_elf(image, true); break;
+    case 5: make_multiboot2(image); break;
+    case 6:
+        make_elf(image, (data[1] & 1) != 0);
+        make_multiboot2(image);
+        break;
     default: break;
     }
     return image;
@@ -59,8 +72,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t *data, std::size_t size
     machine::GuestMemory memory{std::vector<machine::RamRegion>{{0, ram}, {0x1'0000'0000, high}}};
     const boot::Payload payload{"console=ttyS0", {{boot::Bytes(5000), "initrd"}}, 0xe'0000};
     const auto image = make_image({data, size});
+    // Now and then as another kind than it is: --boot.
+    std::optional<boot::ImageKind> kind;
+    if (size > 0 && (data[0] & 0xe0) == 0) kind = static_cast<boot::ImageKind>(data[0] >> 3 & 3);
+    if (kind == boot::ImageKind::unknown) kind = boot::ImageKind::multiboot2;
     try {
-        boot::load_image(memory, image, payload, "image");
+        boot::load_image(memory, image, payload, "image", kind);
     } catch (const boot::Error &error) {
         const std::string text{error.what()};
         if (text.empty() || text.find('\n') != std::string::npos) std::abort();

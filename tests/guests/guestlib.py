@@ -144,11 +144,12 @@ def initrd(busybox=None):
     return target.name
 
 
-def linux(flavour="cloud", version=None):
-    """The kernel and an initrd for it are in TMP: the options that launch them from /share. Raises NotOffered."""
-    target = TMP / "-".join(["vmlinuz", flavour, *([version] if version else [])])
+def linux(flavour="cloud", version=None, elf=False):
+    """The kernel, or the ELF inside it, and an initrd for it are in TMP: the options that launch them from /share. Raises NotOffered."""
+    target = TMP / "-".join(["vmlinux" if elf else "vmlinuz", flavour, *([version] if version else [])])
     if not target.exists():
-        target.write_bytes(kernels.fetch(flavour, version).vmlinuz.read_bytes())
+        kernel = kernels.fetch(flavour, version)
+        target.write_bytes((kernel.vmlinux if elf else kernel.vmlinuz).read_bytes())
     busybox = of_architecture("i386/busybox-static", "i386", "busybox-static") / "bin/busybox" if flavour in kernels.I386 else None
     return f"--kernel /share/{target.name} --initrd /share/{initrd(busybox)}"
 
@@ -156,9 +157,9 @@ def linux(flavour="cloud", version=None):
 CHECKSUM = hashlib.md5("".join(f"{n}\n" for n in range(1, 20001)).encode()).hexdigest()
 
 
-def computes(name, flavour, version=None, options="--mem 512M"):
+def computes(name, flavour, version=None, options="--mem 512M", elf=False):
     """A Debian kernel, that says its release and something computed, and powers off. Raises NotOffered."""
-    command = f"hwvctl run {linux(flavour, version)} --append 'console=ttyS0 panic=-1 quiet hwv.do=compute' {options}"
+    command = f"hwvctl run {linux(flavour, version, elf)} --append 'console=ttyS0 panic=-1 quiet hwv.do=compute' {options}"
     release, machine = kernels.release(flavour, version), "i686" if flavour in kernels.I386 else "x86_64"
     return Case(name, command, 0, [f"^Linux .* {re.escape(release)} .* {machine} GNU/Linux$", f"^checksum {CHECKSUM} ",
                                    "^HWV-GUEST-DONE compute$"], ["WARNING: CPU", "BUG:", "Call Trace"], seconds=150)

@@ -10,7 +10,8 @@ VERSIONS = ["6.1", "6.12", "7.2"]
 
 
 def releases():
-    """The cases of all kernels that the mirror has."""
+    """The cases of all kernels that the mirror has; the first also by PVH, as the ELF that is inside."""
+    yield computes("debian-6.1-cloud-pvh", "cloud", elf=True, options="--mem 512M --boot pvh")
     for version in VERSIONS:
         for flavour in ["cloud", "generic"] if BED == "svm" else ["cloud"]:
             name = f"debian-{version}-{flavour}"

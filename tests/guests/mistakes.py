@@ -32,6 +32,8 @@ def usage():
         yield mistake(f"cpus-{name}", f"{RUN} {SAY} --cpus {number}", 2, "--cpus")
     for name, text in [("no-number", "here"), ("mode", "0x8000,virtual"), ("empty", "''")]:
         yield mistake(f"flat-{name}", f"{RUN} --kernel /share/say64.bin --flat {text}", 2, "--flat .*ADDR\\[,real\\|prot\\|long\\]")
+    yield mistake("boot-unknown", f"{RUN} --kernel /share/say64.bin --boot grub", 2, "--boot grub: wants auto, linux")
+    yield mistake("boot-and-flat", f"{RUN} {SAY} --boot linux", 2, "--flat ADDR and --boot linux exclude each other")
     yield mistake("name-too-long", f"{RUN} {SAY} --name {'n' * 32}", 2, "--name: at most 31 bytes")
     yield mistake("serial-empty", f"{RUN} {SAY} --serial unix:", 2, "--serial: 'unix:' is none of")
 
@@ -46,6 +48,7 @@ def files():
     yield mistake("kernel-program", f"{RUN} --kernel /bed/busybox", 1, "/bed/busybox: ELF without a PVH note")
     yield mistake("bzimage-cut", f"{RUN} --kernel /share/cut", 1, "/share/cut: .*truncated")
     yield mistake("elf-cut", f"{RUN} --kernel /share/cut.elf", 1, "/share/cut.elf: ")
+    yield mistake("boot-other-kind", f"{RUN} --kernel /share/say64.bin --boot multiboot2", 1, "say64.bin: no multiboot2 header")
     yield mistake("initrd-missing", f"{RUN} {linux().split(' --')[0]} --initrd /no/initrd", 1, "/no/initrd", "No such file")
     yield mistake("module-missing", f"{RUN} --kernel /share/kernel32 --module '/no/module x'", 1, "/no/module", "No such file")
     yield mistake("serial-file", f"{RUN} {SAY} --serial file:/no/where", 1, "/no/where", "No such file")

@@ -157,6 +157,7 @@ bool is_bzimage(ByteView image) {
 }
 
 Entry load_bzimage(GuestMemory &memory, ByteView image, const Payload &payload) {
+    if (!is_bzimage(image)) throw Error("no bzImage: its boot sector has no HdrS");
     const auto header = parse(image, memory);
     require_ram(memory, {header.load_address, header.init_size}, "kernel");
     put_command_line(memory, payload.command_line, header.cmdline_size);

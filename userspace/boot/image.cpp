@@ -3,10 +3,11 @@
 
 #include <array>
 #include <cstdio>
-#include <string_view>
+#include <utility>
 
 #include "boot/bzimage.hpp"
 #include "boot/multiboot.hpp"
+#include "boot/multiboot2.hpp"
 #include "boot/pvh.hpp"
 
 namespace boot {
@@ -37,9 +38,20 @@ bool starts_with(ByteView image, std::string_view magic) {
 
 ImageKind identify(ByteView image) {
     if (is_bzimage(image)) return ImageKind::bzimage;
+    if (is_multiboot2(image)) return ImageKind::multiboot2;
     if (is_pvh(image)) return ImageKind::pvh;
     if (is_multiboot(image)) return ImageKind::multiboot;
     return ImageKind::unknown;
+}
+
+std::optional<ImageKind> kind_named(std::string_view name) {
+    constexpr std::array names{std::pair{"linux", ImageKind::bzimage},
+                               std::pair{"pvh", ImageKind::pvh},
+                               std::pair{"multiboot", ImageKind::multiboot},
+                               std::pair{"multiboot2", ImageKind::multiboot2}};
+    for (const auto &[text, kind] : names)
+        if (name == text) return kind;
+    return std::nullopt;
 }
 
 std::string describe_unknown(ByteView image) {

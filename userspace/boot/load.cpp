@@ -6,6 +6,7 @@
 #include "boot/bzimage.hpp"
 #include "boot/memory_map.hpp"
 #include "boot/multiboot.hpp"
+#include "boot/multiboot2.hpp"
 #include "boot/pvh.hpp"
 
 namespace boot {
@@ -25,16 +26,18 @@ Payload read_payload(const Request &request) {
 Entry load(GuestMemory &memory, const Request &request) {
     const auto image = read_file(request.kernel);
     if (request.flat) return load_flat(memory, image, *request.flat);
-    return load_image(memory, image, read_payload(request), request.kernel);
+    return load_image(memory, image, read_payload(request), request.kernel, request.kind);
 }
 
 Entry load_image(GuestMemory &memory, ByteView image, const Payload &payload,
-                 const std::string &name) {
+                 const std::string &name, std::optional<ImageKind> kind) {
+    write_bios_data(memory);
     try {
-        switch (identify(image)) {
+        switch (kind ? *kind : identify(image)) {
         case ImageKind::bzimage: return load_bzimage(memory, image, payload);
         case ImageKind::pvh: return load_pvh(memory, image, payload);
         case ImageKind::multiboot: return load_multiboot(memory, image, payload, name);
+        case ImageKind::multiboot2: return load_multiboot2(memory, image, payload, name);
         case ImageKind::unknown: break;
         }
         throw Error(describe_unknown(image));
@@ -68,20 +71,30 @@ std::uint64_t place_high(const GuestMemory &memory, std::uint64_t size, std::uin
                 hex(taken.start) + " to " + hex(taken.end()) + ") below " + hex(end));
 }
 
-std::vector<PlacedModule> place_modules(GuestMemory &memory, const Payload &payload,
-                                        const GpaRange &kernel, const GpaRange &lines) {
-    std::vector<PlacedModule> placed;
+std::vector<GpaRange> place_files(GuestMemory &memory, const Payload &payload,
+                                  const GpaRange &kernel) {
+    std::vector<GpaRange> placed;
     auto top = four_gib;
-    auto line_at = lines.start;
     for (const auto &module : payload.modules) {
         const auto at = place_high(memory, module.bytes.size(), top, kernel, "module");
         memory.write(at, module.bytes);
         top = at;
-        const auto &line = module.command_line;
+        placed.push_back({at, module.bytes.size()});
+    }
+    return placed;
+}
+
+std::vector<PlacedModule> place_modules(GuestMemory &memory, const Payload &payload,
+                                        const GpaRange &kernel, const GpaRange &lines) {
+    const auto files = place_files(memory, payload, kernel);
+    std::vector<PlacedModule> placed;
+    auto line_at = lines.start;
+    for (std::size_t i = 0; i < files.size(); ++i) {
+        const auto &line = payload.modules[i].command_line;
         if (!within(line_at - lines.start, line.size() + 1, lines.size))
             throw Error("the modules' command lines are too long together");
         memory.write(line_at, std::as_bytes(std::span{line.c_str(), line.size() + 1}));
-        placed.push_back({{at, module.bytes.size()}, line_at});
+        placed.push_back({files[i], line_at});
         line_at += line.size() + 1;
     }
     return placed;

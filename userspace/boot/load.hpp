@@ -38,6 +38,7 @@ struct Request {
     std::vector<std::string> modules; // "PATH ARGUMENTS", multiboot and PVH
     std::string command_line;
     std::optional<FlatOptions> flat; // set: take the image as it is
+    std::optional<ImageKind> kind;   // set: take it for that, whatever it seems to be
     std::uint64_t acpi_rsdp = 0;
 };
 
@@ -45,9 +46,9 @@ struct Request {
 // line.
 Entry load(GuestMemory &memory, const Request &request);
 
-// The same for an image in memory; `name` is for messages.
+// The same for an image in memory; `name` is for messages. Without a kind it is recognised.
 Entry load_image(GuestMemory &memory, ByteView image, const Payload &payload,
-                 const std::string &name);
+                 const std::string &name, std::optional<ImageKind> kind = std::nullopt);
 
 Entry load_flat(GuestMemory &memory, ByteView image, const FlatOptions &options);
 
@@ -64,7 +65,10 @@ struct PlacedModule {
     std::uint64_t command_line = 0; // address
 };
 
-// All modules as high as possible below 4 GiB, clear of the kernel, their command lines in `lines`.
+// All modules as high as possible below 4 GiB, clear of the kernel; the second also puts their
+// command lines into `lines`.
+std::vector<GpaRange> place_files(GuestMemory &memory, const Payload &payload,
+                                  const GpaRange &kernel);
 std::vector<PlacedModule> place_modules(GuestMemory &memory, const Payload &payload,
                                         const GpaRange &kernel, const GpaRange &lines);
 

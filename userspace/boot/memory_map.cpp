@@ -36,4 +36,12 @@ std::uint64_t low_ram_end(const GuestMemory &memory) {
     return std::min(memory.contiguous_end(high_memory), four_gib);
 }
 
+void write_bios_data(GuestMemory &memory) {
+    constexpr std::uint64_t ebda_segment = 0x40e;
+    constexpr std::uint64_t conventional_kib = 0x413;
+    if (!memory.is_ram(0, 0x500)) return;
+    memory.put(ebda_segment, static_cast<std::uint16_t>(ebda.start >> 4));
+    memory.put(conventional_kib, static_cast<std::uint16_t>(ebda.start / 1024));
+}
+
 } // namespace boot

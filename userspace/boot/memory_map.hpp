@@ -30,6 +30,10 @@ std::vector<MapEntry> memory_map(const GuestMemory &memory);
 // none).
 std::uint64_t low_ram_end(const GuestMemory &memory);
 
+// What a BIOS leaves in its data area (segment 0x40) and is still read without it: where the EBDA
+// begins and how much conventional memory there is. Nothing where there is no RAM.
+void write_bios_data(GuestMemory &memory);
+
 // Where the loaders put their own small things, all in conventional memory that the guest may reuse
 // later.
 inline constexpr std::uint64_t tables_gpa = 0x1000; // GDT, page tables: entry.hpp

@@ -82,31 +82,17 @@ std::optional<std::uint64_t> find_header(ByteView image) {
     return std::nullopt;
 }
 
-// The header itself says where to load ("The address fields of Multiboot header").
-Kernel load_by_addresses(GuestMemory &memory, ByteView image, std::uint64_t header) {
-    const std::uint64_t header_address = get<std::uint32_t>(image, header + 12);
-    const std::uint64_t load_address = get<std::uint32_t>(image, header + 16);
-    const std::uint64_t load_end = get<std::uint32_t>(image, header + 20);
-    const std::uint64_t bss_end = get<std::uint32_t>(image, header + 24);
-    if (load_address > header_address || header_address - load_address > header)
-        throw Error("bad multiboot header: load_addr is not before header_addr in the file");
-    const auto offset = header - (header_address - load_address);
-    const auto file_bytes = load_end == 0 ? image.size() - offset : load_end - load_address;
-    if ((load_end != 0 && load_end < load_address) || !within(offset, file_bytes, image.size()))
-        throw Error("multiboot image is truncated: load_end_addr is past the end of the file");
-    const auto bytes = std::max(file_bytes, bss_end > load_address ? bss_end - load_address : 0);
-    const GpaRange range{load_address, bytes};
-    require_ram(memory, range, "kernel");
-    memory.write(range.start, image.subspan(offset, file_bytes));
-    memory.zero(range.start + file_bytes, bytes - file_bytes);
-    return {range, get<std::uint32_t>(image, header + 28)};
-}
-
 Kernel load_kernel(GuestMemory &memory, ByteView image, std::uint64_t header) {
     const auto flags = get<std::uint32_t>(image, header + 4);
     if ((flags & 0xffff & ~known_demands) != 0)
         throw Error("multiboot header demands what is not there: flags " + hex(flags));
-    if ((flags & wants_addresses) != 0) return load_by_addresses(memory, image, header);
+    if ((flags & wants_addresses) != 0) {
+        const LoadAddresses addresses{
+            get<std::uint32_t>(image, header + 12), get<std::uint32_t>(image, header + 16),
+            get<std::uint32_t>(image, header + 20), get<std::uint32_t>(image, header + 24)};
+        return {load_by_addresses(memory, image, header, addresses),
+                get<std::uint32_t>(image, header + 28)};
+    }
     const auto elf = parse_elf(image);
     if (!elf || elf->is64 || elf->machine != elf_machine_386)
         throw Error("multiboot image is neither ELF32 for i386 nor has load addresses");
@@ -145,6 +131,22 @@ void put_map(GuestMemory &memory, Info &info) {
 }
 
 } // namespace
+
+// "The address fields of Multiboot header".
+GpaRange load_by_addresses(GuestMemory &memory, ByteView image, std::uint64_t header_at,
+                           const LoadAddresses &at) {
+    if (at.load > at.header || at.header - at.load > header_at)
+        throw Error("bad multiboot header: load_addr is not before header_addr in the file");
+    const auto offset = header_at - (at.header - at.load);
+    const auto file_bytes = at.load_end == 0 ? image.size() - offset : at.load_end - at.load;
+    if ((at.load_end != 0 && at.load_end < at.load) || !within(offset, file_bytes, image.size()))
+        throw Error("multiboot image is truncated: load_end_addr is past the end of the file");
+    const auto bytes = std::max(file_bytes, at.bss_end > at.load ? at.bss_end - at.load : 0);
+    require_ram(memory, {at.load, bytes}, "kernel");
+    memory.write(at.load, image.subspan(offset, file_bytes));
+    memory.zero(at.load + file_bytes, bytes - file_bytes);
+    return {at.load, bytes};
+}
 
 bool is_multiboot(ByteView image) { return find_header(image).has_value(); }
 

@@ -11,4 +11,16 @@ bool is_multiboot(ByteView image);
 Entry load_multiboot(GuestMemory &memory, ByteView image, const Payload &payload,
                      const std::string &name);
 
+// The fields of the address tag, the same in both versions' headers.
+struct LoadAddresses {
+    std::uint64_t header = 0;
+    std::uint64_t load = 0;
+    std::uint64_t load_end = 0; // 0: the whole file
+    std::uint64_t bss_end = 0;  // 0: none
+};
+// Loads an image whose header, at `header_at` in the file, says itself where; returns what it
+// takes.
+GpaRange load_by_addresses(GuestMemory &memory, ByteView image, std::uint64_t header_at,
+                           const LoadAddresses &addresses);
+
 } // namespace boot

@@ -14,11 +14,13 @@ namespace po = boost::program_options;
 constexpr std::uint64_t page = 4096, smallest = 1ull << 20, largest = 1ull << 40;
 
 constexpr const char *examples = R"(
-FILE is recognised by its content: a Linux bzImage, a PVH or multiboot-1 ELF; --flat takes any file as it is.
+FILE is recognised by its content: a Linux bzImage, a multiboot 2, PVH or multiboot 1 ELF, the first that it is; --boot takes it
+for another one of them, --flat any file as it is.
 
 examples:
   hwvctl run --kernel /boot/vmlinuz --initrd initrd.cpio --append "console=ttyS0 quiet" --mem 512M
   hwvctl run --kernel kernel.elf --module "config.bin first" --append "a b" --serial file:log
+  hwvctl run --kernel xen --append console=com1 --module "vmlinuz console=hvc0" --module initrd.cpio
   hwvctl run --kernel boot.bin --flat 0x7c00,real --serial pty
 
 On a terminal, Ctrl-A x ends the guest, Ctrl-A h lists the other keys.
@@ -40,6 +42,10 @@ po::options_description description() {
     add("module", po::value<std::vector<std::string>>()->value_name("\"FILE [ARGS]\"")->composing(),
         "a multiboot or PVH module; may be repeated");
     add("append", po::value<std::string>()->value_name("TEXT"), "the kernel's command line");
+    add("boot", po::value<std::string>()->default_value("auto")->value_name("KIND"),
+        "what FILE is: auto, linux, pvh, multiboot, multiboot2, or flat, which without --flat is "
+        "at "
+        "0x7c00 in real mode");
     add("flat", po::value<std::string>()->value_name("ADDR[,MODE]"),
         "load the file at ADDR and start there; MODE is real (default), prot or long");
     add("mem", po::value<std::string>()->default_value("256M")->value_name("SIZE"),
@@ -89,6 +95,23 @@ boot::FlatOptions parse_flat(const std::string &text) {
     }
 }
 
+// --boot and --flat, which is a kind of its own.
+void choose_boot(const po::variables_map &values, boot::Request &request) {
+    const auto kind = text(values, "boot");
+    if (values.count("flat") && kind != "auto" && kind != "flat")
+        throw UsageError{"--flat ADDR and --boot " + kind + " exclude each other"};
+    if (values.count("flat")) {
+        request.flat = parse_flat(text(values, "flat"));
+    } else if (kind == "flat") {
+        request.flat = parse_flat("0x7c00,real");
+    } else if (kind != "auto") {
+        request.kind = boot::kind_named(kind);
+        if (!request.kind)
+            throw UsageError{"--boot " + kind +
+                             ": wants auto, linux, pvh, multiboot, multiboot2 or flat"};
+    }
+}
+
 } // namespace
 
 std::uint64_t parse_size(const std::string &text) {
@@ -123,7 +146,7 @@ std::optional<RunOptions> parse_run(const Arguments &arguments) {
     out.boot.initrd = text(values, "initrd");
     if (values.count("module")) out.boot.modules = values["module"].as<std::vector<std::string>>();
     out.boot.command_line = text(values, "append");
-    if (values.count("flat")) out.boot.flat = parse_flat(text(values, "flat"));
+    choose_boot(values, out.boot);
     out.memory = parse_size(text(values, "mem"));
     if (out.memory < smallest || out.memory % page)
         throw UsageError{"--mem wants a multiple of 4K from 1M up"};
