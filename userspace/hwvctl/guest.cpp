@@ -35,7 +35,7 @@ Guest::Guest(const RunOptions &options)
         machine_config(options),
         machine::MachineSinks{*this, *this, *this, [this](machine::PowerEvent e) { power(e); },
                               &device_memory_, &kernel_events_});
-    make_processors(options.cpus);
+    make_processors(options);
     load(options);
 }
 
@@ -60,13 +60,15 @@ machine::MachineConfig Guest::machine_config(const RunOptions &options) {
 
 // CPUID leaf 1 says how many logical processors the package has; the kernel makes the other leaves
 // on topology of it, and each vCPU's own ids.
-void Guest::make_processors(unsigned count) {
+void Guest::make_processors(const RunOptions &options) {
+    const unsigned count = options.cpus;
     if (const unsigned most = system_.info().max_vcpus; count > most)
         throw UsageError{"--cpus: this hwv has at most " + std::to_string(most)};
     std::vector<hwv_cpuid_entry> cpuid = system_.supported_cpuid();
     for (hwv_cpuid_entry &entry : cpuid)
         if (entry.leaf == 1) entry.ebx = (entry.ebx & ~0xff'0000u) | count << 16;
-    board_ = std::make_unique<Board>(Board{system_, vm_, memory_view(), *machine_, course_, count});
+    board_ = std::make_unique<Board>(Board{system_, vm_, memory_view(), *machine_, course_, count,
+                                           options.start != Start::image});
     for (unsigned id = 0; id < count; ++id)
         processors_.push_back(std::make_unique<Processor>(*board_, id, cpuid));
 }
@@ -109,6 +111,10 @@ std::vector<machine::RamRegion> Guest::regions(void *mapping) const {
 machine::GuestMemory Guest::memory_view() { return machine::GuestMemory{regions(ram_.data())}; }
 
 void Guest::load(const RunOptions &options) {
+    if (options.start != Start::image) {
+        firmware_ = std::make_unique<Firmware>(options, *machine_);
+        return processors_[0]->enter_at(Firmware::entry());
+    }
     if (machine_->pci_host()) {
         const std::lock_guard lock{machine_->lock()};
         machine_->pci_host()->assign_resources(layout_.back().end());

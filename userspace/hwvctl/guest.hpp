@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 #include "hwvctl/event_fds.hpp"
+#include "hwvctl/firmware.hpp"
 #include "hwvctl/memory_slots.hpp"
 #include "hwvctl/processor.hpp"
 #include "hwvctl/run_options.hpp"
@@ -25,7 +26,7 @@ class Guest final : machine::MsiSink, machine::EoiSink, machine::ExtIntSink {
     hwv::Mapping map_memory(const RunOptions &options);
     machine::GuestMemory memory_view();
     machine::MachineConfig machine_config(const RunOptions &options);
-    void make_processors(unsigned count);
+    void make_processors(const RunOptions &options);
     std::vector<machine::RamRegion> regions(void *mapping) const;
     void load(const RunOptions &options);
     void start_processors();
@@ -42,6 +43,7 @@ class Guest final : machine::MsiSink, machine::EoiSink, machine::ExtIntSink {
     DeviceMemory device_memory_;
     KernelEvents kernel_events_;
     Course course_;
+    std::unique_ptr<Firmware> firmware_; // null: a kernel was loaded
     std::unique_ptr<machine::Machine> machine_;
     std::unique_ptr<Board> board_;
     std::vector<std::unique_ptr<Processor>> processors_;

@@ -69,7 +69,12 @@ Processor::Processor(Board &board, unsigned id, std::span<const hwv_cpuid_entry>
 // What firmware leaves behind and kernels take for granted: memory is write-back but for the VGA
 // window (without MTRRs Linux does without PAT too), and the PIC and NMI reach the boot processor
 // through its local APIC ("virtual wire", Intel MultiProcessor Specification, "Virtual Wire Mode").
+// A BIOS does all that itself, but takes the PIC's interrupts before it has looked at the APIC.
 void Processor::set_up() {
+    if (board_.has_firmware) {
+        if (id_ == 0) vcpu_.set_apic_reg(lvt0_register, lvt_extint);
+        return;
+    }
     constexpr std::uint64_t write_back = 0x0606'0606'0606'0606;
     for (const std::uint32_t fixed :
          {0x250, 0x258, 0x268, 0x269, 0x26a, 0x26b, 0x26c, 0x26d, 0x26e, 0x26f})

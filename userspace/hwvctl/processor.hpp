@@ -41,6 +41,7 @@ struct Board {
     machine::Machine &machine;
     Course &course;
     unsigned processors;
+    bool has_firmware; // which sets the processors up
 };
 
 class Processor {

@@ -22,6 +22,7 @@ examples:
   hwvctl run --kernel kernel.elf --module "config.bin first" --append "a b" --serial file:log
   hwvctl run --kernel xen --append console=com1 --module "vmlinuz console=hvc0" --module initrd.cpio
   hwvctl run --kernel boot.bin --flat 0x7c00,real --serial pty
+  hwvctl run --boot bios --debugcon bios.log
 
 On a terminal, Ctrl-A x ends the guest, Ctrl-A h lists the other keys.
 
@@ -36,7 +37,7 @@ exit status:
 po::options_description description() {
     po::options_description d{"hwvctl run - launch a guest\n\noptions", 100};
     auto add = d.add_options();
-    add("kernel", po::value<std::string>()->value_name("FILE"), "the image to start (required)");
+    add("kernel", po::value<std::string>()->value_name("FILE"), "the image to start");
     add("initrd", po::value<std::string>()->value_name("FILE"),
         "initial ram disk of a Linux kernel");
     add("module", po::value<std::vector<std::string>>()->value_name("\"FILE [ARGS]\"")->composing(),
@@ -44,8 +45,9 @@ po::options_description description() {
     add("append", po::value<std::string>()->value_name("TEXT"), "the kernel's command line");
     add("boot", po::value<std::string>()->default_value("auto")->value_name("KIND"),
         "what FILE is: auto, linux, pvh, multiboot, multiboot2, or flat, which without --flat is "
-        "at "
-        "0x7c00 in real mode");
+        "at 0x7c00 in real mode; or bios, which takes no FILE");
+    add("firmware", po::value<std::string>()->value_name("FILE"),
+        "the firmware's image, if it is not to be that of Debian's package");
     add("flat", po::value<std::string>()->value_name("ADDR[,MODE]"),
         "load the file at ADDR and start there; MODE is real (default), prot or long");
     add("mem", po::value<std::string>()->default_value("256M")->value_name("SIZE"),
@@ -108,7 +110,22 @@ void choose_boot(const po::variables_map &values, boot::Request &request) {
         request.kind = boot::kind_named(kind);
         if (!request.kind)
             throw UsageError{"--boot " + kind +
-                             ": wants auto, linux, pvh, multiboot, multiboot2 or flat"};
+                             ": wants auto, linux, pvh, multiboot, multiboot2, flat or bios"};
+    }
+}
+
+// Firmware or a kernel, and which.
+void choose_start(const po::variables_map &values, RunOptions &out) {
+    const std::string how = text(values, "boot");
+    if (how == "bios") out.start = Start::bios;
+    out.firmware = text(values, "firmware");
+    out.boot.kernel = text(values, "kernel");
+    if (out.start == Start::image) {
+        if (out.boot.kernel.empty()) throw UsageError{"--kernel FILE or --boot bios is missing"};
+        if (!out.firmware.empty()) throw UsageError{"--firmware belongs to --boot bios"};
+        choose_boot(values, out.boot);
+    } else if (!out.boot.kernel.empty()) {
+        throw UsageError{"--boot " + how + " starts from disks: it takes no --kernel"};
     }
 }
 
@@ -141,12 +158,10 @@ std::optional<RunOptions> parse_run(const Arguments &arguments) {
         return std::nullopt;
     }
     RunOptions out;
-    out.boot.kernel = text(values, "kernel");
-    if (out.boot.kernel.empty()) throw UsageError{"--kernel FILE is missing"};
+    choose_start(values, out);
     out.boot.initrd = text(values, "initrd");
     if (values.count("module")) out.boot.modules = values["module"].as<std::vector<std::string>>();
     out.boot.command_line = text(values, "append");
-    choose_boot(values, out.boot);
     out.memory = parse_size(text(values, "mem"));
     if (out.memory < smallest || out.memory % page)
         throw UsageError{"--mem wants a multiple of 4K from 1M up"};
@@ -159,7 +174,8 @@ std::optional<RunOptions> parse_run(const Arguments &arguments) {
     out.debug_console = text(values, "debugcon");
     out.policy = text(values, "policy");
     out.legacy = !values.count("no-legacy");
-    out.pci = values.count("pci");
+    // Without a host bridge a BIOS knows nothing of fw_cfg.
+    out.pci = values.count("pci") || out.start != Start::image;
     out.huge_pages = !values.count("no-hugepages");
     out.own = values.count("own");
     out.json = values.count("json");

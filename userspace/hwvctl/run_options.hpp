@@ -8,8 +8,12 @@
 
 namespace hwvctl {
 
+enum class Start { image, bios };
+
 struct RunOptions {
-    boot::Request boot; // kernel, initrd, modules, command line
+    Start start = Start::image;
+    boot::Request boot;   // kernel, initrd, modules, command line
+    std::string firmware; // another image than the start's own
     std::uint64_t memory = 256ull << 20;
     unsigned cpus = 1;
     std::string name;

@@ -1,0 +1,33 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+# timeout: 120
+"""Debian's firmware, started at the reset vector: it finds its machine, and what it finds nothing in it says."""
+
+from guestlib import BED, Case, finish, last_line, run_cases, tell
+
+BIOS = "/usr/share/seabios/bios-256k.bin"
+
+
+def empty():
+    """SeaBIOS to its end: nothing to start from. What it says goes to its debug port, and to COM1 as there is no screen."""
+    return Case("seabios-finds-nothing", "hwvctl run --boot bios --mem 64M --debugcon /tmp/debug; echo status $?; cat /tmp/debug", 0,
+                ["^status 3$", "the guest asked for a reset", "Found QEMU fw_cfg", r"qemu/e820: addr 0x0+ len 0x0*4000000 \[RAM\]",
+                 "id=8086:29c0", r"ACPI: parse DSDT", r"Found 1 cpu\(s\)", r"^No bootable device\. +Retrying in 1 seconds", "^Rebooting"], seconds=100)
+
+
+def mistakes():
+    return Case("mistakes", "; ".join([
+        "hwvctl run --boot bios --firmware /nothing; echo none $?", "echo short >/tmp/short; hwvctl run --boot bios --firmware /tmp/short; echo size $?",
+        "hwvctl run --boot mbr; echo what $?", f"hwvctl run --kernel {BIOS} --firmware {BIOS}; echo both $?"]), 0,
+        ["/nothing: No such file or directory\nnone 1$", "/tmp/short: not a firmware image.*\nsize 1$", "both 2$"])
+
+
+def main():
+    put = ["--put", BIOS] if BED == "vmx" else []
+    status, output = run_cases([empty(), mistakes()], *put)
+    tell("bed-is-sane", f"the bed's exit status is {status}: {last_line(output)}" if status else None)
+    finish()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "hwvctl/firmware.hpp"
+#include <stdexcept>
+#include "boot/acpi_loader.hpp"
+
+namespace hwvctl {
+namespace {
+
+using machine::firmware::FwCfg;
+
+constexpr const char *bios_image = "/usr/share/seabios/bios-256k.bin";
+
+boot::Bytes read_image(const RunOptions &options) {
+    if (!options.firmware.empty()) return boot::read_file(options.firmware);
+    try {
+        return boot::read_file(bios_image);
+    } catch (const boot::Error &error) {
+        throw boot::Error(std::string{error.what()} +
+                          ": install Debian's package seabios, or name an image by --firmware");
+    }
+}
+
+// "etc/e820": base, length, type of each piece of RAM.
+boot::Bytes memory_map(std::uint64_t ram) {
+    boot::Bytes map;
+    constexpr std::uint32_t usable = 1;
+    for (const auto &range : machine::pc_ram_layout(ram)) {
+        boot::append(map, range.start);
+        boot::append(map, range.size);
+        boot::append(map, usable);
+    }
+    return map;
+}
+
+} // namespace
+
+Firmware::Firmware(const RunOptions &options, machine::Machine &machine) : config_{machine.ram()} {
+    const boot::Bytes image = read_image(options);
+    const std::lock_guard guard{machine.lock()};
+    if (machine.memory_slots() == nullptr) throw std::logic_error("nobody maps the firmware");
+    try {
+        rom_.emplace(image, *machine.memory_slots());
+    } catch (const std::invalid_argument &error) {
+        throw boot::Error(options.firmware + ": " + error.what());
+    }
+    rom_->shadow(machine.ram());
+    if (!config_.attach(machine.ports())) throw std::logic_error("fw_cfg's ports are taken");
+    describe(options, machine);
+}
+
+void Firmware::describe(const RunOptions &options, machine::Machine &machine) {
+    const auto cpus = static_cast<std::uint16_t>(options.cpus);
+    boot::Bytes size;
+    boot::append(size, options.memory);
+    config_.set(FwCfg::ram_size, size);
+    config_.set16(FwCfg::cpu_count, cpus);
+    config_.set16(FwCfg::max_cpus, cpus);
+    config_.set16(FwCfg::boot_menu, 0);
+    boot::Bytes boot_cpus;
+    boot::append(boot_cpus, cpus);
+    config_.set_file("etc/boot-cpus", boot_cpus);
+    config_.set_file("etc/e820", memory_map(options.memory));
+    auto acpi = boot::acpi_files(boot::acpi_config(machine.description(), cpus));
+    config_.set_file(boot::acpi_tables_file, std::move(acpi.tables));
+    config_.set_file(boot::acpi_rsdp_file, std::move(acpi.rsdp));
+    config_.set_file(boot::acpi_loader_file, std::move(acpi.loader));
+    // Nothing to start from: a second to be read, then the reset that ends the guest.
+    config_.set_file64("etc/boot-fail-wait", 1000);
+    // Without a screen the BIOS's console, and that of what it starts, is the first serial port.
+    if (!options.vga) config_.set_file64("etc/sercon-port", 0x3f8);
+}
+
+// "Processor State After Reset": real mode, the code segment's base just below 4 GiB.
+boot::Entry Firmware::entry() {
+    boot::Entry entry;
+    boot::enter_real(entry, 0);
+    entry.cs.selector = 0xf000;
+    entry.cs.base = 0xffff'0000;
+    entry.rip = 0xfff0;
+    entry.cr0 = 0x6000'0010; // caches off
+    entry.gpr[boot::rdx] = 0x600;
+    entry.idt = {0, 0xffff};
+    return entry;
+}
+
+} // namespace hwvctl
