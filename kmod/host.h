@@ -52,7 +52,7 @@ int hwv_host_user_read16_atomic(void *to, __u64 hva);  /* sixteen bytes of one p
  */
 int hwv_host_user_walk_atomic(__u64 hva, __u64 size, __u64 first, __u64 linear, __u64 *entry);
 int hwv_host_user_write_atomic(__u64 hva, const void *from, __u32 bytes);
-int hwv_host_user_cmpxchg64(__u64 hva, __u64 *expected, __u64 desired); /* process; 1: exchanged, 0: *expected updated */
+int hwv_host_user_exchange8(__u64 hva, __u8 *value); /* process; -EFAULT; -EAGAIN: somebody writes it all the time */
 
 struct hwv_host_fault {
 	__u64 pfn;      /* host page frame that holds the hva */
@@ -97,6 +97,7 @@ void hwv_host_machine_check(void); /* irqs off: the one that ended the guest, to
 
 /* ---- the vCPU's thread ---- */
 void hwv_host_vcpu_may_sleep(struct hwv_host_vcpu *vcpu); /* preemption on; a scheduler that takes the thread off the CPU puts the vCPU first */
+int hwv_host_vcpu_yield_to(struct hwv_host_vcpu *vcpu); /* process: the CPU is that one's, if its thread waits for one. 1: it was */
 int hwv_host_vcpu_block(struct hwv_host_vcpu *vcpu); /* process: sleeps until hwv_core_vcpu_runnable(); -EINTR */
 /*
  * Process: leaves the vCPU, which is loaded, to observers until none has the VM paused (0) or something but to pause is asked

@@ -86,7 +86,7 @@ void VcpuOf<B>::initialise() {
     backend.flush_translations();
     apic.init();
     pv_eoi.reset();
-    pv.eoi = 0;
+    pv = {};
     completion = {};
     deferred = {};
     mp_state = apic.base() & cpu::LocalApic::base_bsp ? HWV_MP_RUNNING : HWV_MP_WAIT_SIPI;
@@ -104,11 +104,19 @@ void VcpuOf<B>::start_up(std::uint8_t sipi_vector) {
 
 template <Backend B>
 void VcpuOf<B>::write_records(std::uint32_t which) {
+    const Between instructions{*this};
     MaySleep scope{*this};
     if (which & request::clock) write_clock();
     if (which & request::wall_clock) write_wall_clock();
     if (which & request::steal) write_steal();
     if (which & request::pv_eoi) settle_pv_eoi(false);
+}
+
+template <Backend B>
+void VcpuOf<B>::give_way() {
+    const Between instructions{*this};
+    MaySleep scope{*this};
+    vm.yield(*this);
 }
 
 template <Backend B>
@@ -127,6 +135,7 @@ auto VcpuOf<B>::serve_requests(int &error) -> Step {
         return Step::left;
     }
     if (asked_for & request::records) write_records(asked_for);
+    if (asked_for & request::yield) give_way();
     if (asked_for & request::flush) backend.flush_translations();
     if (asked_for & request::traps) {
         if (const Status taken = take_traps(); !taken) {

@@ -168,8 +168,10 @@ template <Backend B>
     case HWV_EXIT_RDPMC: return v.gp(); // no counters are offered
     case HWV_EXIT_INVLPG: v.backend.flush_translations(); return Outcome::resume_next;
     case HWV_EXIT_INVD: // never passed through: it would drop the host's dirty lines
-    case HWV_EXIT_WBINVD:
-    case HWV_EXIT_PAUSE: return Outcome::resume_next;
+    case HWV_EXIT_WBINVD: return Outcome::resume_next;
+    case HWV_EXIT_PAUSE:
+        if (v.vm.has_several_vcpus()) v.wants_to_yield(Vcpu::anybody);
+        return Outcome::resume_next;
     case HWV_EXIT_MONITOR:
     case HWV_EXIT_MWAIT:
     case HWV_EXIT_RSM:

@@ -43,7 +43,7 @@ Outcome on_hypercall(VcpuOf<B> &v, const Exit &exit) {
     if (trace::on<__tracepoint_hwv_hypercall>()) [[unlikely]]
         trace::hypercall(v);
     const cpu::HypercallRequest call{v.gprs, v.wide(), static_cast<std::uint8_t>(v.backend.cpl())};
-    const cpu::HypercallAnswer r = v.vm.hypercall(call);
+    const cpu::HypercallAnswer r = v.vm.hypercall(call, v);
     if (!r.known && v.vm.has(HWV_VM_HYPERCALL_TO_USER)) {
         v.leave(HWV_EXIT_HYPERCALL, exit).hypercall = {
             .nr = call.nr(), .args = {call.arg(0), call.arg(1), call.arg(2), call.arg(3)}};

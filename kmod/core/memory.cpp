@@ -82,6 +82,20 @@ Status Memory::write(std::uint64_t gpa, const void *from, std::uint32_t bytes, S
     return {};
 }
 
+bool Memory::poke(std::uint64_t gpa, std::uint8_t value, const SlotCache &cache) const {
+    const npt::MemorySlot &slot = cache.slot;
+    const bool known = current(cache.generation) &&
+                       (gpa >> npt::page_shift) - slot.gfn() < slot.size >> npt::page_shift;
+    return known && slot.writable() && !slot.logs_dirty() &&
+           !hwv_host_user_write_atomic(slot.hva + (gpa - slot.gpa), &value, sizeof value);
+}
+
+Status Memory::exchange(std::uint64_t gpa, std::uint8_t &value, SlotCache &cache) {
+    const npt::MemorySlot *slot = find(gpa >> npt::page_shift, cache);
+    if (!slot || !slot->writable()) return Error::fault;
+    return from_errno(hwv_host_user_exchange8(slot->hva + (gpa - slot->gpa), &value));
+}
+
 void Memory::mark_dirty(std::uint64_t gfn, std::uint64_t pages) {
     for (std::uint64_t end = gfn + pages; gfn < end; ++gfn) {
         const npt::MemorySlot *slot = slots_.find(gfn);

@@ -56,6 +56,12 @@ class Memory {
     Status write(std::uint64_t gpa, const void *from, std::uint32_t bytes, SlotCache &cache,
                  bool atomic = false);
 
+    // One byte, where the slot that has it is known already, logs nothing, and the page is present:
+    // takes no lock. The vCPU's thread, irqs off or not.
+    bool poke(std::uint64_t gpa, std::uint8_t value, const SlotCache &cache) const;
+    // One byte for another; process context.
+    Status exchange(std::uint64_t gpa, std::uint8_t &value, SlotCache &cache);
+
     // The owner's address of gpa, and how many bytes of the same slot follow. Not from inside the
     // lock.
     Status locate(std::uint64_t gpa, std::uint64_t &hva, std::uint64_t &bytes);

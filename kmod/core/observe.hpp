@@ -37,6 +37,7 @@ int VcpuOf<B>::block(hwv_segment_kind kind) {
     cut(HWV_TIME_KERNEL);
     waiting = true;
     {
+        const Between instructions{*this};
         MaySleep scope{*this};
         error = hwv_host_vcpu_block(host);
     }
@@ -64,6 +65,7 @@ auto VcpuOf<B>::stand_still(int &error) -> Step {
     waiting = true;
     int paused = 0;
     {
+        const Between instructions{*this};
         MaySleep scope{*this};
         paused = hwv_host_vcpu_pause(host);
     }

@@ -35,13 +35,32 @@ void Vcpu::write_wall_clock() {
 
 void Vcpu::write_steal() {
     if (!(pv.steal_time & cpu::pv_enabled)) return;
+    if (shown_absent) take_back_absence();
     cpu::PvSteal record{};
     record.steal = hwv_host_steal_ns();
-    (void)cpu::pv_publish(pv.steal_time & ~0x3full, record, steal_version,
+    (void)cpu::pv_publish(cpu::pv_steal_gpa(pv.steal_time), record, steal_version,
                           [this](std::uint64_t gpa, const void *from, std::uint32_t bytes) {
-                              return write_guest(gpa, from, bytes);
+                              return static_cast<bool>(memory.write(gpa, from, bytes, steal_slot));
                           });
     steal_version = record.version;
+}
+
+// Other vCPUs leave a note from now on rather than wait for this one. Only between two
+// instructions: one that is half done has used translations that they believe to be gone.
+void Vcpu::show_absence() {
+    if (!(pv.steal_time & cpu::pv_enabled) || shown_absent) return;
+    const std::uint64_t at = cpu::pv_steal_gpa(pv.steal_time) + cpu::pv_preempted_at;
+    shown_absent = memory.poke(at, cpu::pv_preempted, steal_slot);
+}
+
+// By one access, so that a note is either seen here or not left. If it cannot be seen, there is
+// one.
+void Vcpu::take_back_absence() {
+    shown_absent = false;
+    const std::uint64_t at = cpu::pv_steal_gpa(pv.steal_time) + cpu::pv_preempted_at;
+    std::uint8_t byte = 0;
+    if (!memory.exchange(at, byte, steal_slot) || (byte & cpu::pv_flush_wanted))
+        put_back(request::flush);
 }
 
 void Vcpu::arm_pv_eoi(std::uint8_t vector) {

@@ -159,6 +159,7 @@ template <Backend B>
     if (work || asked()) [[unlikely]] {
         end_guest();
         hwv_host_entry_end(host);
+        const Between instructions{*this};
         MaySleep scope{*this};
         error = work ? hwv_host_handle_work() : 0;
         return error ? Step::left : Step::again;
@@ -224,17 +225,21 @@ template <Backend B>
     backend.load(context);
     if (context.other_cpu && !hwv_host_tsc_stable()) [[unlikely]]
         put_back(request::clock);
-    if (!descheduled) return;
-    cut(HWV_TIME_DESCHEDULED);
-    descheduled = false;
+    if (!left_cpu) return;
+    left_cpu = false;
     put_back(request::steal);
+    if (in_run && !waiting) cut(HWV_TIME_DESCHEDULED);
 }
 
 template <Backend B>
 void VcpuOf<B>::put() {
+    if (between_instructions) {
+        show_absence();
+        left_cpu = shown_absent;
+    }
     if (in_run && !waiting) {
         cut(HWV_TIME_KERNEL);
-        descheduled = true;
+        left_cpu = true;
         recorder.mark(HWV_RECORD_DESCHEDULED);
     }
     backend.put();

@@ -35,6 +35,7 @@ inline constexpr std::uint32_t flush = 1u << 0, // drop cached translations
     pause = 1u << 8,                          // an observer wants it to stand still
     kill = 1u << 9,                           // for good: stays
     instrument = 1u << 10,                    // what observes it has changed
+    yield = 1u << 11,                         // the CPU to a vCPU that it waits for
     records = clock | steal | wall_clock | pv_eoi; // all that reach for the guest's memory
 }
 
@@ -78,7 +79,7 @@ class Vcpu : public hwv_core_vcpu {
     cpu::MsrFile msrs{apic, cpuid, pv};
     ControlLimits limits;
     Completion completion;
-    SlotCache slot_cache;
+    SlotCache slot_cache, steal_slot;
     SparePages spare;
 
     Status set_cpuid(const hwv_cpuid_entry *entries, std::uint32_t count); // HWV_SET_CPUID
@@ -87,7 +88,15 @@ class Vcpu : public hwv_core_vcpu {
 
     std::uint64_t xcr0 = 1;
     std::uint64_t exits_to_user = 0;
-    std::uint32_t wanted = 0;                           // register groups that the user asked for
+    std::uint32_t wanted = 0;          // register groups that the user asked for
+    bool between_instructions = false; // in a wait: none is half done
+    bool shown_absent = false;         // the guest sees that it is not on a CPU
+    static constexpr std::uint32_t anybody = ~0u;
+    std::uint32_t yield_to = anybody; // with request::yield: a vCPU's id
+    void wants_to_yield(std::uint32_t to) {
+        yield_to = to;
+        put_back(request::yield);
+    }
     bool window_wanted = false;                         // reply asked for an interrupt window
     bool started = false;                               // has run: CPUID is fixed
     std::uint32_t clock_version = 0, steal_version = 0; // of the guest's records
@@ -127,6 +136,8 @@ class Vcpu : public hwv_core_vcpu {
     void write_clock();
     void write_wall_clock();
     void write_steal();
+    void show_absence(); // scheduled out: irqs off
+    void take_back_absence();
     void
     arm_pv_eoi(std::uint8_t vector); // preemption off: `vector` goes in; the guest may skip its EOI
     void settle_pv_eoi(bool atomic = true); // after an exit: did it?

@@ -20,6 +20,18 @@ class MaySleep {
     MaySleep &operator=(const MaySleep &) = delete;
 };
 
+// The waits inside this scope are between two instructions of the guest.
+class Between {
+  public:
+    explicit Between(Vcpu &vcpu) : vcpu_{vcpu} { vcpu_.between_instructions = true; }
+    ~Between() { vcpu_.between_instructions = false; }
+    Between(const Between &) = delete;
+    Between &operator=(const Between &) = delete;
+
+  private:
+    Vcpu &vcpu_;
+};
+
 struct Fetched {
     union {
         std::uint64_t words[2] = {};
@@ -45,7 +57,7 @@ class VcpuOf final : public Vcpu {
         true; // look for something deliverable before the next entry, whatever the APIC says
     cpu::ApicEffect effect{}; // of the last write to the APIC
     Event deferred{};         // an interrupt that an exception overtook
-    bool in_run = false, descheduled = false, waiting = false;
+    bool in_run = false, left_cpu = false, waiting = false;
     Traps traps{};         // that the backend has
     bool stepping = false; // over the instruction at step_rip
     std::uint64_t step_rip = 0;
@@ -150,6 +162,7 @@ class VcpuOf final : public Vcpu {
     Step step(int &error);           // one entry, if nothing speaks against it
     Step serve_requests(int &error); // what others asked for; may sleep
     void write_records(std::uint32_t which);
+    void give_way(); // to a vCPU that this one waits for
     Step wait_for_event(int &error);
     bool instrument_anew();
     Step wait_for_room(int &error);

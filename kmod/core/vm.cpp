@@ -38,6 +38,7 @@ void Vm::flush_translations() {
 // The local APICs of the VM, as messages find them.
 struct Vm::Bus {
     Vm &vm;
+    Vcpu *caller = nullptr; // of a hypercall
     unsigned size() const { return vm.vcpu_end_.load(std::memory_order_acquire); }
     cpu::LocalApic *apic(unsigned id) const { // below size(); guests choose it
         Vcpu *v = vm.vcpu(static_cast<unsigned>(cpu::nospec(id, HWV_MAX_VCPUS)));
@@ -47,6 +48,7 @@ struct Vm::Bus {
         if (Vcpu *v = vm.vcpu(apic.id())) v->arrived();
     }
     std::atomic<std::uint32_t> &turn() const { return vm.turn_; }
+    void yield_to(unsigned id) const { caller->wants_to_yield(id); }
 };
 
 unsigned Vm::deliver(const cpu::InterruptMessage &message, unsigned source) {
@@ -54,9 +56,29 @@ unsigned Vm::deliver(const cpu::InterruptMessage &message, unsigned source) {
     return cpu::deliver(bus, message, source);
 }
 
-cpu::HypercallAnswer Vm::hypercall(cpu::HypercallRequest call) {
-    Bus bus{*this};
+cpu::HypercallAnswer Vm::hypercall(cpu::HypercallRequest call, Vcpu &from) {
+    Bus bus{*this, &from};
     return cpu::serve_hypercall(bus, call);
+}
+
+// Whoever spins in PAUSE does not say for whom: the others have their turns.
+void Vm::yield(Vcpu &from) {
+    const unsigned wanted = from.yield_to, end = vcpu_end_.load(std::memory_order_acquire);
+    const auto yielded = [&](unsigned id) {
+        const Vcpu *v = vcpu(static_cast<unsigned>(cpu::nospec(id, HWV_MAX_VCPUS)));
+        return v && v != &from && hwv_host_vcpu_yield_to(v->host);
+    };
+    if (wanted != Vcpu::anybody) {
+        (void)yielded(wanted);
+        return;
+    }
+    const unsigned last = favoured_.load(std::memory_order_relaxed);
+    for (unsigned step = 1; step <= end; ++step) {
+        const unsigned id = (last + step) % end;
+        if (!yielded(id)) continue;
+        favoured_.store(id, std::memory_order_relaxed);
+        return;
+    }
 }
 
 int Vm::msi(std::uint64_t address, std::uint32_t data) {

@@ -50,7 +50,10 @@ class Vm : public hwv_core_vm {
     int msi(std::uint64_t address, std::uint32_t data);
     // From the vCPU `source`'s ICR, or from outside (cpu::no_source). vCPUs that accepted.
     unsigned deliver(const cpu::InterruptMessage &message, unsigned source);
-    cpu::HypercallAnswer hypercall(cpu::HypercallRequest call);
+    cpu::HypercallAnswer hypercall(cpu::HypercallRequest call, Vcpu &from);
+    // The CPU of `from`, which asked for it, to one that it waits for: process context, loaded.
+    void yield(Vcpu &from);
+    bool has_several_vcpus() const { return vcpu_end_.load(std::memory_order_relaxed) > 1; }
 
     // How many ioeventfds there are: without any, no exit asks for one.
     std::uint32_t ioevents() const { return ioevents_.load(std::memory_order_relaxed); }
@@ -112,7 +115,8 @@ class Vm : public hwv_core_vm {
     std::atomic<unsigned> vcpu_end_{0};
     std::atomic<std::uint64_t> eoi_exits_[4] = {};
     std::atomic<std::uint32_t> ioevents_{0};
-    std::atomic<std::uint32_t> turn_{0}; // of lowest-priority delivery
+    std::atomic<std::uint32_t> turn_{0};     // of lowest-priority delivery
+    std::atomic<std::uint32_t> favoured_{0}; // who was yielded to last
     std::atomic<const hwv_program_table *> programs_{nullptr};
     Traps program_traps_{};
     hwv_host_lock traps_lock_{};

@@ -146,8 +146,10 @@ inline constexpr std::uint32_t kvm_signature_leaf = 0x4000'0000, kvm_features_le
                                kvm_timing_leaf = 0x4000'0010, hwv_signature_leaf = 0x4000'0100,
                                hwv_version_leaf = 0x4000'0101;
 // KVM_FEATURE_* that hwv implements: old and new clock MSRs, no I/O delay, steal time, PV EOI, kick
-// (unhalt), IPI hypercall, MSI with extended destination id, stable clock.
-inline constexpr std::uint32_t kvm_features =
-    1u << 0 | 1u << 1 | 1u << 3 | 1u << 5 | 1u << 6 | 1u << 7 | 1u << 11 | 1u << 15 | 1u << 24;
+// (unhalt), TLB flush by a note in the steal time record, IPI hypercall, yield hypercall, MSI with
+// extended destination id, stable clock.
+inline constexpr std::uint32_t kvm_features = 1u << 0 | 1u << 1 | 1u << 3 | 1u << 5 | 1u << 6 |
+                                              1u << 7 | 1u << 9 | 1u << 11 | 1u << 13 | 1u << 15 |
+                                              1u << 24;
 
 } // namespace hwv::cpu

@@ -9,7 +9,7 @@
 namespace hwv::cpu {
 
 namespace hypercall {
-inline constexpr std::uint64_t vapic_poll_irq = 1, kick_cpu = 5, send_ipi = 10;
+inline constexpr std::uint64_t vapic_poll_irq = 1, kick_cpu = 5, send_ipi = 10, sched_yield = 11;
 inline constexpr std::int64_t no_permission = -1, invalid = -22, unknown = -1000;
 } // namespace hypercall
 
@@ -61,13 +61,21 @@ std::int64_t kick(Bus &bus, std::uint64_t id) {
     if (apic) {
         apic->unhalt();
         bus.notify(*apic);
+        bus.yield_to(static_cast<unsigned>(id));
     }
+    return 0;
+}
+
+template <typename Bus>
+std::int64_t yield(Bus &bus, std::uint64_t id) {
+    if (id < bus.size()) bus.yield_to(static_cast<unsigned>(id));
     return 0;
 }
 
 } // namespace detail
 
-// Any context that may deliver. Bus as for deliver().
+// Any context that may deliver. Bus as for deliver(), and
+//   void yield_to(unsigned id)           the caller waits for that vCPU, which may want its CPU
 template <typename Bus>
 HypercallAnswer serve_hypercall(Bus &bus, HypercallRequest call) {
     const std::uint64_t nr = call.nr();
@@ -79,6 +87,7 @@ HypercallAnswer serve_hypercall(Bus &bus, HypercallRequest call) {
         switch (nr) {
         case hypercall::vapic_poll_irq: result = 0; break;
         case hypercall::kick_cpu: result = detail::kick(bus, call.arg(1)); break;
+        case hypercall::sched_yield: result = detail::yield(bus, call.arg(0)); break;
         case hypercall::send_ipi: result = detail::send_ipis(bus, call); break;
         default: result = hypercall::unknown; known = 0;
         }

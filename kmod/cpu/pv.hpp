@@ -39,16 +39,18 @@ struct PvWallClock {
 };
 static_assert(sizeof(PvWallClock) == 12);
 
+// The first part of a record of 64 bytes; the byte behind it is written by the guest, too.
 struct PvSteal {
     std::uint64_t steal; // ns runnable but not running
     std::uint32_t version;
     std::uint32_t flags;
-    std::uint8_t preempted;
-    std::uint8_t pad8[3];
-    std::uint32_t pad[11];
 };
-static_assert(sizeof(PvSteal) == 64 && offsetof(PvSteal, preempted) == 16);
-inline constexpr std::uint8_t pv_preempted = 1u << 0;
+static_assert(sizeof(PvSteal) == 16);
+inline constexpr std::uint64_t pv_preempted_at = sizeof(PvSteal);
+// Of that byte. Set by the host: the vCPU is not on a CPU. Set by another vCPU of the guest while
+// it is so: translations are to be dropped before it runs again.
+inline constexpr std::uint8_t pv_preempted = 1u << 0, pv_flush_wanted = 1u << 1;
+constexpr std::uint64_t pv_steal_gpa(std::uint64_t msr) { return msr & ~0x3full; }
 
 // mul and shift for a TSC of this frequency.
 struct PvScale {

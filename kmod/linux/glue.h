@@ -90,6 +90,7 @@ struct hwv_host_vcpu {
 	struct mutex lock; /* every ioctl but HWV_RUN holds it */
 	atomic_t user;     /* HWV_VCPU_*: who has the core's vCPU now */
 	struct preempt_notifier preempt;
+	struct task_struct *displaced; /* the thread, while others have its CPU and it would go on; RCU */
 	bool notified; /* preempt is registered, of the thread that has the vCPU */
 	struct hrtimer timer;
 	struct rcuwait wait;

@@ -3,6 +3,7 @@
 #include <linux/moduleparam.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
+#include <linux/sched/task.h>
 #include "compat.h"
 #include "glue.h"
 
@@ -151,6 +152,24 @@ void hwv_host_vcpu_stop(struct hwv_host_vcpu *vcpu, __u64 age, __u32 timeout_ms)
 		wait_for_reply(vcpu, msecs_to_jiffies(timeout_ms));
 	take_back(vcpu);
 	hwv_vcpu_load(vcpu);
+}
+
+/* A thread that is read here has not exited: it comes back to the vCPU, and takes this back, first. */
+int hwv_host_vcpu_yield_to(struct hwv_host_vcpu *vcpu)
+{
+	struct task_struct *task;
+	int result;
+
+	rcu_read_lock();
+	task = READ_ONCE(vcpu->displaced);
+	if (task)
+		get_task_struct(task);
+	rcu_read_unlock();
+	if (!task)
+		return 0;
+	result = yield_to(task, true);
+	put_task_struct(task);
+	return result > 0;
 }
 
 void hwv_host_vcpu_wake(struct hwv_host_vcpu *vcpu)

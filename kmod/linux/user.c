@@ -91,16 +91,19 @@ int hwv_host_user_write_atomic(__u64 hva, const void *from, __u32 bytes)
 	return left ? -EFAULT : 0;
 }
 
-int hwv_host_user_cmpxchg64(__u64 hva, __u64 *expected, __u64 desired)
+int hwv_host_user_exchange8(__u64 hva, __u8 *value)
 {
-	u64 __user *user = u64_to_user_ptr(hva);
-	bool exchanged;
+	u8 __user *user = u64_to_user_ptr(hva);
+	int tries = 64;
+	u8 seen = 0;
 
-	if (!IS_ALIGNED(hva, sizeof(u64)) || !user_access_begin(user, sizeof(u64)))
+	if (!user_access_begin(user, sizeof(*user)))
 		return -EFAULT;
-	exchanged = unsafe_try_cmpxchg_user(user, expected, desired, fault);
+	while (!unsafe_try_cmpxchg_user(user, &seen, *value, fault) && --tries)
+		;
 	user_access_end();
-	return exchanged;
+	*value = seen;
+	return tries ? 0 : -EAGAIN;
 fault:
 	user_access_end();
 	return -EFAULT;

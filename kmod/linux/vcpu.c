@@ -22,6 +22,7 @@ static void sched_in(struct preempt_notifier *notifier, int cpu)
 {
 	struct hwv_host_vcpu *vcpu = container_of(notifier, struct hwv_host_vcpu, preempt);
 
+	WRITE_ONCE(vcpu->displaced, NULL);
 	hwv_core_vcpu_load(vcpu->core, cpu);
 }
 
@@ -29,7 +30,8 @@ static void sched_out(struct preempt_notifier *notifier, struct task_struct *nex
 {
 	struct hwv_host_vcpu *vcpu = container_of(notifier, struct hwv_host_vcpu, preempt);
 
-	hwv_core_vcpu_put(vcpu->core, hwv_task_preempted());
+	hwv_core_vcpu_put(vcpu->core);
+	WRITE_ONCE(vcpu->displaced, hwv_task_preempted() ? current : NULL);
 }
 
 static struct preempt_ops preempt_ops = { .sched_in = sched_in, .sched_out = sched_out };
@@ -61,7 +63,7 @@ void hwv_vcpu_unload(struct hwv_host_vcpu *vcpu)
 	preempt_disable();
 	hwv_vcpu_stays(vcpu);
 	local_irq_disable();
-	hwv_core_vcpu_put(vcpu->core, 0);
+	hwv_core_vcpu_put(vcpu->core);
 	local_irq_enable();
 	preempt_enable();
 }

@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
 # timeout: 420
-# beds: svm
 """Guests of several processors on two of the host. Debian's kernel brings each up, has each work and tell the next one something,
 takes each off and on again, and stays content; small guests end in one processor's thread while others sleep. In the VMX bed, which
 takes minutes for each boot, Linux has two."""
@@ -10,6 +9,7 @@ from guestlib import BED, TMP, Case, assemble, finish, last_line, linux, run_cas
 
 # The svm bed's CPU does not say that its TSC never stops: with several processors Linux on AMD's gives it up without a look.
 COMPLAINTS = r"WARNING: CPU|BUG:|unchecked MSR access|TSC warp|nstable due to (?!TSCs unsynchronized)|Call Trace|lockup|stall|check_tsc"
+TSC = ["Switched to clocksource tsc"] if BED == "vmx" else []
 RUN = "hwvctl run --mem 16M --serial null --flat 0x8000,real"
 
 
@@ -38,7 +38,7 @@ def smp(processors):
     command = f"hwvctl run {linux()} --append 'console=ttyS0 panic=-1 quiet noxsave hwv.do=smp' --mem 256M --cpus {processors} --stats"
     every = range(processors)
     return Case(f"linux-{processors}", command, 0, [
-        "^HWV-GUEST-DONE smp$", rf"Brought up 1 node, {processors} CPUs", rf"^siblings\s+: {processors}$", rf"^cpu cores\s+: {processors}$",
+        "^HWV-GUEST-DONE smp$", "KVM setup pv remote TLB flush", "setup PV IPIs", "setup PV sched yield", *TSC, rf"Brought up 1 node, {processors} CPUs", rf"^siblings\s+: {processors}$", rf"^cpu cores\s+: {processors}$",
         *(rf"^apicid\s+: {n}$" for n in every), *(f"^worked on {n}$" for n in every), *(f"^back on {n}$" for n in every if n),
         *(rf"^without {n}: {others(n, processors)}$" for n in every if n),
         # Rescheduling and call interrupts came to each, as did its timer's; sending one is no exit to user.

@@ -19,6 +19,7 @@ struct Bus {
     hwv::cpu::LocalApic *apic(unsigned id) { return id < size() ? apics[id].get() : nullptr; }
     void notify(hwv::cpu::LocalApic &apic) { woken.push_back(apic.id()); }
     std::atomic<std::uint32_t> &turn() { return next; }
+    void yield_to(unsigned id) { favoured.push_back(id); }
 
     void enable_all() {
         for (auto &apic : apics)
@@ -41,7 +42,7 @@ struct Bus {
     }
 
     std::vector<std::unique_ptr<hwv::cpu::LocalApic>> apics;
-    std::vector<unsigned> woken;
+    std::vector<unsigned> woken, favoured;
     std::atomic<std::uint32_t> next{0};
 };
 

@@ -37,7 +37,7 @@ class HypercallTest : public testing::Test {
 TEST_F(HypercallTest, numbers_and_rights) {
     EXPECT_EQ(call(hypercall::vapic_poll_irq), 0);
     EXPECT_TRUE(known);
-    for (std::uint64_t nr : {0ull, 2ull, 3ull, 9ull, 11ull, 12ull, 1ull << 32 | 1}) {
+    for (std::uint64_t nr : {0ull, 2ull, 3ull, 9ull, 12ull, 13ull, 1ull << 32 | 1}) {
         EXPECT_EQ(call(nr), -1000) << nr;
         EXPECT_FALSE(known);
     }
@@ -68,6 +68,17 @@ TEST_F(HypercallTest, kick_ends_a_halt) {
     EXPECT_FALSE(bus.apic(7)->wakes(true, true));
     EXPECT_EQ(bus.woken, Ids{7});
     EXPECT_EQ(call(hypercall::kick_cpu, 0, 99), 0) << "nobody there";
+}
+
+TEST_F(HypercallTest, yields_to_a_vcpu) {
+    EXPECT_EQ(call(hypercall::sched_yield, 39), 0);
+    EXPECT_EQ(call(hypercall::kick_cpu, 0, 7), 0) << "whoever is kicked is waited for";
+    EXPECT_EQ(call(hypercall::sched_yield, 40), 0) << "nobody there";
+    EXPECT_EQ(call(hypercall::sched_yield, 1ull << 32), 0);
+    EXPECT_EQ(bus.favoured, (Ids{39, 7}));
+    cpl = 3;
+    EXPECT_EQ(call(hypercall::sched_yield, 3), -1);
+    EXPECT_EQ(bus.favoured.size(), 2u);
 }
 
 TEST_F(HypercallTest, ipis_by_bitmap) {

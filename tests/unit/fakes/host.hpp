@@ -27,7 +27,9 @@ struct Host {
     unsigned works = 0; // entries that find work for the thread, from now on
     unsigned work_served = 0, wakes = 0, kicks_waited = 0, machine_checks = 0;
     int work_result = 0;
+    std::function<void()> on_work;
     std::function<int()> block;
+    std::function<int(hwv_host_vcpu *)> yield_to; // without it: that one waits for no CPU
     std::function<void(hwv_host_program *, hwv_program_context &)> program;
     std::function<int()> pause;    // an observer has the VM; without it: no more
     std::function<void()> stopped; // a rule stopped the vCPU; without it: the time is over
@@ -48,7 +50,7 @@ struct Host {
 
     // host_user.cpp: the owner's memory is the test's own
     unsigned stale = 0; // looks at the sequence that say "invalidated", from now on
-    int fault_error = 0;
+    int fault_error = 0, exchange_error = 0;
     bool fault_writable = true;
     std::uint32_t fault_level = 1;
     std::function<void()> on_fault_in;

@@ -35,6 +35,7 @@ void hwv_host_entry_end_by(struct hwv_host_vcpu *, __u32 vector) {
 int hwv_host_handle_work(void) {
     if (host().preempt_off) hardware().violation("work served with preemption off");
     ++host().work_served;
+    if (host().on_work) host().on_work();
     return host().work_result;
 }
 
@@ -52,6 +53,10 @@ void hwv_host_program_run(struct hwv_host_program *program, struct hwv_program_c
 int hwv_host_vcpu_block(struct hwv_host_vcpu *) {
     if (host().preempt_off) hardware().violation("sleep with preemption off");
     return host().block ? host().block() : -EINTR;
+}
+int hwv_host_vcpu_yield_to(struct hwv_host_vcpu *vcpu) {
+    if (host().preempt_off) hardware().violation("yield with preemption off");
+    return host().yield_to ? host().yield_to(vcpu) : 0;
 }
 void hwv_host_vcpu_wake(struct hwv_host_vcpu *) { ++host().wakes; }
 void hwv_host_vcpu_stop(struct hwv_host_vcpu *, __u64, __u32) {

@@ -54,6 +54,11 @@ int hwv_host_user_write_atomic(__u64 hva, const void *from, __u32 bytes) {
     std::memcpy(at(hva), from, bytes);
     return 0;
 }
+int hwv_host_user_exchange8(__u64 hva, __u8 *value) {
+    may_sleep();
+    std::swap(*static_cast<__u8 *>(at(hva)), *value);
+    return host().exchange_error;
+}
 int hwv_host_user_walk_atomic(__u64, __u64, __u64, __u64, __u64 *) { return -EFAULT; }
 
 int hwv_host_fault_in(struct hwv_host_vm *, __u64 hva, int write, struct hwv_host_fault *out) {
