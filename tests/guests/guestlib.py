@@ -19,7 +19,8 @@ SLOWER = 3 if BED == "vmx" else 1
 
 sys.path.insert(0, str(ROOT / "scripts"))
 from bedlib import kernel as kernels, qemu  # noqa: E402
-from bedlib.packages import NotOffered, of_architecture  # noqa: E402
+from bedlib.packages import NotOffered, of_architecture, unpack_one  # noqa: E402, F401
+from bedlib.paths import BedError, cached  # noqa: E402, F401
 
 failures = 0
 
