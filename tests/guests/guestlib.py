@@ -19,6 +19,8 @@ SLOWER = 3 if BED == "vmx" else 1
 
 sys.path.insert(0, str(ROOT / "scripts"))
 from bedlib import kernel as kernels, qemu  # noqa: E402
+from bedlib.cpio import Archive  # noqa: E402
+from bedlib.initramfs import ModuleTree  # noqa: E402
 from bedlib.packages import NotOffered, of_architecture, unpack_one  # noqa: E402, F401
 from bedlib.paths import BedError, cached  # noqa: E402, F401
 
@@ -153,6 +155,19 @@ def linux(flavour="cloud", version=None, elf=False):
         target.write_bytes((kernel.vmlinux if elf else kernel.vmlinuz).read_bytes())
     busybox = of_architecture("i386/busybox-static", "i386", "busybox-static") / "bin/busybox" if flavour in kernels.I386 else None
     return f"--kernel /share/{target.name} --initrd /share/{initrd(busybox)}"
+
+
+def linux_with(name, modules, text):
+    """Options that launch Debian's cloud kernel, which loads these of its modules, with what they need, and then runs a script."""
+    options = linux()
+    archive, loading = Archive(), []
+    tree = ModuleTree(kernels.fetch("cloud").modules)
+    for module in tree.in_load_order(["virtio_pci", *modules]):
+        archive.data(f"/modules/{module}.ko", tree.read(module))
+        loading.append(f"insmod /modules/{module}.ko")
+    archive.data("/run", "\n".join([*loading, text, ""]).encode())
+    (TMP / f"initrd-{name}").write_bytes((TMP / "initrd").read_bytes() + archive.pack())
+    return f"{options}-{name} --append 'console=ttyS0 panic=-1 quiet hwv.do=run'"
 
 
 CHECKSUM = hashlib.md5("".join(f"{n}\n" for n in range(1, 20001)).encode()).hexdigest()

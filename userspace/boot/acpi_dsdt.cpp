@@ -68,7 +68,8 @@ Code pci_routing(const machine::PciDescription &pci) {
 }
 
 Code pci_bridge(const machine::PciDescription &pci) {
-    auto windows = aml::bus_range(0, 255) + aml::io_port(0xcf8, 8) + aml::io_range(0, 0xcf7) +
+    const auto last_bus = static_cast<std::uint16_t>((pci.ecam_bytes >> 20) - 1);
+    auto windows = aml::bus_range(0, last_bus) + aml::io_port(0xcf8, 8) + aml::io_range(0, 0xcf7) +
                    aml::io_range(0xd00, 0xffff) +
                    aml::memory_range32(static_cast<std::uint32_t>(pci.memory_first),
                                        static_cast<std::uint32_t>(pci.memory_last));

@@ -35,6 +35,7 @@ Guest::Guest(const RunOptions &options)
         machine_config(options),
         machine::MachineSinks{*this, *this, *this, [this](machine::PowerEvent e) { power(e); },
                               &device_memory_, &kernel_events_});
+    add_devices(*machine_, options.devices);
     make_processors(options);
     load(options);
 }

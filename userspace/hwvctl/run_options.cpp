@@ -61,6 +61,7 @@ po::options_description description() {
     add("debugcon", po::value<std::string>()->value_name("FILE"),
         "write what the guest sends to ports 0xe9 and 0x402 to FILE (- is stderr)");
     add("no-legacy", "a minimal machine: no PIC, PIT, i8042; hardware-reduced ACPI");
+    describe_devices(d);
     add("pci", "a PCI host bridge, even if no option adds a device to it");
     add("no-hugepages", "do not ask the host for 2 MiB pages");
     add("own", "switch SVM/VMX on, and keep KVM out meanwhile, even where its module is loaded; "
@@ -174,8 +175,9 @@ std::optional<RunOptions> parse_run(const Arguments &arguments) {
     out.debug_console = text(values, "debugcon");
     out.policy = text(values, "policy");
     out.legacy = !values.count("no-legacy");
+    out.devices = parse_devices(values);
     // Without a host bridge a BIOS knows nothing of fw_cfg.
-    out.pci = values.count("pci") || out.start != Start::image;
+    out.pci = values.count("pci") || !out.devices.empty() || out.start != Start::image;
     out.huge_pages = !values.count("no-hugepages");
     out.own = values.count("own");
     out.json = values.count("json");

@@ -5,6 +5,7 @@
 #include <optional>
 #include "boot/load.hpp"
 #include "hwvctl/command.hpp"
+#include "hwvctl/devices.hpp"
 
 namespace hwvctl {
 
@@ -23,6 +24,7 @@ struct RunOptions {
     bool legacy = true;
     bool vga = false;
     bool pci = false; // asked for, or needed by a device
+    Devices devices;
     bool huge_pages = true;
     bool own = false;
     bool stats = false;

@@ -14,7 +14,7 @@ struct SerialDescription {
 };
 
 struct PciDescription {
-    // Memory-mapped configuration of 256 buses.
+    // Memory-mapped configuration, 1 MiB for each bus there is.
     std::uint64_t ecam_base = 0;
     std::uint64_t ecam_bytes = 0;
     // Windows for BARs; I/O has all ports but the eight of configuration.

@@ -85,7 +85,7 @@ void Machine::add_pci(const MachineConfig &config, const MachineSinks &sinks) {
                                   1u << pci::isa_irq_of(2));
     description_.pci = PciDescription{
         .ecam_base = pci::ecam_base,
-        .ecam_bytes = pci::ecam_bytes,
+        .ecam_bytes = pci::bus_bytes,
         .memory_first = pci::memory_first,
         .memory_last = pci::memory_last,
         .memory64_first =

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <vector>
 
@@ -63,7 +64,7 @@ class Msix {
     EventFds *kernel_;
     std::vector<Vector> vectors_;
     std::uint64_t bar_bytes_;
-    bool enabled_ = false;
+    std::atomic<bool> enabled_ = false; // devices' threads ask
     bool masked_ = false;
 };
 

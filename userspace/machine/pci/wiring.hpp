@@ -9,7 +9,9 @@ namespace machine::pci {
 
 constexpr unsigned devices_per_bus = 32, functions_per_device = 8;
 
-constexpr std::uint64_t ecam_base = 0xb000'0000, ecam_bytes = 256u << 20;
+// Of the mapped configuration space only bus 0 is told of: Linux looks for devices on every bus
+// that it hears of in that way, by 16,000 exits.
+constexpr std::uint64_t ecam_base = 0xb000'0000, ecam_bytes = 256u << 20, bus_bytes = 1u << 20;
 constexpr std::uint64_t memory_first = 0xc000'0000, memory_last = 0xfebf'ffff;
 constexpr std::uint64_t memory64_bytes = std::uint64_t{16} << 30;
 constexpr std::uint64_t memory64_first(std::uint64_t end_of_ram) {

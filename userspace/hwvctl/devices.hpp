@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// devices.hpp - the options of `hwvctl run` that add virtio devices, and those devices.
+#pragma once
+#include <string>
+#include <vector>
+#include <boost/program_options.hpp>
+#include "machine/machine.hpp"
+#include "machine/storage/disk.hpp"
+
+namespace hwvctl {
+
+struct Devices {
+    std::vector<machine::storage::DiskOptions> disks;
+    bool empty() const { return disks.empty(); }
+};
+
+void describe_devices(boost::program_options::options_description &options);
+// Throws UsageError.
+Devices parse_devices(const boost::program_options::variables_map &values);
+// Before the machine starts. Throws std::exception of what cannot be opened.
+void add_devices(machine::Machine &machine, const Devices &devices);
+
+} // namespace hwvctl
