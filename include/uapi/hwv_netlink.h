@@ -30,8 +30,8 @@ enum hwv_netlink_command {
 	HWV_CMD_POLICY_SET,   /* [VM RULES]: the VM keeps these rules, instead of those that it kept before */
 	HWV_CMD_POLICY_GET,   /* dump [VM] -> a message for each rule in force: VM HOLDER RULE_INDEX RULE MATCHED ACTED */
 	HWV_CMD_POLICY_RESET, /* [VM]: the rules that the VM keeps go; those of observers stay */
-	HWV_CMD_PAUSE,        /* [VM]: the VM stands still, as with HWV_PAUSE, until HWV_CMD_RESUME from anybody who may. ETIMEDOUT: below */
-	HWV_CMD_RESUME,       /* [VM]: undoes that. EBUSY: done, but an observer has it paused too */
+	HWV_CMD_PAUSE,        /* [VM] (VCPU): the VM, or that vCPU alone, stands still until HWV_CMD_RESUME from anybody who may. ETIMEDOUT: below */
+	HWV_CMD_RESUME,       /* [VM] (VCPU): undoes that, without VCPU of all. EBUSY: done, but an observer, or one of the whole VM, has it paused too */
 	HWV_CMD_KICK,         /* [VM] (VCPU): as HWV_KICK, of all vCPUs or one: HWV_RUN leaves with HWV_EXIT_KICKED */
 	HWV_CMD_KILL,         /* [VM]: as HWV_KILL */
 	HWV_CMD_REGS_GET,     /* [VM VCPU] (GROUPS) -> VM VCPU REGS. EBUSY: the vCPU runs, or see below */

@@ -90,6 +90,7 @@ struct hwv_host_vcpu {
 	struct mutex lock; /* every ioctl but HWV_RUN holds it */
 	atomic_t user;     /* HWV_VCPU_*: who has the core's vCPU now */
 	struct preempt_notifier preempt;
+	bool held; /* the VM keeps this one paused; vm->lock */
 	struct task_struct *displaced; /* the thread, while others have its CPU and it would go on; RCU */
 	bool notified; /* preempt is registered, of the thread that has the vCPU */
 	struct hrtimer timer;
@@ -176,7 +177,12 @@ int hwv_vm_hold(struct hwv_host_vm *vm); /* the VM itself, not only its shell; -
 int hwv_observer_join(struct hwv_host_observer *observer); /* vm->lock: takes a slot */
 struct hwv_host_vcpu *hwv_lock_vcpu(struct hwv_host_vm *vm, u32 *id); /* with vm->lock, or an error */
 void hwv_pause_locked(struct hwv_host_vm *vm, u32 slot); /* vm->lock, not ended; then, without it: */
-int hwv_pause_wait(struct hwv_host_vm *vm, unsigned int limit_ms); /* until no vCPU runs the guest; with a reference of the VM; 0: however long */
+static inline bool hwv_vcpu_stands(const struct hwv_host_vcpu *vcpu)
+{
+	return READ_ONCE(vcpu->vm->paused) || READ_ONCE(vcpu->held);
+}
+/* Until no vCPU, or not that one, runs the guest; with a reference of the VM; 0: however long. */
+int hwv_pause_wait(struct hwv_host_vm *vm, const struct hwv_host_vcpu *only, unsigned int limit_ms);
 void hwv_resume_locked(struct hwv_host_vm *vm, u32 slot); /* vm->lock */
 int hwv_kill(struct hwv_host_vm *vm);
 

@@ -4,6 +4,7 @@
  * keeper is an observer that no file stands for. It is there while it has something to keep.
  */
 #include <linux/err.h>
+#include <linux/nospec.h>
 #include <linux/slab.h>
 #include "glue.h"
 
@@ -69,11 +70,89 @@ int hwv_keeper_pause(struct hwv_host_vm *vm)
 	if (err)
 		return err;
 	first = ask_for_pause(vm);
-	err = first < 0 ? first : hwv_pause_wait(vm, HWV_NETLINK_WAIT_MS);
+	err = first < 0 ? first : hwv_pause_wait(vm, NULL, HWV_NETLINK_WAIT_MS);
 	if (err && first > 0)
 		hwv_keeper_resume(vm);
 	hwv_vm_put(vm);
 	return err;
+}
+
+/* ---- one vCPU ---- */
+
+/* vm->lock */
+static void release(struct hwv_host_vcpu *vcpu)
+{
+	WRITE_ONCE(vcpu->held, false);
+	hwv_host_vcpu_wake(vcpu);
+}
+
+static void release_all(struct hwv_host_vm *vm)
+{
+	u32 id;
+
+	for (id = 0; id < HWV_MAX_VCPUS; id++)
+		if (vm->vcpus[id] && vm->vcpus[id]->held)
+			release(vm->vcpus[id]);
+}
+
+/* vm->lock */
+static struct hwv_host_vcpu *vcpu_of(struct hwv_host_vm *vm, u32 id)
+{
+	if (vm->ended)
+		return ERR_PTR(-ESRCH);
+	id = array_index_nospec(id, HWV_MAX_VCPUS);
+	return vm->vcpus[id] ?: ERR_PTR(-ENOENT);
+}
+
+/* Returns the vCPU where it was not held before, NULL where it was. */
+static struct hwv_host_vcpu *ask_one(struct hwv_host_vm *vm, u32 id)
+{
+	struct hwv_host_vcpu *vcpu;
+
+	if (mutex_lock_killable(&vm->lock))
+		return ERR_PTR(-EINTR);
+	vcpu = vcpu_of(vm, id);
+	if (!IS_ERR(vcpu) && vcpu->held)
+		vcpu = NULL;
+	if (!IS_ERR_OR_NULL(vcpu)) {
+		WRITE_ONCE(vcpu->held, true);
+		hwv_core_vcpu_pause(vcpu->core);
+	}
+	mutex_unlock(&vm->lock);
+	return vcpu;
+}
+
+int hwv_keeper_pause_vcpu(struct hwv_host_vm *vm, u32 id)
+{
+	int err = hwv_vm_hold(vm);
+	struct hwv_host_vcpu *vcpu;
+
+	if (err)
+		return err;
+	vcpu = ask_one(vm, id);
+	err = PTR_ERR_OR_ZERO(vcpu);
+	if (!err && vcpu)
+		err = hwv_pause_wait(vm, vcpu, HWV_NETLINK_WAIT_MS);
+	if (err && !IS_ERR(vcpu))
+		hwv_keeper_resume_vcpu(vm, id);
+	hwv_vm_put(vm);
+	return err;
+}
+
+int hwv_keeper_resume_vcpu(struct hwv_host_vm *vm, u32 id)
+{
+	struct hwv_host_vcpu *vcpu;
+	int left;
+
+	mutex_lock(&vm->lock);
+	vcpu = vcpu_of(vm, id);
+	left = PTR_ERR_OR_ZERO(vcpu);
+	if (!left) {
+		release(vcpu);
+		left = vm->paused != 0;
+	}
+	mutex_unlock(&vm->lock);
+	return left;
 }
 
 int hwv_keeper_resume(struct hwv_host_vm *vm)
@@ -84,6 +163,7 @@ int hwv_keeper_resume(struct hwv_host_vm *vm)
 	if (!vm->ended) {
 		if (vm->keeper)
 			hwv_resume_locked(vm, vm->keeper->slot);
+		release_all(vm);
 		dismiss_if_idle(vm);
 		left = vm->paused != 0;
 	}

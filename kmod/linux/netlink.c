@@ -58,6 +58,8 @@ int hwv_explain(struct genl_info *info, int err)
 		NL_SET_ERR_MSG(info->extack, "the VM has ended");
 	else if (err == -ETIMEDOUT)
 		NL_SET_ERR_MSG(info->extack, "a vCPU does not stand still: it waits for memory");
+	else if (err == -ENOENT)
+		NL_SET_ERR_MSG(info->extack, "the VM has no such vCPU");
 	else if (err == -ENOSPC)
 		NL_SET_ERR_MSG(info->extack, "the VM has as many observers as it can have");
 	return err;
@@ -68,11 +70,12 @@ int hwv_explain(struct genl_info *info, int err)
 static int pause_vm(struct sk_buff *skb, struct genl_info *info)
 {
 	struct hwv_host_vm *vm = named_vm(skb, info);
+	struct nlattr *only = info->attrs[HWV_ATTR_VCPU];
 	int err;
 
 	if (IS_ERR(vm))
 		return PTR_ERR(vm);
-	err = hwv_keeper_pause(vm);
+	err = only ? hwv_keeper_pause_vcpu(vm, nla_get_u32(only)) : hwv_keeper_pause(vm);
 	hwv_vm_shell_put(vm);
 	return hwv_explain(info, err);
 }
@@ -80,15 +83,16 @@ static int pause_vm(struct sk_buff *skb, struct genl_info *info)
 static int resume_vm(struct sk_buff *skb, struct genl_info *info)
 {
 	struct hwv_host_vm *vm = named_vm(skb, info);
+	struct nlattr *only = info->attrs[HWV_ATTR_VCPU];
 	int left;
 
 	if (IS_ERR(vm))
 		return PTR_ERR(vm);
-	left = hwv_keeper_resume(vm);
+	left = only ? hwv_keeper_resume_vcpu(vm, nla_get_u32(only)) : hwv_keeper_resume(vm);
 	hwv_vm_shell_put(vm);
 	if (left <= 0)
 		return hwv_explain(info, left);
-	NL_SET_ERR_MSG(info->extack, "an observer has the VM paused, too");
+	NL_SET_ERR_MSG(info->extack, "the VM is paused, too: by an observer, or as a whole");
 	return -EBUSY;
 }
 
@@ -132,8 +136,6 @@ static int kick_vm(struct sk_buff *skb, struct genl_info *info)
 	err = kick(vm, only);
 	mutex_unlock(&vm->lock);
 	hwv_vm_shell_put(vm);
-	if (err == -ENOENT)
-		NL_SET_ERR_MSG_ATTR(info->extack, only, "the VM has no such vCPU");
 	return hwv_explain(info, err);
 }
 
@@ -423,8 +425,8 @@ static const struct genl_ops commands[] = {
 	{ .cmd = HWV_CMD_POLICY_GET, .dumpit = hwv_dump_rules,
 	  HWV_TAKES(of_a_vm) },
 	{ .cmd = HWV_CMD_POLICY_RESET, .doit = hwv_reset_rules, HWV_TAKES(of_a_vm) },
-	{ .cmd = HWV_CMD_PAUSE, .doit = pause_vm, HWV_TAKES(of_a_vm) },
-	{ .cmd = HWV_CMD_RESUME, .doit = resume_vm, HWV_TAKES(of_a_vm) },
+	{ .cmd = HWV_CMD_PAUSE, .doit = pause_vm, HWV_TAKES(of_a_vcpu) },
+	{ .cmd = HWV_CMD_RESUME, .doit = resume_vm, HWV_TAKES(of_a_vcpu) },
 	{ .cmd = HWV_CMD_KICK, .doit = kick_vm, HWV_TAKES(of_a_vcpu) },
 	{ .cmd = HWV_CMD_KILL, .doit = kill_vm, HWV_TAKES(of_a_vm) },
 	{ .cmd = HWV_CMD_REGS_GET, .doit = get_regs, HWV_TAKES(of_registers) },

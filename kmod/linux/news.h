@@ -83,6 +83,8 @@ int hwv_dump_rules(struct sk_buff *skb, struct netlink_callback *cb);
 
 int hwv_keeper_pause(struct hwv_host_vm *vm);
 int hwv_keeper_resume(struct hwv_host_vm *vm); /* 1: done, and an observer has it paused too */
+int hwv_keeper_pause_vcpu(struct hwv_host_vm *vm, u32 id);
+int hwv_keeper_resume_vcpu(struct hwv_host_vm *vm, u32 id); /* 1: done, and the VM is paused */
 int hwv_keeper_rules(struct hwv_host_vm *vm, struct hwv_policy *request, const struct hwv_rule *rules);
 void hwv_keeper_end(struct hwv_host_vm *vm); /* vm->lock, and ended */
 

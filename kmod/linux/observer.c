@@ -165,14 +165,15 @@ static void wake_vcpus(struct hwv_host_vm *vm)
 			hwv_host_vcpu_wake(vm->vcpus[id]);
 }
 
-static bool any_runs(struct hwv_host_vm *vm)
+static bool any_runs(struct hwv_host_vm *vm, const struct hwv_host_vcpu *only)
 {
 	u32 id;
 
 	for (id = 0; id < HWV_MAX_VCPUS; id++) {
 		struct hwv_host_vcpu *vcpu = READ_ONCE(vm->vcpus[id]);
 
-		if (vcpu && atomic_read(&vcpu->user) == HWV_VCPU_RUNNING)
+		if (vcpu && (!only || vcpu == only) &&
+		    atomic_read(&vcpu->user) == HWV_VCPU_RUNNING)
 			return true;
 	}
 	return false;
@@ -210,11 +211,11 @@ void hwv_pause_locked(struct hwv_host_vm *vm, u32 slot)
 		hwv_news_tell(vm, HWV_NEWS_VM_PAUSED);
 }
 
-int hwv_pause_wait(struct hwv_host_vm *vm, unsigned int limit_ms)
+int hwv_pause_wait(struct hwv_host_vm *vm, const struct hwv_host_vcpu *only, unsigned int limit_ms)
 {
 	unsigned long end = jiffies + msecs_to_jiffies(limit_ms);
 
-	while (any_runs(vm)) {
+	while (any_runs(vm, only)) {
 		if (limit_ms && time_after(jiffies, end))
 			return -ETIMEDOUT;
 		if (msleep_interruptible(1))
@@ -237,7 +238,7 @@ static long pause_vm(void *object, void *unused)
 	}
 	hwv_pause_locked(vm, observer->slot);
 	mutex_unlock(&vm->lock);
-	err = hwv_pause_wait(vm, 0);
+	err = hwv_pause_wait(vm, NULL, 0);
 	if (err)
 		resume(observer, NULL);
 	hwv_vm_put(vm);

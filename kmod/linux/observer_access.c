@@ -29,7 +29,7 @@ static int borrow(struct hwv_host_vcpu *vcpu, unsigned int limit_ms)
 
 	for (;;) {
 		was = hwv_vcpu_borrow(vcpu);
-		if (was != -EAGAIN && (was != -EBUSY || !READ_ONCE(vcpu->vm->paused)))
+		if (was != -EAGAIN && (was != -EBUSY || !hwv_vcpu_stands(vcpu)))
 			return was;
 		if (limit_ms && time_after(jiffies, end))
 			return -EBUSY;

@@ -99,7 +99,7 @@ int hwv_host_vcpu_block(struct hwv_host_vcpu *vcpu)
 
 static bool pause_ends(struct hwv_host_vcpu *vcpu)
 {
-	return !READ_ONCE(vcpu->vm->paused) || hwv_core_vcpu_asked(vcpu->core);
+	return !hwv_vcpu_stands(vcpu) || hwv_core_vcpu_asked(vcpu->core);
 }
 
 static void take_back(struct hwv_host_vcpu *vcpu)
@@ -124,7 +124,7 @@ int hwv_host_vcpu_pause(struct hwv_host_vcpu *vcpu)
 	} while (!err && !pause_ends(vcpu));
 	take_back(vcpu);
 	hwv_vcpu_load(vcpu);
-	return err ? err : READ_ONCE(vcpu->vm->paused) != 0;
+	return err ? err : hwv_vcpu_stands(vcpu);
 }
 
 /* A signal ends the stop, but for what only looks like one. */

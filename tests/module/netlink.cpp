@@ -167,7 +167,7 @@ void check_strictness() {
     hwv::NetlinkMessage message = raw.request(HWV_CMD_PAUSE, guest.id);
     ::nla_put_u32(message.get(), HWV_ATTR_END + 7, 1);
     refused("unknown_attribute", message, EINVAL);
-    message = raw.request(HWV_CMD_PAUSE, guest.id);
+    message = raw.request(HWV_CMD_KILL, guest.id);
     ::nla_put_u32(message.get(), HWV_ATTR_VCPU, 0);
     refused("attribute_of_another_command", message, EINVAL);
     message = raw.request(HWV_CMD_VM_GET, std::nullopt);
@@ -177,9 +177,11 @@ void check_strictness() {
     message = raw.request(HWV_CMD_KICK, guest.id);
     ::nla_put_u32(message.get(), HWV_ATTR_VCPU, HWV_MAX_VCPUS);
     refused("vcpu_that_cannot_be", message, ERANGE);
-    message = raw.request(HWV_CMD_KICK, guest.id);
-    ::nla_put_u32(message.get(), HWV_ATTR_VCPU, 5);
-    refused("vcpu_that_is_not", message, ENOENT);
+    for (const auto command : {HWV_CMD_KICK, HWV_CMD_PAUSE, HWV_CMD_RESUME}) {
+        message = raw.request(command, guest.id);
+        ::nla_put_u32(message.get(), HWV_ATTR_VCPU, 5);
+        refused("vcpu_that_is_not_" + std::to_string(command), message, ENOENT);
+    }
     refused("dump_of_one", raw.request(HWV_CMD_VM_GET, guest.id, NLM_F_DUMP), EINVAL);
     refused("statistics_of_no_vm", raw.request(HWV_CMD_STATS_GET, std::nullopt, NLM_F_DUMP),
             EINVAL);

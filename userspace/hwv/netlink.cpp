@@ -83,8 +83,10 @@ std::vector<T> Netlink::list(const std::string &attempt, hwv_netlink_command com
     return out;
 }
 
-void Netlink::command(const std::string &attempt, hwv_netlink_command command, std::uint64_t vm) {
+void Netlink::command(const std::string &attempt, hwv_netlink_command command, std::uint64_t vm,
+                      std::optional<std::uint32_t> vcpu) {
     const NetlinkMessage message = netlink_request(family_, command, vm);
+    if (vcpu) ::nla_put_u32(message.get(), HWV_ATTR_VCPU, *vcpu);
     netlink_ask(socket_.get(), message.get(), ignore).must_be_good(attempt);
 }
 
@@ -141,14 +143,16 @@ void Netlink::keep_policy(std::uint64_t vm, std::span<const hwv_rule> rules) {
 void Netlink::reset_policy(std::uint64_t vm) {
     command("reset the policy", HWV_CMD_POLICY_RESET, vm);
 }
-void Netlink::pause(std::uint64_t vm) { command("pause the VM", HWV_CMD_PAUSE, vm); }
-void Netlink::resume(std::uint64_t vm) { command("resume the VM", HWV_CMD_RESUME, vm); }
+void Netlink::pause(std::uint64_t vm, std::optional<std::uint32_t> vcpu) {
+    command("pause the VM", HWV_CMD_PAUSE, vm, vcpu);
+}
+void Netlink::resume(std::uint64_t vm, std::optional<std::uint32_t> vcpu) {
+    command("resume the VM", HWV_CMD_RESUME, vm, vcpu);
+}
 void Netlink::kill(std::uint64_t vm) { command("kill the VM", HWV_CMD_KILL, vm); }
 
 void Netlink::kick(std::uint64_t vm, std::optional<std::uint32_t> vcpu) {
-    const NetlinkMessage message = netlink_request(family_, HWV_CMD_KICK, vm);
-    if (vcpu) ::nla_put_u32(message.get(), HWV_ATTR_VCPU, *vcpu);
-    netlink_ask(socket_.get(), message.get(), ignore).must_be_good("kick the VM");
+    command("kick the VM", HWV_CMD_KICK, vm, vcpu);
 }
 
 } // namespace hwv

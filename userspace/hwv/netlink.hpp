@@ -58,13 +58,17 @@ class Netlink {
     void reset_policy(std::uint64_t vm);
     std::vector<HeldRule> policy(std::uint64_t vm); // in the order in which they are asked
 
-    void pause(std::uint64_t vm);  // until somebody resumes it
-    void resume(std::uint64_t vm); // EBUSY: done, but an observer has it paused too
+    // The VM or one vCPU, until somebody resumes it.
+    void pause(std::uint64_t vm, std::optional<std::uint32_t> vcpu = std::nullopt);
+    // Of the VM: its vCPUs, too. EBUSY: done, but an observer has it paused too, or the whole VM
+    // is.
+    void resume(std::uint64_t vm, std::optional<std::uint32_t> vcpu = std::nullopt);
     void kick(std::uint64_t vm, std::optional<std::uint32_t> vcpu = std::nullopt);
     void kill(std::uint64_t vm);
 
   private:
-    void command(const std::string &attempt, hwv_netlink_command command, std::uint64_t vm);
+    void command(const std::string &attempt, hwv_netlink_command command, std::uint64_t vm,
+                 std::optional<std::uint32_t> vcpu = std::nullopt);
     template <typename T>
     std::vector<T> list(const std::string &attempt, hwv_netlink_command command,
                         std::optional<std::uint64_t> vm, T (*entry)(const Attributes &));
