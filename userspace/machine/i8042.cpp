@@ -3,6 +3,8 @@
 
 #include <utility>
 
+#include "machine/scan_codes.hpp"
+
 namespace machine {
 
 namespace {
@@ -12,12 +14,15 @@ enum Status : std::uint8_t {
     status_system = 0x04,
     status_command = 0x08,
     status_unlocked = 0x10,
+    status_mouse = 0x20,
 };
 enum CommandByte : std::uint8_t {
     byte_interrupt = 0x01,
+    byte_mouse_interrupt = 0x02,
     byte_system = 0x04,
     byte_keyboard_off = 0x10,
     byte_aux_off = 0x20,
+    byte_translate = 0x40,
 };
 enum Command : std::uint8_t {
     read_ram = 0x20,
@@ -37,22 +42,14 @@ enum Command : std::uint8_t {
     write_aux = 0xd4,
     pulse = 0xf0,
 };
-enum Keyboard : std::uint8_t {
-    set_leds = 0xed,
-    echo = 0xee,
-    scancode_set = 0xf0,
-    identify = 0xf2,
-    typematic = 0xf3,
-    keyboard_reset = 0xff,
-    acknowledge = 0xfa,
-    test_passed = 0xaa,
-};
+constexpr std::uint8_t break_prefix = 0xf0;
 
 } // namespace
 
-I8042::I8042(IrqLine irq1, PowerSink power, bool keyboard)
-    : irq1_(irq1), power_(std::move(power)), keyboard_(keyboard) {
-    ram_[0] = byte_interrupt | byte_system | byte_aux_off;
+I8042::I8042(IrqLine keyboard, IrqLine mouse, PowerSink power, bool plugged)
+    : keyboard_irq_(keyboard), mouse_irq_(mouse), power_(std::move(power)), plugged_(plugged) {
+    // As a PC's firmware leaves it.
+    ram_[0] = byte_interrupt | byte_system | byte_aux_off | byte_translate;
 }
 
 bool I8042::attach(PortBus &bus) {
@@ -61,36 +58,57 @@ bool I8042::attach(PortBus &bus) {
 }
 
 void I8042::update() noexcept {
-    irq1_.set(output_full_ && output_from_keyboard_ && (ram_[0] & byte_interrupt) != 0);
+    const auto wanted = [this](Source source, std::uint8_t bit) {
+        return output_full_ && output_source_ == source && (ram_[0] & bit) != 0;
+    };
+    keyboard_irq_.set(wanted(Source::keyboard, byte_interrupt));
+    mouse_irq_.set(wanted(Source::mouse, byte_mouse_interrupt));
 }
 
-void I8042::reply(std::uint8_t value) noexcept {
+void I8042::reply(std::uint8_t value, Source source) noexcept {
     output_ = value;
     output_full_ = true;
-    output_from_keyboard_ = false;
+    output_source_ = source;
 }
 
-bool I8042::queue(std::uint8_t value) noexcept {
-    if (!keyboard_ || key_count_ >= keys_.size()) return false;
-    keys_[(first_key_ + key_count_) % keys_.size()] = value;
-    ++key_count_;
+// "Scan Code Translation": of set 2's release, a prefix and the code, set 1 makes one byte.
+std::uint8_t I8042::translated(std::uint8_t value) noexcept {
+    const bool release = std::exchange(release_follows_, false);
+    return static_cast<std::uint8_t>(to_set1(value) | (release ? 0x80 : 0));
+}
+
+bool I8042::refill_from(Ps2Device &device, Source source, std::uint8_t off) noexcept {
+    if ((ram_[0] & off) != 0 || !device.has_byte()) return false;
+    const std::uint8_t value = device.take();
+    device.fill();
+    if (source == Source::mouse || (ram_[0] & byte_translate) == 0) {
+        reply(value, source);
+    } else if (value == break_prefix) {
+        release_follows_ = true;
+        return refill_from(device, source, off); // with the code itself, which no prefix is
+    } else {
+        reply(translated(value), source);
+    }
     return true;
 }
 
 void I8042::refill() noexcept {
-    if (output_full_ || key_count_ == 0 || (ram_[0] & byte_keyboard_off) != 0) return;
-    output_ = keys_[first_key_];
-    first_key_ = (first_key_ + 1) % keys_.size();
-    --key_count_;
-    output_full_ = true;
-    output_from_keyboard_ = true;
+    if (output_full_ || !plugged_) return;
+    if (!refill_from(keyboard_, Source::keyboard, byte_keyboard_off))
+        refill_from(mouse_, Source::mouse, byte_aux_off);
 }
 
-bool I8042::type(std::uint8_t scancode) noexcept {
-    const bool queued = queue(scancode);
+bool I8042::key(Key key, bool down) noexcept {
+    const bool taken = plugged_ && keyboard_.key(key, down);
     refill();
     update();
-    return queued;
+    return taken;
+}
+
+void I8042::move_mouse(int x, int y, int wheel, std::uint8_t buttons) noexcept {
+    mouse_.move(x, y, wheel, buttons);
+    refill();
+    update();
 }
 
 void I8042::set_output_port(std::uint8_t value) noexcept {
@@ -126,8 +144,8 @@ void I8042::single_command(std::uint8_t value) noexcept {
         command_byte(byte_system, true);
         reply(0x55);
         break;
-    case test_aux: // clock line stuck low: nothing is plugged in
-        reply(0x01);
+    case test_aux: // without a mouse, its clock line is stuck low
+        reply(plugged_ ? 0x00 : 0x01);
         break;
     case test_keyboard: reply(0x00); break;
     case read_input_port: // keyboard not locked
@@ -150,55 +168,27 @@ void I8042::parameter(std::uint8_t value) noexcept {
     }
     switch (command) {
     case write_output_port: set_output_port(value); break;
-    case write_keyboard_output:
-        reply(value);
-        output_from_keyboard_ = true;
-        break;
-    case write_aux_output: reply(value); break;
-    case write_aux: // lost: nobody answers
-        break;
-    default: to_keyboard(value); break;
+    case write_keyboard_output: reply(value, Source::keyboard); break;
+    case write_aux_output: reply(value, plugged_ ? Source::mouse : Source::controller); break;
+    case write_aux: to_device(mouse_, byte_aux_off, value); break;
+    default: to_device(keyboard_, byte_keyboard_off, value); break;
     }
 }
 
-void I8042::to_keyboard(std::uint8_t value) noexcept {
-    // Writing to the keyboard switches its clock on again.
-    ram_[0] &= static_cast<std::uint8_t>(~byte_keyboard_off);
-    if (!keyboard_) return;
-    const std::uint8_t expecting = std::exchange(pending_keyboard_, std::uint8_t{0});
-    if (expecting != 0) {
-        queue(acknowledge);
-        // Parameter 0 of this command asks for the set in use.
-        if (expecting == scancode_set && value == 0) queue(2);
-        return;
-    }
-    switch (value) {
-    case echo: queue(echo); break;
-    case identify:
-        queue(acknowledge);
-        queue(0xab);
-        queue(0x83);
-        break;
-    case keyboard_reset:
-        key_count_ = 0;
-        queue(acknowledge);
-        queue(test_passed);
-        break;
-    case set_leds:
-    case scancode_set:
-    case typematic:
-        pending_keyboard_ = value;
-        queue(acknowledge);
-        break;
-    default: queue(acknowledge); break;
-    }
+void I8042::to_device(Ps2Device &device, std::uint8_t off, std::uint8_t value) noexcept {
+    // Writing to a device switches its clock on again.
+    ram_[0] &= static_cast<std::uint8_t>(~off);
+    if (!plugged_) return;
+    device.receive(value);
+    device.fill();
 }
 
 std::uint64_t I8042::read(std::uint64_t offset, unsigned) noexcept {
     if (offset != 0) {
         return static_cast<std::uint8_t>(
             (output_full_ ? status_output_full : 0) | (ram_[0] & byte_system ? status_system : 0) |
-            (last_was_command_ ? status_command : 0) | status_unlocked);
+            (last_was_command_ ? status_command : 0) | status_unlocked |
+            (output_full_ && output_source_ == Source::mouse ? status_mouse : 0));
     }
     const std::uint8_t value = output_;
     output_full_ = false;

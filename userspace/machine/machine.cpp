@@ -18,6 +18,7 @@ constexpr std::array<SerialDescription, 4> com_ports{{
 
 constexpr unsigned timer_irq = 0;
 constexpr unsigned keyboard_irq = 1;
+constexpr unsigned mouse_irq = 12;
 constexpr unsigned rtc_irq = 8;
 constexpr unsigned sci_irq = 9;
 constexpr unsigned timer_pin = 2;
@@ -53,7 +54,8 @@ Machine::Machine(MachineConfig config, MachineSinks sinks)
         // The firmware's work: the SCI is level-triggered.
         pic_->set_level_triggered(1u << sci_irq);
         pit_ = std::make_unique<Pit>(timers_, irq_line(timer_irq));
-        i8042_ = std::make_unique<I8042>(irq_line(keyboard_irq), sinks.power, config.keyboard);
+        i8042_ = std::make_unique<I8042>(irq_line(keyboard_irq), irq_line(mouse_irq), sinks.power,
+                                         config.keyboard);
     }
     if (config.vga) vga_ = std::make_unique<Vga>(timers_.clock(), memory_slots_);
     rtc_.set_memory(config.memory_below_4g, config.memory_above_4g);

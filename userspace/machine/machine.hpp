@@ -37,9 +37,9 @@ struct MachineConfig {
     // Off: a UART, RTC, IOAPIC and hardware-reduced ACPI, and nothing that a new system would not
     // look for.
     bool legacy = true;
-    bool keyboard = false;
-    bool vga = false; // RAM has to leave VgaMemory's window free
-    bool pci = false; // a host bridge, and what is added to it
+    bool keyboard = false; // and a mouse
+    bool vga = false;      // RAM has to leave VgaMemory's window free
+    bool pci = false;      // a host bridge, and what is added to it
     std::uint64_t memory_below_4g = 0;
     std::uint64_t memory_above_4g = 0;
     GuestMemory ram{{}}; // what devices read and write by themselves
@@ -100,6 +100,7 @@ class Machine {
     // Null where nobody maps devices' memory.
     MemorySlots *memory_slots() { return memory_slots_; }
     // Null where there is none.
+    I8042 *input() { return i8042_.get(); }
     Vga *vga() { return vga_.get(); }
     // Null on a machine without PCI.
     pci::Host *pci_host() { return pci_.get(); }

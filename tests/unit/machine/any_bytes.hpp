@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "fakes.hpp"
+#include "machine/display/picture.hpp"
 #include "machine/machine.hpp"
 
 namespace machine {
@@ -82,15 +83,30 @@ class AnyBytes {
         pc_->handle_mmio(gpa, size, write, &data);
     }
     void host(std::uint8_t what) {
-        switch (what % 6) {
+        switch (what % 8) {
         case 0: clock_.advance(take(1) * take(1) * take(1)); break;
         case 1: clock_.advance(take(4)); break;
         case 2: pc_->press_power_button(); break;
         case 3: pc_->eoi(static_cast<std::uint8_t>(take(1))); break;
         case 4: pc_->irq_line(static_cast<unsigned>(take(1)) % 26).set(true); break;
+        case 5: user(); break;
         default: backends_[take(1) % 4]->type(std::string(take(1), 'i')); break;
         }
         pc_->run_due_timers();
+    }
+    // At the keyboard, the mouse and the screen.
+    void user() {
+        const auto what = static_cast<std::uint8_t>(take(1));
+        const std::lock_guard guard(pc_->lock());
+        if (what >= 250) {
+            const Screen screen = pc_->vga()->screen();
+            shown_ += render(screen).pixels.size();
+            if (const auto text = read_text(screen)) shown_ += utf8(*text).size();
+        }
+        if (pc_->input() == nullptr) return;
+        pc_->input()->key(static_cast<Key>(take(2)), (what & 1) != 0);
+        pc_->input()->move_mouse(static_cast<std::int8_t>(take(1)),
+                                 static_cast<std::int16_t>(take(2)), 1, what);
     }
     void step() {
         const auto what = static_cast<std::uint8_t>(take(1));
@@ -118,6 +134,7 @@ class AnyBytes {
     std::span<const std::uint8_t> bytes_;
     std::uint64_t power_events_ = 0;
     std::size_t debug_ = 0;
+    std::size_t shown_ = 0;
 };
 
 } // namespace machine
