@@ -183,6 +183,7 @@ AcpiConfig acpi_config(const machine::MachineDescription &pc, std::uint32_t vcpu
     config.rtc_century = pc.rtc_century;
     config.i8042 = pc.i8042;
     config.keyboard = pc.keyboard;
+    config.vga = pc.vga;
     config.panic_port = pc.panic_port.value_or(0);
     config.pm1_event = pc.pm.pm1_event;
     config.pm1_control = pc.pm.pm1_control;

@@ -144,6 +144,7 @@ Bytes make_zero_page(ByteView image, GuestMemory &memory, const Header &header,
     put(page, at_code32_start, static_cast<std::uint32_t>(header.load_address));
     put(page, at_cmd_line_ptr, static_cast<std::uint32_t>(command_line_gpa));
     put(page, at_acpi_rsdp_addr, payload.acpi_rsdp);
+    if (payload.screen) put_screen_info(page, *payload.screen);
     put_e820(page, memory);
     put_initrd(page, memory, header, payload);
     return page;

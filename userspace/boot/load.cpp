@@ -13,7 +13,7 @@ namespace boot {
 namespace {
 
 Payload read_payload(const Request &request) {
-    Payload payload{request.command_line, {}, request.acpi_rsdp};
+    Payload payload{request.command_line, {}, request.acpi_rsdp, request.screen};
     if (!request.initrd.empty())
         payload.modules.push_back({read_file(request.initrd), request.initrd});
     for (const auto &text : request.modules)

@@ -7,6 +7,7 @@
 
 #include "boot/entry.hpp"
 #include "boot/image.hpp"
+#include "boot/screen.hpp"
 
 namespace boot {
 
@@ -22,6 +23,7 @@ struct Payload {
     std::string command_line;
     std::vector<Module> modules; // the first one is the initrd, where the protocol has only that
     std::uint64_t acpi_rsdp = 0; // 0: none
+    std::optional<Screen> screen;
 };
 
 struct FlatOptions {
@@ -40,6 +42,7 @@ struct Request {
     std::optional<FlatOptions> flat; // set: take the image as it is
     std::optional<ImageKind> kind;   // set: take it for that, whatever it seems to be
     std::uint64_t acpi_rsdp = 0;
+    std::optional<Screen> screen;
 };
 
 // Reads the files, recognises the kernel, puts everything into guest memory. Throws Error with one

@@ -5,6 +5,7 @@
 #include <cstring>
 #include "boot/acpi.hpp"
 #include "hwv/error.hpp"
+#include "machine/display/font.hpp"
 
 namespace hwvctl {
 namespace {
@@ -27,7 +28,7 @@ Guest::Guest(const RunOptions &options)
     : vm_{system_.create_vm(options.name, vm_flags(options),
                             options.own ? hwv::Tenure::own : hwv::Tenure::automatic)},
       layout_{machine::pc_ram_layout(options.memory)},
-      vga_{options.vga},
+      vga_{options.vga.has_value()},
       ram_{map_memory(options)},
       device_memory_{vm_, static_cast<std::uint32_t>(regions(ram_.data()).size())},
       kernel_events_{vm_} {
@@ -45,6 +46,7 @@ machine::MachineConfig Guest::machine_config(const RunOptions &options) {
     config.legacy = options.legacy;
     config.pci = options.pci;
     config.vga = vga_;
+    config.keyboard = options.keyboard;
     config.memory_below_4g = layout_[0].size;
     config.memory_above_4g = layout_.size() > 1 ? layout_[1].size : 0;
     config.ram = memory_view();
@@ -121,10 +123,27 @@ void Guest::load(const RunOptions &options) {
         machine_->pci_host()->assign_resources(layout_.back().end());
     }
     boot::Request request = options.boot;
+    if (options.vga) request.screen = start_screen(*options.vga);
     if (!request.flat)
         request.acpi_rsdp = boot::write_acpi(
             board_->memory, boot::acpi_config(machine_->description(), options.cpus));
     processors_[0]->enter_at(boot::load(board_->memory, request));
+}
+
+// A screen as firmware leaves it, for kernels that are started without one.
+boot::Screen Guest::start_screen(const VgaMode &mode) {
+    const std::lock_guard lock{machine_->lock()};
+    machine::Vga &vga = *machine_->vga();
+    vga.start_text(machine::host_font());
+    if (mode.width == 0) return {};
+    vga.start_linear(mode.width, mode.height, mode.bits);
+    boot::Screen screen;
+    screen.address = machine_->vga_function()->frame_buffer_address();
+    screen.width = mode.width;
+    screen.height = mode.height;
+    screen.bits = mode.bits;
+    screen.pitch = vga.linear_mode()->pitch;
+    return screen;
 }
 
 void Guest::start_processors() {

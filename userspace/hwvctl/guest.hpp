@@ -21,6 +21,7 @@ class Guest final : machine::MsiSink, machine::EoiSink, machine::ExtIntSink {
     Ending run();                          // until the end
     void quit();                           // from any thread: ends run() with status::quit
     std::vector<hwv::Stats> stats() const; // of each vCPU
+    machine::Machine &machine() { return *machine_; }
 
   private:
     hwv::Mapping map_memory(const RunOptions &options);
@@ -29,6 +30,7 @@ class Guest final : machine::MsiSink, machine::EoiSink, machine::ExtIntSink {
     void make_processors(const RunOptions &options);
     std::vector<machine::RamRegion> regions(void *mapping) const;
     void load(const RunOptions &options);
+    boot::Screen start_screen(const VgaMode &mode);
     void start_processors();
     void power(machine::PowerEvent event);
     void deliver(std::uint64_t address, std::uint32_t data) noexcept override;

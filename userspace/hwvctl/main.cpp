@@ -27,6 +27,9 @@ constexpr Command commands[] = {
     {"resume", resume_command, "let a paused VM go on"},
     {"kick", kick_command, "have a VM's launcher look up"},
     {"kill", kill_command, "end a VM for good"},
+    {"screenshot", screenshot_command, "what a guest's screen shows, as a picture or as text"},
+    {"sendkey", sendkey_command, "type on a guest's keyboard"},
+    {"powerbutton", powerbutton_command, "press a guest's ACPI power button"},
     {"regs", regs_command, "show or set the registers of a vCPU"},
     {"mem", mem_command, "show, save or write guest memory, physical or virtual"},
     {"policy", policy_command, "rules for exits: count, answer, skip, inject, stop"},
@@ -44,7 +47,7 @@ void print_help(std::FILE *out) {
                "usage: hwvctl COMMAND [OPTIONS]\n\ncommands:\n",
                out);
     for (const Command &c : commands)
-        std::fprintf(out, "  %-8s %s\n", c.name, c.summary);
+        std::fprintf(out, "  %-11s %s\n", c.name, c.summary);
     std::fputs("\nhwvctl COMMAND --help explains a command and shows examples. A first guest:\n"
                "  hwvctl run --kernel /boot/vmlinuz --initrd initrd.cpio --append 'console=ttyS0' "
                "--stats\n",

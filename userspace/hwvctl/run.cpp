@@ -2,10 +2,13 @@
 // run.cpp - hwvctl run.
 #include <csignal>
 #include <cstdio>
+#include <memory>
 #include <optional>
 #include <thread>
 #include <unistd.h>
 #include <nlohmann/json.hpp>
+#include "hwv/error.hpp"
+#include "hwvctl/control.hpp"
 #include "hwvctl/exit_table.hpp"
 #include "hwvctl/guest.hpp"
 #include "hwvctl/policy_text.hpp"
@@ -66,6 +69,16 @@ std::string exits_of(const Guest &guest, bool json) {
     return json ? exit_json(summary, khz).dump(2) + "\n" : exit_table(summary, khz, 3);
 }
 
+// Without it the guest runs as well.
+std::unique_ptr<ControlServer> listen(Guest &guest) {
+    try {
+        return std::make_unique<ControlServer>(own_vm(), guest.machine());
+    } catch (const hwv::Error &e) {
+        std::fprintf(stderr, "hwvctl: %s: no screenshot, sendkey, powerbutton\n", e.what());
+        return nullptr;
+    }
+}
+
 } // namespace
 
 int run_command(const Arguments &arguments) {
@@ -79,6 +92,7 @@ int run_command(const Arguments &arguments) {
         Guest guest{*options};
         if (policy) policy->start();
         const SignalThread signals{guest};
+        const auto control = listen(guest);
         ending = guest.run();
         if (policy && !options->json) table = policy->table();
         if (options->stats) table += exits_of(guest, options->json);

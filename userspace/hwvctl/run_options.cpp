@@ -60,6 +60,10 @@ po::options_description description() {
         "COM1: stdio, null, pty, unix:PATH, file:PATH or a path");
     add("debugcon", po::value<std::string>()->value_name("FILE"),
         "write what the guest sends to ports 0xe9 and 0x402 to FILE (- is stderr)");
+    add("vga", po::value<std::string>()->value_name("MODE"),
+        "a VGA, keyboard and mouse, for hwvctl screenshot and sendkey: text, or a picture of "
+        "WIDTHxHEIGHT[xBITS] from the start");
+    add("keyboard", "a keyboard and a mouse without a VGA");
     add("no-legacy", "a minimal machine: no PIC, PIT, i8042; hardware-reduced ACPI");
     describe_devices(d);
     add("pci", "a PCI host bridge, even if no option adds a device to it");
@@ -178,6 +182,10 @@ std::optional<RunOptions> parse_run(const Arguments &arguments) {
     out.devices = parse_devices(values);
     // Without a host bridge a BIOS knows nothing of fw_cfg.
     out.pci = values.count("pci") || !out.devices.empty() || out.start != Start::image;
+    if (values.count("vga")) out.vga = parse_vga(text(values, "vga"));
+    out.keyboard = values.count("keyboard") || out.vga;
+    if (out.keyboard && !out.legacy)
+        throw UsageError{"--no-legacy leaves no place for a VGA, a keyboard or a mouse"};
     out.huge_pages = !values.count("no-hugepages");
     out.own = values.count("own");
     out.json = values.count("json");

@@ -6,6 +6,7 @@
 #include "boot/load.hpp"
 #include "hwvctl/command.hpp"
 #include "hwvctl/devices.hpp"
+#include "hwvctl/display_options.hpp"
 
 namespace hwvctl {
 
@@ -22,7 +23,8 @@ struct RunOptions {
     std::string debug_console; // file for ports 0xe9 and 0x402; empty: none
     std::string policy;        // file of rules; empty: none
     bool legacy = true;
-    bool vga = false;
+    std::optional<VgaMode> vga;
+    bool keyboard = false;
     bool pci = false; // asked for, or needed by a device
     Devices devices;
     bool huge_pages = true;

@@ -62,7 +62,7 @@ Machine::Machine(MachineConfig config, MachineSinks sinks)
     attach_all();
     describe(config);
     add_serial(config, sinks);
-    if (config.pci) add_pci(config, sinks);
+    if (config.pci || config.vga) add_pci(config, sinks);
 }
 
 Machine::~Machine() { loop_.stop(); }
@@ -95,6 +95,10 @@ void Machine::add_pci(const MachineConfig &config, const MachineSinks &sinks) {
         .memory64_bytes = pci::memory64_bytes,
         .gsi = pci::gsi_of,
     };
+    if (vga_ == nullptr) return;
+    auto function = std::make_unique<VgaFunction>(*vga_, config.vga_rom);
+    vga_function_ = function.get();
+    pci_->add(std::move(function));
 }
 
 void Machine::add_serial(MachineConfig &config, const MachineSinks &sinks) {
@@ -132,6 +136,7 @@ void Machine::describe(const MachineConfig &config) {
     about.reset = {.port = ResetControl::reset_port, .value = ResetControl::reset_value};
     about.i8042 = config.legacy && config.keyboard;
     about.keyboard = config.legacy && config.keyboard;
+    about.vga = config.vga;
     about.rtc = true;
     about.panic_port = PanicReport::default_port;
     about.debug_exit_port = DebugExit::default_port;

@@ -14,7 +14,7 @@
 #include "machine/bus.hpp"
 #include "machine/clock.hpp"
 #include "machine/description.hpp"
-#include "machine/display/vga.hpp"
+#include "machine/display/vga_function.hpp"
 #include "machine/event_fds.hpp"
 #include "machine/event_loop.hpp"
 #include "machine/guest_memory.hpp"
@@ -37,9 +37,10 @@ struct MachineConfig {
     // Off: a UART, RTC, IOAPIC and hardware-reduced ACPI, and nothing that a new system would not
     // look for.
     bool legacy = true;
-    bool keyboard = false; // and a mouse
-    bool vga = false;      // RAM has to leave VgaMemory's window free
-    bool pci = false;      // a host bridge, and what is added to it
+    bool keyboard = false;          // and a mouse
+    bool vga = false;               // brings PCI; RAM has to leave VgaMemory's window free
+    std::vector<std::byte> vga_rom; // its BIOS, for firmware to run
+    bool pci = false;               // a host bridge, and what is added to it
     std::uint64_t memory_below_4g = 0;
     std::uint64_t memory_above_4g = 0;
     GuestMemory ram{{}}; // what devices read and write by themselves
@@ -102,6 +103,7 @@ class Machine {
     // Null where there is none.
     I8042 *input() { return i8042_.get(); }
     Vga *vga() { return vga_.get(); }
+    VgaFunction *vga_function() { return vga_function_; }
     // Null on a machine without PCI.
     pci::Host *pci_host() { return pci_.get(); }
     // A wire to IRQ or, from 16 to 23, to IOAPIC pin `irq`.
@@ -148,6 +150,7 @@ class Machine {
     std::unique_ptr<Pit> pit_;
     std::unique_ptr<I8042> i8042_;
     std::unique_ptr<Vga> vga_;
+    VgaFunction *vga_function_ = nullptr; // the PCI host's
     // Backends before UARTs: a UART tells its backend when it goes.
     std::array<std::unique_ptr<SerialBackend>, 4> backends_;
     std::array<std::unique_ptr<Uart>, 4> uarts_;

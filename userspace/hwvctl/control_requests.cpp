@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "hwvctl/control_requests.hpp"
+#include "machine/display/picture.hpp"
+#include "machine/keys.hpp"
+
+namespace hwvctl {
+namespace {
+
+using nlohmann::json;
+
+ControlMessage refuse(const std::string &why, bool retry = false) {
+    json head{{"ok", false}, {"error", why}};
+    if (retry) head["retry"] = true;
+    return {std::move(head), {}};
+}
+
+std::optional<machine::Screen> screen_of(machine::Machine &machine) {
+    const std::lock_guard guard{machine.lock()};
+    if (machine.vga() == nullptr) return std::nullopt;
+    return machine.vga()->screen();
+}
+
+ControlMessage answer_screen(const machine::Screen &screen) {
+    const machine::Picture picture = machine::render(screen);
+    json head{{"ok", true}, {"width", picture.width}, {"height", picture.height}};
+    const auto text = machine::read_text(screen);
+    head["mode"] = text ? "text" : "graphics";
+    if (!text) return {std::move(head), {}};
+    head["columns"] = text->columns;
+    head["rows"] = text->rows;
+    head["text"] = machine::utf8(*text);
+    if (text->cursor)
+        head["cursor"] = {{"row", *text->cursor / text->columns},
+                          {"column", *text->cursor % text->columns}};
+    return {std::move(head), {}};
+}
+
+ControlMessage answer_picture(const machine::Screen &screen) {
+    const machine::Picture picture = machine::render(screen);
+    ControlMessage reply{{{"ok", true}, {"width", picture.width}, {"height", picture.height}}, {}};
+    reply.body.reserve(picture.pixels.size() * 3);
+    for (const std::uint32_t pixel : picture.pixels)
+        for (const unsigned shift : {16u, 8u, 0u})
+            reply.body.push_back(static_cast<std::uint8_t>(pixel >> shift));
+    return reply;
+}
+
+ControlMessage press(machine::Machine &machine, const json &request) {
+    const auto chord = request.find("chord");
+    if (chord == request.end() || !chord->is_string()) return refuse("'chord' is no text");
+    const auto keys = machine::key_chord(chord->get<std::string>());
+    if (!keys) return refuse("'" + chord->get<std::string>() + "' is no key");
+    const std::lock_guard guard{machine.lock()};
+    machine::I8042 *input = machine.input();
+    if (input == nullptr || !input->plugged())
+        return refuse("the guest has no keyboard: launch it with --vga, --display or --keyboard");
+    if (input->keys_free() < 2 * keys->size())
+        return refuse("the guest does not read its keyboard", true);
+    for (auto key = keys->begin(); key != keys->end(); ++key)
+        input->key(*key, true);
+    for (auto key = keys->rbegin(); key != keys->rend(); ++key)
+        input->key(*key, false);
+    return {{{"ok", true}}, {}};
+}
+
+} // namespace
+
+ControlMessage answer_control(machine::Machine &machine, const json &request) {
+    const auto name = request.find("request");
+    if (request.value("protocol", json{}) != control_protocol || name == request.end())
+        return refuse("this launcher speaks protocol " + std::to_string(control_protocol));
+    if (*name == "key") return press(machine, request);
+    if (*name == "power-button") {
+        machine.press_power_button();
+        return {{{"ok", true}}, {}};
+    }
+    const bool picture = *name == "picture";
+    if (!picture && *name != "screen") return refuse("no such request");
+    const auto screen = screen_of(machine);
+    if (!screen) return refuse("the guest has no screen: launch it with --vga or --display");
+    return picture ? answer_picture(*screen) : answer_screen(*screen);
+}
+
+} // namespace hwvctl
