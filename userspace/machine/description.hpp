@@ -61,7 +61,7 @@ struct MachineDescription {
     bool i8042 = false;    // IAPC_BOOT_ARCH bit 1: ports 0x60/0x64 are to be probed
     bool keyboard = false; // PNP0303 at IRQ 1
     bool vga = false;
-    bool rtc = false;      // PNP0B00 at 0x70/0x71, IRQ 8
+    bool rtc = false; // PNP0B00 at 0x70/0x71, IRQ 8
     std::uint8_t rtc_century = 0x32;
     std::optional<std::uint16_t> panic_port;      // QEMU0001
     std::optional<std::uint16_t> debug_exit_port; // for information
