@@ -81,7 +81,7 @@ struct hwv_exit_io {
 	__u8 write;    /* 1: OUT, OUTS */
 	__u8 string;   /* 1: INS, OUTS: completed by user, who moves RSI/RDI/RCX and RIP (exit.next_rip) */
 	__u8 rep;      /* 1: REP prefix */
-	__u8 segment;  /* OUTS: enum hwv_segment_index of the source */
+	__u8 segment;  /* OUTS: enum hwv_segment_index of the source. INS: HWV_ES */
 	__u8 address_size; /* string: 2, 4, 8 bytes */
 	__u32 data;    /* OUT: the value. IN: the value is reply.data, the kernel merges it into RAX */
 	__u32 reserved;

@@ -38,7 +38,8 @@ inline constexpr std::uint8_t divide_error = 0, debug = 1, nmi = 2, breakpoint =
                               control_protection = 21;
 }
 
-using IoAccess = hwv_exit_io; // as the user will read it, but for the data
+using IoAccess = hwv_exit_io; // as the user will read it, but for the data, and:
+inline constexpr std::uint8_t segment_not_told = 0xff; // OUTS on a CPU that decodes nothing
 
 struct FaultAccess {
     std::uint64_t gpa;

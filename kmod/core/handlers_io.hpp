@@ -7,20 +7,37 @@
 
 namespace hwv {
 
+// False: the instruction is another one by now.
+template <Backend B>
+bool find_source(VcpuOf<B> &v, IoAccess &io) {
+    const auto i = v.instruction(HWV_EXIT_IO);
+    if (!i || i->operation != Operation::outs) return false;
+    io.segment = i->segment;
+    return true;
+}
+
+template <Backend B>
+Outcome on_string_io(VcpuOf<B> &v, const Exit &exit) {
+    IoAccess io = exit.io;
+    if (!io.write)
+        io.segment = HWV_ES;
+    else if (io.segment == segment_not_told && !find_source(v, io))
+        return Outcome::resume_same;
+    v.leave(HWV_EXIT_IO, exit).io = io;
+    v.wanted |= HWV_REGS_GPR | HWV_REGS_SEGMENT | HWV_REGS_CONTROL;
+    return Outcome::to_user;
+}
+
 template <Backend B>
 Outcome on_io(VcpuOf<B> &v, const Exit &exit) {
     const IoAccess &io = exit.io;
+    if (io.string) return on_string_io(v, exit);
     const auto data = static_cast<std::uint32_t>(v.gprs[HWV_RAX] & (~0ull >> (64 - 8 * io.size)));
-    if (io.write && !io.string && v.vm.ioevents() &&
-        hwv_host_ioevent(v.vm.host(), 1, io.port, io.size, data))
+    if (io.write && v.vm.ioevents() && hwv_host_ioevent(v.vm.host(), 1, io.port, io.size, data))
         return Outcome::resume_next;
     hwv_exit &e = v.leave(HWV_EXIT_IO, exit);
     e.io = io;
     if (io.write) e.io.data = data;
-    if (io.string) {
-        v.wanted |= HWV_REGS_GPR | HWV_REGS_SEGMENT | HWV_REGS_CONTROL;
-        return Outcome::to_user;
-    }
     if (io.write) return Outcome::to_user_next;
     v.completion = {
         .kind = Completion::Kind::in, .length = exit.length, .size = io.size, .load = {}};

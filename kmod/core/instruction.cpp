@@ -42,6 +42,7 @@ class Reader {
 struct Prefixes {
     bool operand = false, address = false, rep = false, repne = false;
     std::uint8_t rex = 0;
+    std::uint8_t segment = HWV_DS; // override, or the default of what has its source there
     bool w() const { return rex & 8; }
 };
 
@@ -52,6 +53,16 @@ struct ModRm {
     std::uint8_t rm() const { return byte & 7; }
     bool memory() const { return mod() != 3; }
 };
+
+// 64-bit code has bases in FS and GS alone: the other overrides do nothing there.
+void override_segment(Prefixes &p, std::uint8_t prefix, CodeSize code) {
+    if (prefix == 0x64)
+        p.segment = HWV_FS;
+    else if (prefix == 0x65)
+        p.segment = HWV_GS;
+    else if (prefix != 0xf0 && code != CodeSize::bits64)
+        p.segment = HWV_ES + (prefix >> 3 & 3);
+}
 
 Prefixes read_prefixes(Reader &in, CodeSize code) {
     Prefixes p;
@@ -67,6 +78,7 @@ Prefixes read_prefixes(Reader &in, CodeSize code) {
             p.repne = true;
         else if (b == 0xf0 || b == 0x26 || b == 0x2e || b == 0x36 || b == 0x3e || b == 0x64 ||
                  b == 0x65) {
+            override_segment(p, b, code);
         } else if (code == CodeSize::bits64 && (b & 0xf0) == 0x40) {
             p.rex = b; // only the last one before the opcode counts: a legacy prefix behind it
                        // cancels it
@@ -236,7 +248,10 @@ void one_byte(Instruction &i, Reader &in, const Prefixes &p, CodeSize code, std:
     case 0x6c:
     case 0x6d: i.operation = Op::ins; return;
     case 0x6e:
-    case 0x6f: i.operation = Op::outs; return;
+    case 0x6f:
+        i.operation = Op::outs;
+        i.segment = p.segment;
+        return;
     case 0x88:
     case 0x89:
     case 0x8a:

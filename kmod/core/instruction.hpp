@@ -60,6 +60,7 @@ struct Instruction {
                           // or CR/DR number in `number`
     std::uint8_t number = 0;           // MOV CR/DR: which
     std::uint8_t destination_size = 0; // load: bytes of the register written (MOVZX, MOVSX)
+    std::uint8_t segment = 0;          // OUTS: hwv_segment_index of the source
     bool high_byte = false;            // load, store of AH CH DH BH: reg is the underlying register
     bool sign_extend = false;
     bool memory = false;         // ModRM names memory

@@ -52,8 +52,8 @@ constexpr std::uint64_t from_event(const Event &e) {
 
 namespace detail {
 
-// APM "IOIO Intercepts", EXITINFO1.
-constexpr IoAccess decode_io(std::uint64_t info) {
+// APM "IOIO Intercepts", EXITINFO1; of the segment, "Decode Assists".
+constexpr IoAccess decode_io(std::uint64_t info, bool decode_assists) {
     IoAccess io{};
     io.port = info >> 16 & 0xffff;
     io.size = info >> 4 & 7;          // bits 4, 5, 6: 1, 2, 4 bytes
@@ -61,7 +61,7 @@ constexpr IoAccess decode_io(std::uint64_t info) {
     io.write = !(info & 1);
     io.string = info >> 2 & 1;
     io.rep = info >> 3 & 1;
-    io.segment = info >> 10 & 7;
+    io.segment = decode_assists ? info >> 10 & 7 : segment_not_told;
     return io;
 }
 
@@ -167,7 +167,7 @@ constexpr void decode_beyond_table(const RawExit &raw, ExitCode code, Exit &exit
     if (!known)
         detail::decode_beyond_table(raw, code, exit);
     else if (exit.reason == HWV_EXIT_IO) { // the one that counts
-        exit.io = detail::decode_io(raw.info1);
+        exit.io = detail::decode_io(raw.info1, raw.decode_assists);
         exit.length = detail::length(raw.rip, raw.info2); // on every CPU
     } else if (entry & detail::with_details)
         detail::decode_details(raw, code, exit);

@@ -134,6 +134,13 @@ void compare_control(const Instruction &mine, const Oracle &o) {
     EXPECT_EQ(mine.reg, ZydisRegisterGetId(gpr));
 }
 
+void compare_source(const Instruction &mine, const Oracle &o) {
+    for (unsigned n = 0; n < o.i.operand_count; ++n) {
+        if (o.operands[n].type != ZYDIS_OPERAND_TYPE_MEMORY) continue;
+        EXPECT_EQ(mine.segment, ZydisRegisterGetId(o.operands[n].mem.segment));
+    }
+}
+
 bool is_control(Operation op) {
     return op == Operation::mov_from_cr || op == Operation::mov_to_cr ||
            op == Operation::mov_from_dr || op == Operation::mov_to_dr;
@@ -172,6 +179,7 @@ void compare(const ZydisDecoder &decoder, const Bytes &bytes, CodeSize code) {
     }
     ASSERT_TRUE(mine.has_value());
     EXPECT_EQ(mine->length, o.i.length);
+    if (wanted == Operation::outs) compare_source(*mine, o);
     if (wanted) {
         EXPECT_EQ(mine->operation, *wanted);
     } else if (control) {

@@ -119,7 +119,11 @@ const IoCase io_cases[] = {
 
 TEST(SvmDecode, PortAccesses) {
     for (const IoCase &c : io_cases) {
-        const Exit exit = decode({.code = 0x7b, .info1 = c.info1, .info2 = 0x2002, .rip = 0x2000});
+        const Exit exit = decode({.code = 0x7b,
+                                  .info1 = c.info1,
+                                  .info2 = 0x2002,
+                                  .rip = 0x2000,
+                                  .decode_assists = true});
         EXPECT_EQ(exit.io.port, c.io.port) << c.what;
         EXPECT_EQ(exit.io.size, c.io.size) << c.what;
         EXPECT_EQ(exit.io.write, c.io.write) << c.what;
@@ -127,6 +131,7 @@ TEST(SvmDecode, PortAccesses) {
         EXPECT_EQ(exit.io.rep, c.io.rep) << c.what;
         EXPECT_EQ(exit.io.segment, c.io.segment) << c.what;
         EXPECT_EQ(exit.io.address_size, c.io.address_size) << c.what;
+        EXPECT_EQ(decode({.code = 0x7b, .info1 = c.info1}).io.segment, segment_not_told) << c.what;
         EXPECT_EQ(exit.length, 2) << c.what; // EXITINFO2, with and without NRIPS
     }
 }
