@@ -3,6 +3,7 @@
 #include <linux/moduleparam.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
+#include <linux/sched/stat.h>
 #include <linux/sched/task.h>
 #include "compat.h"
 #include "glue.h"
@@ -22,19 +23,23 @@ int hwv_host_handle_work(void)
 
 /* ---- waiting ---- */
 
-/* True: the wait is over. Spins only where nobody else wants the CPU. */
+/*
+ * True: the wait is over. Spins only where nobody else wants the CPU: who was displaced by this thread
+ * waits for it without asking for a switch.
+ */
 static bool poll(struct hwv_host_vcpu *vcpu)
 {
 	u64 end;
 
-	if (!vcpu->poll_ns)
+	if (!vcpu->poll_ns || !single_task_running())
 		return hwv_core_vcpu_runnable(vcpu->core);
 	end = ktime_get_ns() + vcpu->poll_ns;
 	do {
 		if (hwv_core_vcpu_runnable(vcpu->core))
 			return true;
 		cpu_relax();
-	} while (!need_resched() && !signal_pending(current) && ktime_get_ns() < end);
+	} while (!need_resched() && single_task_running() && !signal_pending(current) &&
+		 ktime_get_ns() < end);
 	return false;
 }
 
