@@ -78,7 +78,6 @@ class KvmVm final : public TestVm {
 
   private:
     std::uint64_t access_msr(unsigned long request, std::uint32_t index, std::uint64_t value);
-    void give_cpuid();
     void set_event(const hwv_event_state &state);
     void complete();
     hwv_exit run_once();
@@ -108,22 +107,7 @@ KvmVm::KvmVm(const Options &o) : system_{::open("/dev/kvm", O_RDWR | O_CLOEXEC)}
                         MAP_SHARED, vcpu_.get(), 0);
     if (page == MAP_FAILED) throw Failure{errno, "map kvm_run"};
     page_ = hwv::Mapping{page, static_cast<std::size_t>(bytes)};
-    give_cpuid();
-}
-
-// All that KVM has but nested virtualization, which hwv does not offer: with it CR4.VMXE can be
-// set.
-void KvmVm::give_cpuid() {
-    struct {
-        ListHead head{200, 0};
-        kvm_cpuid_entry2 entries[200]{};
-    } table;
-    call(system_.get(), get_supported_cpuid, &table, "KVM_GET_SUPPORTED_CPUID");
-    for (kvm_cpuid_entry2 &e : std::span{table.entries, table.head.count}) {
-        if (e.function == 1) e.ecx &= ~cpuid_vmx;
-        if (e.function == 0x80000001) e.ecx &= ~cpuid_svm;
-    }
-    call(vcpu_.get(), set_cpuid2, &table, "KVM_SET_CPUID2");
+    give_kvm_cpuid(system_.get(), vcpu_.get());
 }
 
 // KVM completes an OUT or an MMIO access when it is entered again: until then RIP and registers are
@@ -369,6 +353,19 @@ void KvmVm::xsave(std::span<std::uint8_t> area, bool set) {
 }
 
 } // namespace
+
+void give_kvm_cpuid(int system, int vcpu) {
+    struct {
+        ListHead head{200, 0};
+        kvm_cpuid_entry2 entries[200]{};
+    } table;
+    call(system, get_supported_cpuid, &table, "KVM_GET_SUPPORTED_CPUID");
+    for (kvm_cpuid_entry2 &e : std::span{table.entries, table.head.count}) {
+        if (e.function == 1) e.ecx &= ~cpuid_vmx;
+        if (e.function == 0x80000001) e.ecx &= ~cpuid_svm;
+    }
+    call(vcpu, set_cpuid2, &table, "KVM_SET_CPUID2");
+}
 
 std::unique_ptr<TestVm> make_kvm(const Options &options) {
     return std::make_unique<KvmVm>(options);

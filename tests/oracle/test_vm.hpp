@@ -84,6 +84,9 @@ bool available(Kind kind);
 std::unique_ptr<TestVm> make_vm(Kind kind, const Options &options = {}); // throws Failure
 std::unique_ptr<TestVm> make_hwv(const Options &options);
 std::unique_ptr<TestVm> make_kvm(const Options &options);
+// All that KVM has but nested virtualization, which hwv does not offer: with it CR4.VMXE can be
+// set.
+void give_kvm_cpuid(int system, int vcpu);
 
 // Register states to start from, flat segments, interrupts off. long_mode and pae write identity
 // page tables (4 GiB, 2 MiB pages) at 0x2000..0x7fff and a GDT at 0x1000 into `memory`.
