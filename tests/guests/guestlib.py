@@ -18,7 +18,7 @@ BED = os.environ.get("HWV_BED") or "svm"
 SLOWER = 3 if BED == "vmx" else 1
 
 sys.path.insert(0, str(ROOT / "scripts"))
-from bedlib import kernel as kernels, qemu  # noqa: E402
+from bedlib import debian, kernel as kernels, qemu  # noqa: E402, F401
 from bedlib.cpio import Archive  # noqa: E402
 from bedlib.initramfs import ModuleTree  # noqa: E402
 from bedlib.packages import NotOffered, of_architecture, unpack_one  # noqa: E402, F401
