@@ -53,8 +53,11 @@ void Backend::intercept_control() {
     set_intercept(ExitCode::cr_read + 3, traps_.reads_cr(3));
     set_intercept(ExitCode::cr_read + 4, no_mce || traps_.reads_cr(4));
     set_intercept(ExitCode::cr_read + 8, traps_.reads_cr(8));
+    // Selective: what changes nothing of the CR0 in the VMCB has no exit, though it ends what is
+    // only shown.
     set_intercept(ExitCode::cr0_sel_write, lifted_ != HWV_EXIT_CR_WRITE);
-    set_intercept(ExitCode::cr_write + 0, traps_.writes_cr(0) && lifted_ != HWV_EXIT_CR_WRITE);
+    set_intercept(ExitCode::cr_write + 0,
+                  (hidden || traps_.writes_cr(0)) && lifted_ != HWV_EXIT_CR_WRITE);
     set_intercept(ExitCode::cr_write + 3, traps_.writes_cr(3));
     set_intercept(ExitCode::cr_write + 8, held_by_tpr_ || traps_.writes_cr(8));
 }

@@ -75,16 +75,20 @@ const Topic reads{
         generate(word);
     }};
 
-// RCX is what `value` makes of the start; the register named by `after` holds it then.
+// RCX is what `value` makes of the start; the register named by `after` holds it then. `before`:
+// bits of CR0 that the guest starts with.
 void writing(const char *reason, const Text &text, Value value, Value after, bool allowed = true,
-             Modes modes = all_modes, bool boundaries = true) {
+             Modes modes = all_modes, bool boundaries = true, std::uint64_t before = 0) {
     Row row{.reason = reason,
             .text = &text,
             .modes = modes,
             .boundaries = boundaries,
             .kvm_differs = "QEMU marks PDPTEs as accessed, which KVM takes for a reserved bit",
             .kvm_differs_in = only(Mode::pae)};
-    row.prepare = [value](hwv_regs &r, Mode) { r.gpr[HWV_RCX] = value(r); };
+    row.prepare = [value, before](hwv_regs &r, Mode) {
+        r.cr0 |= before;
+        r.gpr[HWV_RCX] = value(r);
+    };
     row.expect = [value, after, allowed, reason](Mode) {
         Expect e = allowed ? Expect{} : gp0();
         e.more = [value, after, allowed, reason](const Result &r) {
@@ -107,6 +111,9 @@ const Topic cr0{
             "CR0-TS", to_cr0, [](const hwv_regs &r) { return r.cr0 ^ ts; }, cr0_of);
         writing(
             "CR0-CD", to_cr0, [](const hwv_regs &r) { return r.cr0 | cd; }, cr0_of);
+        writing(
+            "CR0-CD-OFF", to_cr0, [](const hwv_regs &r) { return r.cr0 & ~(cd | nw); }, cr0_of,
+            true, all_modes, true, cd | nw);
         writing(
             "CR0-AM", to_cr0, [](const hwv_regs &r) { return r.cr0 ^ 1u << 18; }, cr0_of);
         writing(

@@ -114,8 +114,12 @@ TEST_P(SvmTraps, WhatTheGuestsViewNeedsStays) {
     EXPECT_TRUE(guest->intercepts(ExitCode::cr_read + 0));
     EXPECT_TRUE(guest->intercepts(ExitCode::cr_write + 8));
     EXPECT_TRUE(guest->intercepts(ExitCode::cr0_sel_write));
+    EXPECT_TRUE(guest->intercepts(ExitCode::cr_write + 0)) << "CD is only shown";
     backend().want_interrupt_window(false, 0);
     EXPECT_FALSE(guest->intercepts(ExitCode::cr_write + 8));
+    backend().set_cr0(cr0::pe);
+    EXPECT_FALSE(guest->intercepts(ExitCode::cr_read + 0));
+    EXPECT_FALSE(guest->intercepts(ExitCode::cr_write + 0));
 }
 
 TEST_P(SvmTraps, TrapsOutliveAReset) {
