@@ -171,8 +171,9 @@ ControlClient::ControlClient(const hwv_vm_entry &vm) : socket_{new_socket()} {
     const Address address{vm.id};
     const std::string called = fmt::format("VM {} {}", vm.id, hwv::shown_name(vm));
     if (::connect(socket_.get(), address.get(), address.bytes) != 0)
-        throw hwv::Error{errno, called + ": its launcher does not listen: it is no `hwvctl run` of "
-                                         "this version, or in another network namespace"};
+        throw hwv::Error{
+            errno, called + ": its launcher does not listen: it starts, or is no `hwvctl run` of "
+                            "this version, or in another network namespace"};
     // Anybody can take a name in the abstract name space.
     if (const ucred peer = peer_of(socket_); peer.uid != vm.uid)
         throw hwv::Error{EPERM, called + ": somebody else listens in its name"};

@@ -12,6 +12,7 @@
 #include "hwvctl/exit_table.hpp"
 #include "hwvctl/guest.hpp"
 #include "hwvctl/policy_text.hpp"
+#include "hwvctl/vnc.hpp"
 
 namespace hwvctl {
 namespace {
@@ -93,6 +94,8 @@ int run_command(const Arguments &arguments) {
         if (policy) policy->start();
         const SignalThread signals{guest};
         const auto control = listen(guest);
+        std::optional<VncServer> vnc;
+        if (options->vnc) vnc.emplace(*options->vnc, guest.machine());
         ending = guest.run();
         if (policy && !options->json) table = policy->table();
         if (options->stats) table += exits_of(guest, options->json);

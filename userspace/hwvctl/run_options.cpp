@@ -63,6 +63,9 @@ po::options_description description() {
     add("vga", po::value<std::string>()->value_name("MODE"),
         "a VGA, keyboard and mouse, for hwvctl screenshot and sendkey: text, or a picture of "
         "WIDTHxHEIGHT[xBITS] from the start");
+    add("display", po::value<std::string>()->default_value("none")->value_name("WHERE"),
+        "show the VGA to VNC viewers: vnc=:N on this machine's own port 5900+N, vnc=ADDRESS:N, "
+        "vnc=unix:PATH; ,password=FILE has its first line asked for; brings --vga text");
     add("keyboard", "a keyboard and a mouse without a VGA");
     add("no-legacy", "a minimal machine: no PIC, PIT, i8042; hardware-reduced ACPI");
     describe_devices(d);
@@ -183,6 +186,8 @@ std::optional<RunOptions> parse_run(const Arguments &arguments) {
     // Without a host bridge a BIOS knows nothing of fw_cfg.
     out.pci = values.count("pci") || !out.devices.empty() || out.start != Start::image;
     if (values.count("vga")) out.vga = parse_vga(text(values, "vga"));
+    out.vnc = parse_display(text(values, "display"));
+    if (out.vnc && !out.vga) out.vga.emplace();
     out.keyboard = values.count("keyboard") || out.vga;
     if (out.keyboard && !out.legacy)
         throw UsageError{"--no-legacy leaves no place for a VGA, a keyboard or a mouse"};

@@ -24,6 +24,7 @@ struct RunOptions {
     std::string policy;        // file of rules; empty: none
     bool legacy = true;
     std::optional<VgaMode> vga;
+    std::optional<VncOptions> vnc;
     bool keyboard = false;
     bool pci = false; // asked for, or needed by a device
     Devices devices;

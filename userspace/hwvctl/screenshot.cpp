@@ -65,7 +65,7 @@ int screenshot_command(const Arguments &arguments) {
     if (!text && !json) return 0;
     const nlohmann::json screen = client.ask("screen").head;
     if (json) {
-        fmt::print("{}", screen_json(screen));
+        fmt::print("{}\n", screen_json(screen));
         return 0;
     }
     if (!screen.contains("text"))

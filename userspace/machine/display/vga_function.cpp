@@ -24,10 +24,14 @@ constexpr pci::Identity stdvga{.vendor = 0x1234,
 VgaFunction::VgaFunction(Vga &vga, std::span<const std::byte> rom) : Function(stdvga), vga_(vga) {
     add_bar(frame_buffer_bar, pci::BarKind::prefetchable32, vga.frame_buffer());
     add_bar(register_bar, pci::BarKind::memory32, Vga::register_bar_size);
-    if (rom.empty()) return;
-    rom_.emplace(std::bit_ceil(std::max(rom.size(), page)));
-    std::copy(rom.begin(), rom.end(), rom_->bytes().begin());
-    add_rom(rom_->bytes());
+    if (!rom.empty()) {
+        rom_.emplace(std::bit_ceil(std::max(rom.size(), page)));
+        std::copy(rom.begin(), rom.end(), rom_->bytes().begin());
+        add_rom(rom_->bytes());
+    }
+    // A VGA has ports that no BAR tells of: firmware looks for their bit.
+    config().set_writable<std::uint16_t>(
+        pci::reg::command, pci::command::io | pci::command::memory | pci::command::master);
 }
 
 std::uint64_t VgaFunction::frame_buffer_address() {
