@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-# timeout: 600
+# timeout: 700
 # beds: svm
 # A kernel that draws takes Bochs many minutes; what the devices do is in the unit tests.
 """What a guest shows on its VGA, and what is typed into it: Linux in text and with a picture, seen and steered from outside."""
@@ -17,7 +17,7 @@ PNG = "=== png"
 
 def started(flavour, vga, append):
     """A shell's words: the guest has its shell on tty0 and a serial port of its own."""
-    return (f"hwvctl run {linux(flavour)} --mem 256M --name g --vga {vga} --serial file:/tmp/serial --stats "
+    return (f"rm -f /tmp/serial; hwvctl run {linux(flavour)} --mem 256M --name g --vga {vga} --serial file:/tmp/serial --stats "
             f"--append 'console=ttyS0 console=tty0 {append} hwv.do=shell' >/tmp/table 2>&1 & guest=$!; "
             "until grep -qs 'Run /init' /tmp/serial; do sleep 0.5; done")
 
@@ -43,11 +43,11 @@ def text():
 def picture():
     """vesafb takes the picture that the zero page names."""
     return Case("picture", "; ".join([
-        started("generic", "800x600", ""), "hwvctl screenshot g --text; echo text $?", "hwvctl screenshot g --json", SHOT,
+        started("generic", "800x600", "tsc=reliable"), "sleep 5", "hwvctl screenshot g --text; echo text $?", "hwvctl screenshot g --json", SHOT,
         "grep -E 'vesafb|fb0:|frame buffer device' /tmp/serial",
         "until grep -q '^typed 42' /tmp/serial; do hwvctl sendkey g --text 'echo typed $((40+2)) >/dev/ttyS0' ret; sleep 3; done", TYPED, END]),
         want=["^hwvctl: the screen shows graphics of 800 x 600, no text", "^text 1$", '"mode": "graphics"', "vesafb: mode is 800x600x32", "^typed 42$", "^status 0$"],
-        seconds=200)
+        seconds=300)
 
 
 def viewers():
@@ -57,7 +57,7 @@ def viewers():
         "busybox ip link set lo up; rm -f /tmp/serial; echo secret >/tmp/password", f"{run} --display vnc=:1 --serial file:/tmp/serial >/dev/null 2>&1 & guest=$!",
         PROMPT, "vncsnapshot -quiet 127.0.0.1:1 /tmp/shot.jpg >/dev/null 2>&1; file -b /tmp/shot.jpg",
         """python3 /share/viewer.py 1 'echo "Typed|there" $((40+2)) >/dev/ttyS0'""", "until grep -q '^Typed' /tmp/serial; do sleep 0.5; done; grep '^Typed' /tmp/serial",
-        "grep -c '00000000:170D ' /proc/net/tcp; grep -c '0100007F:170D ' /proc/net/tcp", "hwvctl kill g; wait $guest",
+        "grep -c '00000000:170D 00000000:0000 0A' /proc/net/tcp; grep -c '0100007F:170D 00000000:0000 0A' /proc/net/tcp", "hwvctl kill g; wait $guest",
         f"{run} --display vnc=unix:/tmp/vnc,password=/tmp/password --serial null >/dev/null 2>&1 & guest=$!", "until [ -S /tmp/vnc ]; do sleep 0.2; done; sleep 1",
         "stat -c '%F %a' /tmp/vnc", "python3 /share/viewer.py /tmp/vnc ''", "hwvctl kill g; wait $guest; ls /tmp/vnc", "hwvctl run --kernel x --display vnc; echo status $?"]),
         want=["^JPEG image data.*720x400", "^security 1$", "^screen 720 400$", "^update 0$", r"^Typed\|there 42$", "^0\n1$", "^socket 600$", "^security 2$",
