@@ -4,9 +4,15 @@
 #include <cstdint>
 
 #include "unit/machine/any_bytes.hpp"
+#include "unit/machine/virtio/any_driver.hpp"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t *bytes, std::size_t size) {
     if (size == 0) return 0;
+    if ((bytes[0] & 2) != 0) {
+        machine::virtio::AnyDriver driver;
+        driver.run({bytes + 1, size - 1});
+        return 0;
+    }
     machine::AnyBytes machine((bytes[0] & 1) != 0);
     machine.run({bytes + 1, size - 1});
     return 0;

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "hwvctl/devices.hpp"
 #include <stdexcept>
+#include <sys/random.h>
 #include "hwvctl/command.hpp"
 #include "machine/virtio/block.hpp"
+#include "machine/virtio/console.hpp"
+#include "machine/virtio/net.hpp"
+#include "machine/virtio/rng.hpp"
 #include "machine/virtio/transport.hpp"
 
 namespace hwvctl {
@@ -20,6 +24,13 @@ void add_virtio(machine::Machine &machine, std::unique_ptr<machine::virtio::Mode
         std::make_unique<machine::virtio::Transport>(std::move(model), machine.ram()));
 }
 
+// Of those that everybody may choose ("locally administered").
+machine::net::Mac random_mac() {
+    machine::net::Mac mac{0x52, 0x48, 0x56};
+    if (getrandom(&mac[3], 3, 0) != 3) throw std::runtime_error("no random numbers");
+    return mac;
+}
+
 } // namespace
 
 void describe_devices(po::options_description &options) {
@@ -30,6 +41,17 @@ void describe_devices(po::options_description &options) {
             ->composing(),
         "a virtio disk with the bytes of FILE, which is locked meanwhile; ro: the guest cannot "
         "write; cow: what it writes is thrown away at the end; may be repeated");
+    options.add_options()(
+        "net", po::value<Texts>()->value_name("KIND[,OPTIONS][,mac=MAC]")->composing(),
+        "a virtio network card; KIND is user[,hostfwd=tcp:ADDR:PORT-:PORT][,restrict=on]: a "
+        "network "
+        "of the guest's own, by DHCP, where the host is 10.0.2.2 and all its local services can be "
+        "reached, unless restricted; tap,ifname=NAME; or unix:PATH, a cable between two guests; "
+        "may "
+        "be repeated");
+    options.add_options()("console", po::value<std::string>()->value_name("WHERE"),
+                          "a virtio console (hvc0): as for --serial");
+    options.add_options()("rng", "a virtio source of random numbers");
 }
 
 Devices parse_devices(const po::variables_map &values) {
@@ -40,14 +62,34 @@ Devices parse_devices(const po::variables_map &values) {
         } catch (const std::invalid_argument &e) {
             throw UsageError{"--disk " + text + ": " + e.what()};
         }
+    for (const std::string &text : texts(values, "net"))
+        try {
+            devices.nets.push_back(machine::net::parse_net(text));
+        } catch (const std::invalid_argument &e) {
+            throw UsageError{"--net " + text + ": " + e.what()};
+        }
+    if (values.count("console")) devices.console = values["console"].as<std::string>();
+    devices.rng = values.count("rng");
     return devices;
 }
 
-void add_devices(machine::Machine &machine, const Devices &devices) {
+void add_devices(machine::Machine &machine, const Devices &devices,
+                 const machine::SerialHost &host) {
     const std::lock_guard lock{machine.lock()};
     for (const auto &disk : devices.disks)
         add_virtio(machine, std::make_unique<machine::virtio::Block>(
                                 machine::storage::open_disk(disk), disk));
+    for (const auto &net : devices.nets)
+        add_virtio(machine,
+                   std::make_unique<machine::virtio::Net>(
+                       machine.loop(), machine::net::open_link(net, machine.loop(), machine.lock()),
+                       net.mac ? *net.mac : random_mac()));
+    if (!devices.console.empty()) {
+        const machine::SerialFactory plug = machine::serial_factory(devices.console);
+        if (!plug) throw UsageError{"--console: '" + devices.console + "' is not known"};
+        add_virtio(machine, std::make_unique<machine::virtio::Console>(machine.loop(), plug(host)));
+    }
+    if (devices.rng) add_virtio(machine, std::make_unique<machine::virtio::Rng>(machine.loop()));
 }
 
 } // namespace hwvctl

@@ -5,19 +5,24 @@
 #include <vector>
 #include <boost/program_options.hpp>
 #include "machine/machine.hpp"
+#include "machine/net/link.hpp"
 #include "machine/storage/disk.hpp"
 
 namespace hwvctl {
 
 struct Devices {
     std::vector<machine::storage::DiskOptions> disks;
-    bool empty() const { return disks.empty(); }
+    std::vector<machine::net::NetOptions> nets;
+    std::string console; // where virtio-console goes; empty: none
+    bool rng = false;
+    bool empty() const { return disks.empty() && nets.empty() && console.empty() && !rng; }
 };
 
 void describe_devices(boost::program_options::options_description &options);
 // Throws UsageError.
 Devices parse_devices(const boost::program_options::variables_map &values);
 // Before the machine starts. Throws std::exception of what cannot be opened.
-void add_devices(machine::Machine &machine, const Devices &devices);
+void add_devices(machine::Machine &machine, const Devices &devices,
+                 const machine::SerialHost &host);
 
 } // namespace hwvctl

@@ -15,6 +15,8 @@ constexpr const char *vga_bios = "/usr/share/seabios/vgabios-stdvga.bin";
 
 std::uint64_t vm_flags(const RunOptions &) { return 0; }
 
+void tell_user(const std::string &line) { std::fprintf(stderr, "hwvctl: %s\n", line.c_str()); }
+
 machine::DebugSink debug_sink(const std::string &path) {
     if (path.empty()) return {};
     std::FILE *out = path == "-" ? stderr : std::fopen(path.c_str(), "w");
@@ -39,7 +41,8 @@ Guest::Guest(const RunOptions &options)
         machine_config(options),
         machine::MachineSinks{*this, *this, *this, [this](machine::PowerEvent e) { power(e); },
                               &device_memory_, &kernel_events_});
-    add_devices(*machine_, options.devices);
+    add_devices(*machine_, options.devices,
+                {machine_->loop(), [this](machine::PowerEvent e) { power(e); }, tell_user});
     make_processors(options);
     load(options);
 }
@@ -59,9 +62,7 @@ machine::MachineConfig Guest::machine_config(const RunOptions &options) {
         throw UsageError{"--serial: '" + options.serial +
                          "' is none of stdio, null, pty, unix:PATH, file:PATH, a path"};
     config.debug_output = debug_sink(options.debug_console);
-    config.notice = [](const std::string &line) {
-        std::fprintf(stderr, "hwvctl: %s\n", line.c_str());
-    };
+    config.notice = tell_user;
     return config;
 }
 

@@ -183,6 +183,8 @@ std::optional<RunOptions> parse_run(const Arguments &arguments) {
     out.policy = text(values, "policy");
     out.legacy = !values.count("no-legacy");
     out.devices = parse_devices(values);
+    if (out.devices.console == "stdio" && out.serial == "stdio")
+        throw UsageError{"--console stdio: COM1 has the terminal; give it up with --serial null"};
     // Without a host bridge a BIOS knows nothing of fw_cfg.
     out.pci = values.count("pci") || !out.devices.empty() || out.start != Start::image;
     if (values.count("vga")) out.vga = parse_vga(text(values, "vga"));

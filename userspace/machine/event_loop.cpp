@@ -120,18 +120,23 @@ void EventLoop::dispatch(std::uint64_t id, std::uint32_t events) {
 }
 
 void EventLoop::run() {
+    while (turn(-1)) {}
+}
+
+void EventLoop::run_ready() { turn(0); }
+
+bool EventLoop::turn(int timeout_ms) {
     std::array<epoll_event, 16> events{};
-    for (;;) {
-        const int ready =
-            epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), -1);
-        if (ready < 0 && errno != EINTR) return;
-        const std::lock_guard guard(lock_);
-        for (int index = 0; index < ready; ++index) {
-            const epoll_event &event = events[static_cast<std::size_t>(index)];
-            if (event.data.u64 == stop_id) return;
-            dispatch(event.data.u64, event.events);
-        }
+    const int ready =
+        epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), timeout_ms);
+    if (ready < 0) return errno == EINTR;
+    const std::lock_guard guard(lock_);
+    for (int index = 0; index < ready; ++index) {
+        const epoll_event &event = events[static_cast<std::size_t>(index)];
+        if (event.data.u64 == stop_id) return false;
+        dispatch(event.data.u64, event.events);
     }
+    return true;
 }
 
 } // namespace machine

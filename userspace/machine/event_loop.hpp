@@ -48,6 +48,9 @@ class EventLoop {
     // Joins the thread; not to be called from a callback or with the lock held.
     void stop();
 
+    // What is ready now, by hand: for tests, which have no thread.
+    void run_ready();
+
     // The following need the lock, or a loop that is not started. `events` are epoll's; 0 mutes the
     // watch. Returns 0 if the descriptor cannot be polled (a regular file always is ready).
     Watch watch(int fd, std::uint32_t events, Callback callback);
@@ -61,6 +64,7 @@ class EventLoop {
         Callback callback;
     };
     void run();
+    bool turn(int timeout_ms); // false: the loop is over
     void arm(std::uint64_t deadline);
     void dispatch(std::uint64_t id, std::uint32_t events);
 

@@ -56,6 +56,8 @@ class Host {
     // decoding on, routes interrupts. Throws std::length_error when BARs do not fit.
     void assign_resources(std::uint64_t end_of_ram);
 
+    // Null: nobody there. `where` is bus, device, function from bit 8 on down.
+    Function *find(std::uint32_t where) const noexcept;
     const Wiring &wiring() const { return wiring_; }
 
     // For functions: some BAR or command register changed.
@@ -78,8 +80,6 @@ class Host {
         void write(std::uint64_t offset, unsigned size, std::uint64_t value) noexcept override;
     };
     using Slots = std::array<std::unique_ptr<Function>, devices_per_bus * functions_per_device>;
-    // Null: nobody there. `where` is bus, device, function from bit 8 on down.
-    Function *find(std::uint32_t where) const noexcept;
     std::uint32_t read(std::uint32_t where, unsigned offset, unsigned size) noexcept;
     void write(std::uint32_t where, unsigned offset, unsigned size, std::uint32_t value) noexcept;
     void assign(Function &function, std::array<std::uint64_t, 3> &next);
