@@ -35,8 +35,8 @@ def text():
     return Case("text", "; ".join([
         started("cloud", "text", "tsc=reliable"), PROMPT, "hwvctl screenshot g --text", "hwvctl screenshot g --json", SHOT,
         "hwvctl sendkey g --text 'echo typed $((40+2)) \"Ab|{~}\" >/dev/ttyS0' ret", TYPED,
-        "hwvctl sendkey g shift-x y backspace equal 1 ret; sleep 1; hwvctl screenshot g --text | grep -c '^/ # X=1'", "hwvctl stat g --keys", END]),
-        want=[r"^\[ +\d+\.\d+\] Run /init as init process", r"^A shell in the guest", '"columns": 80', '"mode": "text"', '"row": ', "^typed 42 Ab\\|\\{~\\}$", "^1$", "^status 0$"],
+        "hwvctl sendkey g shift-x y backspace equal 1 ret; sleep 1; hwvctl screenshot g --text | grep -c '^/ # X=1'", "hwvctl stat g --keys", "hwvctl doctor --guest g", END]),
+        want=[r"^\[ +\d+\.\d+\] Run /init as init process", r"^A shell in the guest", '"columns": 80', '"mode": "text"', '"row": ', "^typed 42 Ab\\|\\{~\\}$", "^1$", "^status 0$", "^ok +x2APIC", "^ok +kvmclock is in use", "^ok +PV EOI is in use"],
         refuse=["0xb8000"], seconds=150)
 
 

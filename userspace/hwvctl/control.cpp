@@ -119,8 +119,10 @@ std::optional<ControlMessage> receive_control(const hwv::Fd &socket) {
     return message;
 }
 
-ControlServer::ControlServer(std::uint64_t vm, machine::Machine &machine)
-    : machine_{machine}, listener_{new_socket()}, stop_{::eventfd(0, EFD_CLOEXEC)} {
+ControlServer::ControlServer(std::uint64_t vm, Controlled controlled)
+    : controlled_{std::move(controlled)},
+      listener_{new_socket()},
+      stop_{::eventfd(0, EFD_CLOEXEC)} {
     const Address address{vm};
     if (::bind(listener_.get(), address.get(), address.bytes) != 0 ||
         ::listen(listener_.get(), 8) != 0 || !stop_)
@@ -162,7 +164,7 @@ void ControlServer::talk(const hwv::Fd &caller) {
             return;
         const auto request = receive_control(caller);
         if (!request) return;
-        send_control(caller, answer_control(machine_, request->head));
+        send_control(caller, answer_control(controlled_, request->head));
     }
 }
 

@@ -10,10 +10,12 @@
 //   picture       -> width, height and bytes: 24 bits for each pixel, red first
 //   key           chord "ctrl-alt-delete": pressed in this order, released in the opposite one
 //   power-button
+//   msrs          which: their numbers -> values, of the first vCPU, 0 for those it has not
 #pragma once
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <thread>
@@ -36,11 +38,17 @@ struct ControlMessage {
 void send_control(const hwv::Fd &socket, ControlMessage message);
 std::optional<ControlMessage> receive_control(const hwv::Fd &socket);
 
+// What requests are about.
+struct Controlled {
+    machine::Machine &machine;
+    std::function<std::optional<std::vector<std::uint64_t>>(std::vector<std::uint32_t>)> msrs;
+};
+
 // The launcher's side: answers in a thread of its own as long as it lives.
 class ControlServer {
   public:
     // Throws hwv::Error.
-    ControlServer(std::uint64_t vm, machine::Machine &machine);
+    ControlServer(std::uint64_t vm, Controlled controlled);
     ~ControlServer();
     ControlServer(const ControlServer &) = delete;
     ControlServer &operator=(const ControlServer &) = delete;
@@ -49,7 +57,7 @@ class ControlServer {
     void serve();
     void talk(const hwv::Fd &caller);
 
-    machine::Machine &machine_;
+    Controlled controlled_;
     hwv::Fd listener_;
     hwv::Fd stop_;
     std::thread thread_;

@@ -63,12 +63,29 @@ ControlMessage press(machine::Machine &machine, const json &request) {
     return {{{"ok", true}}, {}};
 }
 
+ControlMessage answer_msrs(const Controlled &controlled, const json &request) {
+    const auto which = request.find("which");
+    constexpr std::size_t most = 64;
+    std::vector<std::uint32_t> numbers;
+    if (which == request.end() || !which->is_array() || which->size() > most)
+        return refuse("'which' is no list of at most 64 numbers");
+    for (const json &number : *which) {
+        if (!number.is_number_unsigned()) return refuse("'which' has something that is no number");
+        numbers.push_back(number.get<std::uint32_t>());
+    }
+    const auto values = controlled.msrs ? controlled.msrs(std::move(numbers)) : std::nullopt;
+    if (!values) return refuse("the vCPU does not come by");
+    return {{{"ok", true}, {"values", *values}}, {}};
+}
+
 } // namespace
 
-ControlMessage answer_control(machine::Machine &machine, const json &request) {
+ControlMessage answer_control(const Controlled &controlled, const json &request) {
+    machine::Machine &machine = controlled.machine;
     const auto name = request.find("request");
     if (request.value("protocol", json{}) != control_protocol || name == request.end())
         return refuse("this launcher speaks protocol " + std::to_string(control_protocol));
+    if (*name == "msrs") return answer_msrs(controlled, request);
     if (*name == "key") return press(machine, request);
     if (*name == "power-button") {
         machine.press_power_button();

@@ -5,6 +5,6 @@
 namespace hwvctl {
 
 // What a request brings about; whatever it holds, there is a reply.
-ControlMessage answer_control(machine::Machine &machine, const nlohmann::json &request);
+ControlMessage answer_control(const Controlled &controlled, const nlohmann::json &request);
 
 } // namespace hwvctl

@@ -10,20 +10,11 @@
 #include "hwv/kvm.hpp"
 #include "hwv/system.hpp"
 #include "hwvctl/command.hpp"
+#include "hwvctl/doctor.hpp"
 #include "hwvctl/terminal.hpp"
 
 namespace hwvctl {
 namespace {
-
-enum class Verdict { ok, warning, bad };
-
-struct Finding {
-    Verdict verdict;
-    std::string what;
-    std::string advice;
-};
-
-using Findings = std::vector<Finding>;
 
 struct Cpuid {
     unsigned a = 0, b = 0, c = 0, d = 0;
@@ -247,18 +238,30 @@ void print_json(const Findings &findings) {
 
 int doctor_command(const Arguments &arguments) {
     bool json = false;
-    for (const std::string &a : arguments) {
+    std::string guest;
+    for (auto word = arguments.begin(); word != arguments.end(); ++word) {
+        const std::string &a = *word;
+        if (a == "--guest") {
+            if (++word == arguments.end()) throw UsageError{"doctor: --guest wants a VM"};
+            guest = *word;
+            continue;
+        }
         if (a == "--help" || a == "-h") {
-            std::puts("usage: hwvctl doctor [--json]\n\nSays whether this machine can run guests "
-                      "under hwv: the CPU's features, other hypervisors,\n"
-                      "the module, mitigations. Exit status 0: it can; 1: something is missing "
-                      "(and what to do about it).");
+            std::puts(
+                "usage: hwvctl doctor [--guest VM] [--json]\n\nSays whether this machine can run "
+                "guests "
+                "under hwv: the CPU's features, other hypervisors,\n"
+                "the module, mitigations. Exit status 0: it can; 1: something is missing "
+                "(and what to do about it).\n\n--guest VM: what that guest uses of what it is "
+                "offered (APIC and its timer, kvmclock, PV EOI,\nhuge pages ...), by its "
+                "registers and the keys of its exits; it stands still for a moment.\nWhich "
+                "exits to spare by that: hwvctl advise VM.");
             return 0;
         }
         if (a != "--json") throw UsageError{"doctor: unknown argument '" + a + "'"};
         json = true;
     }
-    const Findings findings = examine();
+    const Findings findings = guest.empty() ? examine() : judge_guest(look_at_guest(guest));
     json ? print_json(findings) : print(findings);
     for (const Finding &f : findings)
         if (f.verdict == Verdict::bad) return 1;

@@ -177,6 +177,10 @@ std::vector<hwv::Stats> Guest::stats() const {
     return all;
 }
 
+std::optional<std::vector<std::uint64_t>> Guest::msrs(std::vector<std::uint32_t> which) {
+    return processors_[0]->msrs(std::move(which), std::chrono::seconds{2});
+}
+
 void Guest::quit() { course_.end({status::quit, "ended by a signal"}); }
 
 // Called with the machine's lock held: only notes what happened. run() stops the vCPUs.

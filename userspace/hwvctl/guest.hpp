@@ -22,6 +22,8 @@ class Guest final : machine::MsiSink, machine::EoiSink, machine::ExtIntSink {
     void quit();                           // from any thread: ends run() with status::quit
     std::vector<hwv::Stats> stats() const; // of each vCPU
     machine::Machine &machine() { return *machine_; }
+    // Of the first vCPU, see Processor::msrs().
+    std::optional<std::vector<std::uint64_t>> msrs(std::vector<std::uint32_t> which);
 
   private:
     hwv::Mapping map_memory(const RunOptions &options);

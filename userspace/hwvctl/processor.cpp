@@ -120,6 +120,32 @@ void Processor::join() {
     thread_.join();
 }
 
+std::optional<std::vector<std::uint64_t>> Processor::msrs(std::vector<std::uint32_t> which,
+                                                          std::chrono::milliseconds patience) {
+    std::unique_lock lock{question_lock_};
+    question_ = std::move(which);
+    answer_.reset();
+    asked_ = true;
+    vcpu_.kick();
+    answered_.wait_for(lock, patience, [this] { return answer_.has_value(); });
+    asked_ = false;
+    return std::move(answer_);
+}
+
+void Processor::answer_question() {
+    const std::lock_guard lock{question_lock_};
+    if (!asked_.exchange(false)) return;
+    answer_.emplace();
+    for (const std::uint32_t index : question_) {
+        try {
+            answer_->push_back(vcpu_.msr(index));
+        } catch (const hwv::Error &) {
+            answer_->push_back(0);
+        }
+    }
+    answered_.notify_all();
+}
+
 bool Processor::end(int status, const std::string &message) {
     const std::string who = board_.processors > 1 ? "vCPU " + std::to_string(id_) + ": " : "";
     board_.course.end({status, who + message});
@@ -129,6 +155,7 @@ bool Processor::end(int status, const std::string &message) {
 void Processor::thread() {
     try {
         while (!board_.course.over()) {
+            if (asked_) answer_question();
             const hwv::RunResult result = vcpu_.run();
             vcpu_.clear_reply(); // taken over, by an interrupted run too: never twice
             if (result == hwv::RunResult::interrupted) {

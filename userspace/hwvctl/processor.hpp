@@ -2,9 +2,12 @@
 // processor.hpp - one vCPU of a guest and the thread that serves its exits.
 #pragma once
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <mutex>
+#include <optional>
 #include <thread>
+#include <vector>
 #include "boot/entry.hpp"
 #include "hwv/system.hpp"
 #include "hwvctl/command.hpp"
@@ -57,8 +60,13 @@ class Processor {
     void join(); // after the course is over
     void kick() { vcpu_.kick(); }
     hwv::Stats stats() const { return vcpu_.stats(); }
+    // From any thread: MSRs, 0 for those it has not, as its own thread finds them before it runs
+    // on. Nothing if that does not come by in time, as where an exit takes the launcher long.
+    std::optional<std::vector<std::uint64_t>> msrs(std::vector<std::uint32_t> which,
+                                                   std::chrono::milliseconds patience);
 
   private:
+    void answer_question();
     void set_up();
     void thread();
     bool serve(); // one exit; false: the guest is over
@@ -81,6 +89,11 @@ class Processor {
     machine::Machine &machine_;
     const unsigned id_;
     hwv::Vcpu vcpu_;
+    std::mutex question_lock_;
+    std::condition_variable answered_;
+    std::atomic<bool> asked_{false};
+    std::vector<std::uint32_t> question_;
+    std::optional<std::vector<std::uint64_t>> answer_;
     Processor *next_ = nullptr;
     std::thread thread_;
 };

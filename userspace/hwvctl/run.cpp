@@ -73,7 +73,10 @@ std::string exits_of(const Guest &guest, bool json) {
 // Without it the guest runs as well.
 std::unique_ptr<ControlServer> listen(Guest &guest) {
     try {
-        return std::make_unique<ControlServer>(own_vm(), guest.machine());
+        return std::make_unique<ControlServer>(
+            own_vm(), Controlled{guest.machine(), [&guest](std::vector<std::uint32_t> which) {
+                                     return guest.msrs(std::move(which));
+                                 }});
     } catch (const hwv::Error &e) {
         std::fprintf(stderr, "hwvctl: %s: no screenshot, sendkey, powerbutton\n", e.what());
         return nullptr;

@@ -48,7 +48,7 @@ class ControlTest : public testing::Test {
     }
     ControlMessage ask(json request) {
         request["protocol"] = control_protocol;
-        return answer_control(*pc_, request);
+        return answer_control({*pc_, {}}, request);
     }
 
     machine::ManualClock clock_;
@@ -91,12 +91,14 @@ TEST_F(ControlTest, AnyRequestHasAReply) {
     for (const json &request :
          {json::object(), json{{"request", 5}}, json{{"request", "key"}},
           json{{"request", "key"}, {"chord", 7}}, json{{"request", "key"}, {"chord", "no"}},
-          json{{"request", "fly"}}}) {
+          json{{"request", "fly"}}, json{{"request", "msrs"}, {"which", {-1}}},
+          json{{"request", "msrs"}, {"which", {16}}}}) {
         EXPECT_EQ(ask(request).head.value("ok", true), false) << request;
         EXPECT_FALSE(ask(request).head.value("error", "").empty());
     }
-    EXPECT_EQ(answer_control(*pc_, {{"protocol", 2}, {"request", "screen"}}).head.value("ok", true),
-              false);
+    EXPECT_EQ(
+        answer_control({*pc_, {}}, {{"protocol", 2}, {"request", "screen"}}).head.value("ok", true),
+        false);
     EXPECT_EQ(ask({{"request", "power-button"}}).head.value("ok", false), true);
 }
 
