@@ -30,6 +30,14 @@ class Memory final : public assist::PhysicalMemory, public assist::PortAccess {
     void mmio_write(std::uint64_t, unsigned size, std::uint64_t) override { touch(size); }
     std::uint32_t in(std::uint16_t, unsigned) override { return ~touches++; }
     void out(std::uint16_t, unsigned, std::uint32_t) override { ++touches; }
+    void in_many(std::uint16_t, unsigned size, std::span<std::byte> to) override {
+        require(to.size() % size == 0 && to.size() <= 4096);
+        std::memset(to.data(), static_cast<int>(touches++), to.size());
+    }
+    void out_many(std::uint16_t, unsigned size, std::span<const std::byte> from) override {
+        require(from.size() % size == 0 && from.size() <= 4096);
+        ++touches;
+    }
 
     std::vector<std::byte> bytes = std::vector<std::byte>(ram_bytes);
     std::uint32_t touches = 0;

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "assist/emulate.hpp"
 
@@ -23,6 +25,9 @@ class PortAccess {
     virtual ~PortAccess() = default;
     virtual std::uint32_t in(std::uint16_t port, unsigned size) = 0;
     virtual void out(std::uint16_t port, unsigned size, std::uint32_t value) = 0;
+    // Many elements of `size` bytes in a row, for the same port.
+    virtual void in_many(std::uint16_t port, unsigned size, std::span<std::byte> to) = 0;
+    virtual void out_many(std::uint16_t port, unsigned size, std::span<const std::byte> from) = 0;
 };
 
 // Does the port accesses and the guest's memory accesses, moves rSI, rDI, rCX and RIP. The same

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // MOVS, STOS, LODS, CMPS, SCAS, and the completion of INS and OUTS, whose exits come decoded.
 #include <algorithm>
+#include <array>
 
 #include "assist/alu.hpp"
 #include "assist/completion.hpp"
@@ -127,6 +128,44 @@ bool repeat(const Frame &frame, Once element, More more) {
     return true;
 }
 
+// Elements of INS or OUTS that go up through RAM, where none of them can fault: all at once. False,
+// and nothing done, where they do not.
+bool move_together(const Frame &frame, const StringIo &io, PortAccess &ports) {
+    Cpu &cpu = frame.cpu;
+    if (cpu.flag(flag_direction) || cpu.flag(flag_trap)) return false;
+    const unsigned index = io.is_write ? HWV_RSI : HWV_RDI;
+    const auto offset = cpu.gpr(index, frame.address_width);
+    // Not up to where addresses begin anew.
+    const auto room = truncate(~std::uint64_t{0}, frame.address_width) - offset;
+    const auto count = std::min({cpu.gpr(HWV_RCX, frame.address_width), room / io.size,
+                                 std::uint64_t{string_bytes_at_once / io.size}});
+    if (count < 2) return false;
+    std::array<std::byte, string_bytes_at_once> buffer;
+    const auto bytes = std::span{buffer}.first(count * io.size);
+    Place place;
+    try {
+        place =
+            io.is_write
+                ? cpu.place(io.segment, offset, static_cast<unsigned>(bytes.size()), Access::read)
+                : cpu.place(HWV_ES, offset, static_cast<unsigned>(bytes.size()), Access::write);
+    } catch (const Fault &) {
+        return false; // which element has it, one at a time will tell
+    }
+    for (unsigned i = 0; i < place.count; ++i)
+        if (!cpu.memory().ram(place.pieces[i].gpa, place.pieces[i].size, !io.is_write))
+            return false;
+    if (io.is_write) {
+        read_place(cpu.memory(), place, bytes);
+        ports.out_many(io.port, io.size, bytes);
+    } else {
+        ports.in_many(io.port, io.size, bytes);
+        write_place(cpu.memory(), place, bytes);
+    }
+    cpu.advance_gpr(index, frame.address_width, bytes.size());
+    cpu.advance_gpr(HWV_RCX, frame.address_width, 0 - count);
+    return true;
+}
+
 } // namespace
 
 bool is_string(const Instruction &in) { return in.info.meta.category == ZYDIS_CATEGORY_STRINGOP; }
@@ -165,6 +204,7 @@ Outcome complete_string_io(hwv_regs &regs, const Environment &environment, const
             io.is_write ? output(frame) : input(frame);
             return true;
         }
+        if (move_together(frame, io, ports)) return cpu.gpr(HWV_RCX, frame.address_width) == 0;
         const auto always = [] { return true; };
         return io.is_write ? repeat(frame, output, always) : repeat(frame, input, always);
     });

@@ -76,6 +76,15 @@ class GuestBus final : public assist::PhysicalMemory, public assist::PortAccess 
     void out(std::uint16_t port, unsigned size, std::uint32_t value) override {
         machine_.handle_port(port, size, true, &value);
     }
+    void in_many(std::uint16_t port, unsigned size, std::span<std::byte> to) override {
+        machine_.handle_port(port, size, false, to.data(),
+                             static_cast<std::uint32_t>(to.size() / size));
+    }
+    void out_many(std::uint16_t port, unsigned size, std::span<const std::byte> from) override {
+        // The machine takes one pointer for both directions; it only reads here.
+        machine_.handle_port(port, size, true, const_cast<std::byte *>(from.data()),
+                             static_cast<std::uint32_t>(from.size() / size));
+    }
 
   private:
     bool on_apic(std::uint64_t gpa) const {
