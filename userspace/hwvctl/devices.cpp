@@ -37,7 +37,8 @@ void describe_devices(po::options_description &options) {
     options.add_options()(
         "disk",
         po::value<Texts>()
-            ->value_name("FILE[,ro|cow][,format=raw][,serial=TEXT][,queues=N][,aio=uring|threads]")
+            ->value_name("FILE[,ro|cow][,format=raw][,serial=TEXT][,queues=N][,aio=uring|threads][,"
+                         "bus=virtio|ide]")
             ->composing(),
         "a virtio disk with the bytes of FILE, which is locked meanwhile; ro: the guest cannot "
         "write; cow: what it writes is thrown away at the end; may be repeated");
@@ -52,6 +53,8 @@ void describe_devices(po::options_description &options) {
     options.add_options()("console", po::value<std::string>()->value_name("WHERE"),
                           "a virtio console (hvc0): as for --serial");
     options.add_options()("rng", "a virtio source of random numbers");
+    options.add_options()("cd", po::value<Texts>()->value_name("FILE")->composing(),
+                          "a CD-ROM in an IDE drive; may be repeated");
 }
 
 Devices parse_devices(const po::variables_map &values) {
@@ -70,15 +73,18 @@ Devices parse_devices(const po::variables_map &values) {
         }
     if (values.count("console")) devices.console = values["console"].as<std::string>();
     devices.rng = values.count("rng");
+    devices.cds = texts(values, "cd");
     return devices;
 }
 
 void add_devices(machine::Machine &machine, const Devices &devices,
                  const machine::SerialHost &host) {
     const std::lock_guard lock{machine.lock()};
-    for (const auto &disk : devices.disks)
+    for (const auto &disk : devices.disks) {
+        if (disk.ide) continue;
         add_virtio(machine, std::make_unique<machine::virtio::Block>(
                                 machine::storage::open_disk(disk), disk));
+    }
     for (const auto &net : devices.nets)
         add_virtio(machine,
                    std::make_unique<machine::virtio::Net>(

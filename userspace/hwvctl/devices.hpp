@@ -15,7 +15,10 @@ struct Devices {
     std::vector<machine::net::NetOptions> nets;
     std::string console; // where virtio-console goes; empty: none
     bool rng = false;
-    bool empty() const { return disks.empty() && nets.empty() && console.empty() && !rng; }
+    std::vector<std::string> cds;
+    bool empty() const {
+        return disks.empty() && cds.empty() && nets.empty() && console.empty() && !rng;
+    }
 };
 
 void describe_devices(boost::program_options::options_description &options);

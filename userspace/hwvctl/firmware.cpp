@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "hwvctl/firmware.hpp"
+#include <algorithm>
+#include <array>
+#include <sstream>
 #include <stdexcept>
 #include "boot/acpi_loader.hpp"
 
@@ -32,6 +35,21 @@ boot::Bytes memory_map(std::uint64_t ram) {
     return map;
 }
 
+// What SeaBIOS reads from CMOS, of three tries in a row: 1 is a floppy, 2 a disk, 3 a CD, 4 the
+// net.
+std::array<std::uint8_t, 3> boot_order(const std::string &text) {
+    std::array<std::uint8_t, 3> order{};
+    std::size_t used = 0;
+    std::istringstream words{text};
+    for (std::string word; std::getline(words, word, ',');) {
+        const std::uint8_t number = word == "disk" ? 2 : word == "cd" ? 3 : word == "net" ? 4 : 0;
+        if (number == 0 || used == order.size() || std::count(order.begin(), order.end(), number))
+            throw UsageError{"--boot-order " + text + ": wants cd, disk and net in some order"};
+        order[used++] = number;
+    }
+    return order;
+}
+
 } // namespace
 
 Firmware::Firmware(const RunOptions &options, machine::Machine &machine) : config_{machine.ram()} {
@@ -59,6 +77,8 @@ void Firmware::describe(const RunOptions &options, machine::Machine &machine) {
     boot::Bytes boot_cpus;
     boot::append(boot_cpus, cpus);
     config_.set_file("etc/boot-cpus", boot_cpus);
+    const auto order = boot_order(options.boot_order);
+    machine.rtc().set_boot_order(order[0], order[1], order[2]);
     config_.set_file("etc/e820", memory_map(options.memory));
     auto acpi = boot::acpi_files(boot::acpi_config(machine.description(), cpus));
     config_.set_file(boot::acpi_tables_file, std::move(acpi.tables));

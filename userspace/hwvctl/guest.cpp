@@ -5,6 +5,7 @@
 #include <cstring>
 #include "boot/acpi.hpp"
 #include "hwv/error.hpp"
+#include "hwvctl/ide.hpp"
 #include "machine/display/font.hpp"
 
 namespace hwvctl {
@@ -43,6 +44,7 @@ Guest::Guest(const RunOptions &options)
                               &device_memory_, &kernel_events_});
     add_devices(*machine_, options.devices,
                 {machine_->loop(), [this](machine::PowerEvent e) { power(e); }, tell_user});
+    add_ide(*machine_, options.devices);
     make_processors(options);
     load(options);
 }

@@ -22,7 +22,7 @@ examples:
   hwvctl run --kernel kernel.elf --module "config.bin first" --append "a b" --serial file:log
   hwvctl run --kernel xen --append console=com1 --module "vmlinuz console=hvc0" --module initrd.cpio
   hwvctl run --kernel boot.bin --flat 0x7c00,real --serial pty
-  hwvctl run --boot bios --debugcon bios.log
+  hwvctl run --cd debian.iso --mem 1G
 
 On a terminal, Ctrl-A x ends the guest, Ctrl-A h lists the other keys.
 
@@ -45,9 +45,12 @@ po::options_description description() {
     add("append", po::value<std::string>()->value_name("TEXT"), "the kernel's command line");
     add("boot", po::value<std::string>()->default_value("auto")->value_name("KIND"),
         "what FILE is: auto, linux, pvh, multiboot, multiboot2, or flat, which without --flat is "
-        "at 0x7c00 in real mode; or bios, which takes no FILE");
+        "at 0x7c00 in real mode; or bios, which takes no FILE and is what "
+        "disks without a FILE mean");
     add("firmware", po::value<std::string>()->value_name("FILE"),
         "the firmware's image, if it is not to be that of Debian's package");
+    add("boot-order", po::value<std::string>()->default_value("cd,disk,net")->value_name("LIST"),
+        "where the BIOS looks first");
     add("flat", po::value<std::string>()->value_name("ADDR[,MODE]"),
         "load the file at ADDR and start there; MODE is real (default), prot or long");
     add("mem", po::value<std::string>()->default_value("256M")->value_name("SIZE"),
@@ -125,11 +128,14 @@ void choose_boot(const po::variables_map &values, boot::Request &request) {
 // Firmware or a kernel, and which.
 void choose_start(const po::variables_map &values, RunOptions &out) {
     const std::string how = text(values, "boot");
-    if (how == "bios") out.start = Start::bios;
-    out.firmware = text(values, "firmware");
     out.boot.kernel = text(values, "kernel");
+    const bool from_disk = how == "auto" && out.boot.kernel.empty() &&
+                           (!out.devices.disks.empty() || !out.devices.cds.empty());
+    if (how == "bios" || from_disk) out.start = Start::bios;
+    out.firmware = text(values, "firmware");
+    out.boot_order = text(values, "boot-order");
     if (out.start == Start::image) {
-        if (out.boot.kernel.empty()) throw UsageError{"--kernel FILE or --boot bios is missing"};
+        if (out.boot.kernel.empty()) throw UsageError{"--kernel FILE is missing, or --boot bios"};
         if (!out.firmware.empty()) throw UsageError{"--firmware belongs to --boot bios"};
         choose_boot(values, out.boot);
     } else if (!out.boot.kernel.empty()) {
@@ -166,6 +172,7 @@ std::optional<RunOptions> parse_run(const Arguments &arguments) {
         return std::nullopt;
     }
     RunOptions out;
+    out.devices = parse_devices(values);
     choose_start(values, out);
     out.boot.initrd = text(values, "initrd");
     if (values.count("module")) out.boot.modules = values["module"].as<std::vector<std::string>>();
@@ -182,7 +189,6 @@ std::optional<RunOptions> parse_run(const Arguments &arguments) {
     out.debug_console = text(values, "debugcon");
     out.policy = text(values, "policy");
     out.legacy = !values.count("no-legacy");
-    out.devices = parse_devices(values);
     if (out.devices.console == "stdio" && out.serial == "stdio")
         throw UsageError{"--console stdio: COM1 has the terminal; give it up with --serial null"};
     // Without a host bridge a BIOS knows nothing of fw_cfg.

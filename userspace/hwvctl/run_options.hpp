@@ -14,8 +14,9 @@ enum class Start { image, bios };
 
 struct RunOptions {
     Start start = Start::image;
-    boot::Request boot;   // kernel, initrd, modules, command line
-    std::string firmware; // another image than the start's own
+    boot::Request boot;     // kernel, initrd, modules, command line
+    std::string firmware;   // another image than the start's own
+    std::string boot_order; // of "cd", "disk", "net", separated by commas
     std::uint64_t memory = 256ull << 20;
     unsigned cpus = 1;
     std::string name;

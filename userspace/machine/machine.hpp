@@ -98,6 +98,7 @@ class Machine {
     MmioBus &mmio() { return mmio_; }
     EventLoop &loop() { return loop_; }
     GuestMemory &ram() { return ram_; }
+    Rtc &rtc() { return rtc_; }
     // Null where nobody maps devices' memory.
     MemorySlots *memory_slots() { return memory_slots_; }
     // Null where there is none.

@@ -90,6 +90,12 @@ void Rtc::set_memory(std::uint64_t below_4g, std::uint64_t above_4g) noexcept {
     ram_[0x5d] = static_cast<std::uint8_t>(above_4g >> 32);
 }
 
+void Rtc::set_boot_order(std::uint8_t first, std::uint8_t second, std::uint8_t third) noexcept {
+    constexpr std::uint8_t no_floppy_signature = 1;
+    ram_[0x3d] = static_cast<std::uint8_t>(first | second << 4);
+    ram_[0x38] = static_cast<std::uint8_t>(no_floppy_signature | third << 4);
+}
+
 std::int64_t Rtc::guest_second() const {
     return (timers_.clock().wall() + phase_) / second_ns + offset_;
 }

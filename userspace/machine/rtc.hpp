@@ -23,6 +23,8 @@ class Rtc final : public Device {
     void write(std::uint64_t offset, unsigned size, std::uint64_t value) noexcept override;
     // Bytes of memory below and above 4 GiB, into the bytes where old systems look for them.
     void set_memory(std::uint64_t below_4g, std::uint64_t above_4g) noexcept;
+    // Kinds of drives, 0 for none, where a PC emulator's BIOS looks for them (Bochs's, SeaBIOS's).
+    void set_boot_order(std::uint8_t first, std::uint8_t second, std::uint8_t third) noexcept;
     // Bit 7 of the index port: no NMI may reach a processor.
     bool nmi_masked() const { return nmi_masked_; }
     std::uint8_t cmos(std::uint8_t index) const { return ram_[index & 127]; }

@@ -33,8 +33,11 @@ void set_value(DiskOptions &disk, const std::string &key, const std::string &val
     } else if (key == "aio") {
         if (value != "uring" && value != "threads") refuse("aio= is uring or threads");
         disk.io_uring = value == "uring";
+    } else if (key == "bus") {
+        if (value != "virtio" && value != "ide") refuse("bus= is virtio or ide");
+        disk.ide = value == "ide";
     } else {
-        refuse("'" + key + "=' is not known: format= serial= queues= aio=");
+        refuse("'" + key + "=' is not known: format= serial= queues= aio= bus=");
     }
 }
 
@@ -47,7 +50,7 @@ void set_word(DiskOptions &disk, const std::string &word) {
     else if (word == "cow")
         disk.access = DiskOptions::Access::overlay;
     else
-        refuse("'" + word + "' is not known: ro, cow, format= serial= queues= aio=");
+        refuse("'" + word + "' is not known: ro, cow, format= serial= queues= aio= bus=");
 }
 
 } // namespace

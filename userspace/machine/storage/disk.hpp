@@ -37,9 +37,11 @@ struct DiskOptions {
     std::string serial; // at most 20 bytes
     unsigned queues = 1;
     bool io_uring = true;
+    bool ide = false; // else virtio
 };
 
-// "FILE[,ro|cow][,format=raw][,serial=TEXT][,queues=N][,aio=uring|threads]". Throws
+// "FILE[,ro|cow][,format=raw][,serial=TEXT][,queues=N][,aio=uring|threads]
+// [,bus=virtio|ide]". Throws
 // std::invalid_argument.
 DiskOptions parse_disk(const std::string &text);
 
