@@ -11,15 +11,22 @@ namespace {
 
 using machine::firmware::FwCfg;
 
-constexpr const char *bios_image = "/usr/share/seabios/bios-256k.bin";
+struct Image {
+    const char *path;
+    const char *package;
+};
+constexpr Image bios_image{"/usr/share/seabios/bios-256k.bin", "seabios"};
+// Code and variables in one: read-only, so that it keeps its variables in RAM, for one run.
+constexpr Image uefi_image{"/usr/share/ovmf/OVMF.fd", "ovmf"};
 
 boot::Bytes read_image(const RunOptions &options) {
     if (!options.firmware.empty()) return boot::read_file(options.firmware);
+    const Image &image = options.start == Start::uefi ? uefi_image : bios_image;
     try {
-        return boot::read_file(bios_image);
+        return boot::read_file(image.path);
     } catch (const boot::Error &error) {
-        throw boot::Error(std::string{error.what()} +
-                          ": install Debian's package seabios, or name an image by --firmware");
+        throw boot::Error(std::string{error.what()} + ": install Debian's package " +
+                          image.package + ", or name an image by --firmware");
     }
 }
 

@@ -55,7 +55,7 @@ machine::MachineConfig Guest::machine_config(const RunOptions &options) {
     config.pci = options.pci;
     config.vga = vga_;
     config.keyboard = options.keyboard;
-    if (vga_ && options.start != Start::image) config.vga_rom = boot::read_file(vga_bios);
+    if (vga_ && options.start == Start::bios) config.vga_rom = boot::read_file(vga_bios);
     config.memory_below_4g = layout_[0].size;
     config.memory_above_4g = layout_.size() > 1 ? layout_[1].size : 0;
     config.ram = memory_view();

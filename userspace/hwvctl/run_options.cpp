@@ -46,7 +46,7 @@ po::options_description description() {
     add("boot", po::value<std::string>()->default_value("auto")->value_name("KIND"),
         "what FILE is: auto, linux, pvh, multiboot, multiboot2, or flat, which without --flat is "
         "at 0x7c00 in real mode; or bios, which takes no FILE and is what "
-        "disks without a FILE mean");
+        "disks without a FILE mean; or uefi, likewise");
     add("firmware", po::value<std::string>()->value_name("FILE"),
         "the firmware's image, if it is not to be that of Debian's package");
     add("boot-order", po::value<std::string>()->default_value("cd,disk,net")->value_name("LIST"),
@@ -121,7 +121,7 @@ void choose_boot(const po::variables_map &values, boot::Request &request) {
         request.kind = boot::kind_named(kind);
         if (!request.kind)
             throw UsageError{"--boot " + kind +
-                             ": wants auto, linux, pvh, multiboot, multiboot2, flat or bios"};
+                             ": wants auto, linux, pvh, multiboot, multiboot2, flat, bios or uefi"};
     }
 }
 
@@ -132,11 +132,14 @@ void choose_start(const po::variables_map &values, RunOptions &out) {
     const bool from_disk = how == "auto" && out.boot.kernel.empty() &&
                            (!out.devices.disks.empty() || !out.devices.cds.empty());
     if (how == "bios" || from_disk) out.start = Start::bios;
+    if (how == "uefi") out.start = Start::uefi;
     out.firmware = text(values, "firmware");
     out.boot_order = text(values, "boot-order");
     if (out.start == Start::image) {
-        if (out.boot.kernel.empty()) throw UsageError{"--kernel FILE is missing, or --boot bios"};
-        if (!out.firmware.empty()) throw UsageError{"--firmware belongs to --boot bios"};
+        if (out.boot.kernel.empty())
+            throw UsageError{"--kernel FILE is missing, or --boot bios or uefi"};
+        if (!out.firmware.empty())
+            throw UsageError{"--firmware belongs to --boot bios and --boot uefi"};
         choose_boot(values, out.boot);
     } else if (!out.boot.kernel.empty()) {
         throw UsageError{"--boot " + how + " starts from disks: it takes no --kernel"};

@@ -10,7 +10,7 @@
 
 namespace hwvctl {
 
-enum class Start { image, bios };
+enum class Start { image, bios, uefi };
 
 struct RunOptions {
     Start start = Start::image;

@@ -30,6 +30,10 @@ IsaBridge::IsaBridge(Pirqs &pirqs)
     : Function({.vendor = intel, .device = 0x2918, .class_code = 0x060100, .revision = 2}),
       pirqs_(pirqs) {
     all_writable(config());
+    // Intel ICH9 data sheet, "PCICMD" of the LPC interface: these are always on.
+    config().set(reg::command,
+                 static_cast<std::uint16_t>(command::io | command::memory | command::master));
+    config().set_writable<std::uint16_t>(reg::command, command::no_intx);
     for (unsigned i = 0; i < pirq_count / 2; ++i) {
         config().set(pirq_a_route + i, Pirqs::unrouted);
         config().set(pirq_e_route + i, Pirqs::unrouted);
