@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "unit/machine/any_bytes.hpp"
+#include "unit/machine/storage/any_firmware.hpp"
 #include "unit/machine/virtio/any_driver.hpp"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t *bytes, std::size_t size) {
@@ -11,6 +12,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t *bytes, std::size_t siz
     if ((bytes[0] & 2) != 0) {
         machine::virtio::AnyDriver driver;
         driver.run({bytes + 1, size - 1});
+        return 0;
+    }
+    if ((bytes[0] & 4) != 0) {
+        machine::storage::AnyFirmware devices;
+        devices.run({bytes + 1, size - 1});
         return 0;
     }
     machine::AnyBytes machine((bytes[0] & 1) != 0);

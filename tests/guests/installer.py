@@ -23,7 +23,7 @@ def asks():
 
 def main():
     try:
-        images = cached(f"guests/{PACKAGE}", lambda directory: unpack_one(PACKAGE, directory)) / IMAGES
+        images = cached(f"guest/{PACKAGE}", lambda directory: unpack_one(PACKAGE, directory)) / IMAGES
     except BedError as error:
         skip("language", error)
         finish()
