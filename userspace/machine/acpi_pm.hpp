@@ -25,8 +25,9 @@ class AcpiPm final : public Device {
     static constexpr std::uint16_t sleep_status_offset = 0x11;
     static constexpr std::uint16_t gpe0_offset = 0x20; // GPE0_BLK, status then enable
     static constexpr std::uint16_t gpe0_length = 8;
-    // What the DSDT's \_S5 object has to name.
-    static constexpr std::uint8_t s5_sleep_type = 5;
+    // What the DSDT's \_S5 object names. Each machine has its own, and who reads no DSDT, as OVMF,
+    // takes that of QEMU's for granted.
+    static constexpr std::uint8_t s5_sleep_type = 0;
     static constexpr std::uint64_t timer_hz = 3579545;
 
     struct Options {

@@ -26,7 +26,7 @@ _start:
     out %al, $0x64
 #elif defined(POWEROFF)
     mov $0x604, %dx         // PM1a control: SLP_TYP of S5, SLP_EN
-    mov $0x3400, %ax
+    mov $0x2000, %ax
     out %ax, %dx
 #elif defined(ECHO)
     // What comes in on COM1 goes out again, a line feed behind a '!'; 'q' powers off with status 128 + 7.

@@ -135,7 +135,7 @@ TEST_F(MachineTest, PciProbeDoesNotResetTheMachine) {
 }
 
 TEST_F(MachineTest, PowerEventsSayWhatHappened) {
-    out(0x604, 0x3400, 2);
+    out(0x604, 0x2000, 2);
     out(0xf4, 0x10, 4);
     out(0x505, 1);
     ASSERT_EQ(power_.size(), 3u);
@@ -149,9 +149,9 @@ TEST_F(MachineTest, MinimalMachineHasNoPicAndSleepsByItsOwnRegister) {
     build(false);
     EXPECT_EQ(in(0x21), 0xffu);
     EXPECT_GT(pc_->unclaimed_ports().reads, 0u);
-    out(0x604, 0x3400, 2);
+    out(0x604, 0x2000, 2);
     EXPECT_TRUE(power_.empty());
-    out(pc_->description().pm.sleep_control, 5u << 2 | 1u << 5);
+    out(pc_->description().pm.sleep_control, 1u << 5);
     ASSERT_EQ(power_.size(), 1u);
     EXPECT_EQ(power_[0].kind, PowerEvent::Kind::poweroff);
 }
