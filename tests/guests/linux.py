@@ -3,7 +3,7 @@
 # timeout: 400
 """Debian's kernels, unmodified, to their init and back: sizes, pages, processors of the host, and every way to end."""
 
-from guestlib import BED, Case, finish, last_line, linux, run_cases, tell
+from guestlib import BED, Case, finish, last_line, linux, linux_with, run_cases, tell
 
 # Linux prefers the TSC itself where CPUID says that it never stops, which the svm bed's CPU does not.
 CLOCK = f"clock source: {'tsc' if BED == 'vmx' else 'kvm-clock'}"
@@ -30,6 +30,30 @@ def sizes():
     yield boot("no-legacy", "show", options="--mem 256M --no-legacy", want=[CLOCK])
 
 
+HPET = """
+dmesg | grep -E 'hpet|HPET'
+cd /sys/devices/system/clocksource/clocksource0
+echo "available: $(cat available_clocksource)"
+echo hpet >current_clocksource; echo "clock: $(cat current_clocksource)"
+moment() { cut -d' ' -f1 /proc/uptime | tr -d .; cat /sys/class/rtc/rtc0/since_epoch; }
+set -- $(moment); sleep 4; set -- $* $(moment)
+echo "$(($3 - $1)) hundredths, by the RTC $(($4 - $2)) s"
+[ $(($3 - $1)) -ge 400 ] && [ $(($3 - $1)) -le $((($4 - $2 + 1) * 100 + 50)) ] && echo "time goes on"
+grep -E '^ *[08]:' /proc/interrupts
+"""
+
+
+def hpet():
+    """As one clock source among several; then as all that there is for time, its interrupts in the place of the PIT's."""
+    launch = linux_with("hpet", [], HPET) + " --mem 256M --hpet"
+    shown = ["^available: .*hpet", "^clock: hpet$", "^time goes on$", r"hpet0: 3 comparators, 64-bit 100\.0+ MHz counter"]
+    yield Case("hpet-offered", f"hwvctl run {launch}", 0, shown, [COMPLAINTS], seconds=150)
+    if BED == "vmx":
+        return  # a tick 250 times a second, of which Bochs has too little
+    alone = launch.replace("quiet", "quiet nolapic_timer no-kvmclock notsc")
+    yield Case("hpet-alone", f"hwvctl run {alone}", 0, [*shown, r"^ *0: +[0-9]{3,} .*timer$"], [COMPLAINTS], seconds=150)
+
+
 def clean_log():
     """The emulator of the default bed runs the guest's XSETBV unseen by the hypervisor, so Linux finds CPUID's XSAVE size
     wrong (under KVM too). A guest that does not see XSAVE has no such trouble."""
@@ -45,7 +69,7 @@ def two_processors():
 
 
 def main():
-    status, output = run_cases([*launches(), *sizes(), clean_log()], timeout=380)
+    status, output = run_cases([*launches(), *sizes(), *hpet(), clean_log()], timeout=380)
     tell("bed-is-sane", f"the bed's exit status is {status}: {last_line(output)}" if status else None)
     two_processors()
     finish()

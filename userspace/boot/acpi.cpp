@@ -197,6 +197,7 @@ AcpiConfig acpi_config(const machine::MachineDescription &pc, std::uint32_t vcpu
     config.sci_irq = pc.sci_irq;
     config.reset_port = pc.reset.port;
     config.reset_value = pc.reset.value;
+    config.hpet = pc.hpet;
     config.pci = pc.pci;
     return config;
 }
@@ -269,6 +270,19 @@ Bytes build_mcfg(const AcpiConfig &config) {
     return seal_table("MCFG", 1, body);
 }
 
+// "The ACPI 2.0 HPET Description Table", IA-PC HPET Specification.
+Bytes build_hpet(const AcpiConfig &config) {
+    constexpr std::uint32_t memory_of_64_bits = 64 << 8; // Generic Address Structure
+    Bytes body;
+    append(body, config.hpet->id);
+    append(body, memory_of_64_bits);
+    append(body, config.hpet->base);
+    append(body, std::uint8_t{0}); // the first of its kind
+    append(body, config.hpet->shortest_period);
+    append(body, std::uint8_t{0}); // nothing said of what else is in its page
+    return seal_table("HPET", 1, body);
+}
+
 AcpiTables build_acpi(const AcpiConfig &config, std::uint64_t base) {
     AcpiTables result;
     result.base = base;
@@ -284,6 +298,7 @@ AcpiTables build_acpi(const AcpiConfig &config, std::uint64_t base) {
     Bytes rsdt;
     Bytes xsdt;
     std::vector<Bytes> listed{build_fadt(config, facs, dsdt), build_madt(config)};
+    if (config.hpet) listed.push_back(build_hpet(config));
     if (config.pci) listed.push_back(build_mcfg(config));
     for (const auto &table : listed) {
         const auto at = place(table);

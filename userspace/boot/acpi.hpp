@@ -41,6 +41,7 @@ struct AcpiConfig {
     bool vga = false;
     std::uint16_t panic_port = 0; // pvpanic's, 0: none
     std::vector<AcpiVirtioMmio> virtio;
+    std::optional<machine::HpetDescription> hpet;
     std::optional<machine::PciDescription> pci;
 
     // No ACPI timer, events or SCI, only sleep control and reset ("Hardware-Reduced ACPI").
@@ -83,6 +84,7 @@ Bytes build_madt(const AcpiConfig &config);
 Bytes build_fadt(const AcpiConfig &config, std::uint64_t facs, std::uint64_t dsdt);
 // Where PCI configuration is mapped; only for a config with PCI.
 Bytes build_mcfg(const AcpiConfig &config);
+Bytes build_hpet(const AcpiConfig &config); // only for a config with one
 Bytes build_facs();
 
 // A header for `body` with length and checksum ("System Description Table Header").

@@ -35,6 +35,10 @@ Code legacy_devices(const AcpiConfig &config) {
             legacy_device("COM" + std::to_string(i + 1), "PNP0501", static_cast<unsigned>(i + 1),
                           aml::io_port(config.uarts[i].port, 8) + aml::irq(config.uarts[i].irq));
     if (config.rtc) code += legacy_device("RTC", "PNP0B00", 0, aml::io_port(0x70, 2) + aml::irq(8));
+    if (config.hpet)
+        code += legacy_device(
+            "HPET", "PNP0103", 0,
+            aml::memory32(static_cast<std::uint32_t>(config.hpet->base), config.hpet->bytes));
     if (config.keyboard) {
         code += legacy_device("KBD", "PNP0303", 0,
                               aml::io_port(0x60, 1) + aml::io_port(0x64, 1) + aml::irq(1));

@@ -52,6 +52,7 @@ Guest::Guest(const RunOptions &options)
 machine::MachineConfig Guest::machine_config(const RunOptions &options) {
     machine::MachineConfig config;
     config.legacy = options.legacy;
+    config.hpet = options.hpet;
     config.pci = options.pci;
     config.vga = vga_;
     config.keyboard = options.keyboard;

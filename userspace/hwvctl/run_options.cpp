@@ -70,6 +70,7 @@ po::options_description description() {
         "show the VGA to VNC viewers: vnc=:N on this machine's own port 5900+N, vnc=ADDRESS:N, "
         "vnc=unix:PATH; ,password=FILE has its first line asked for; brings --vga text");
     add("keyboard", "a keyboard and a mouse without a VGA");
+    add("hpet", "a high precision event timer (HPET) beside PIT and RTC");
     add("no-legacy", "a minimal machine: no PIC, PIT, i8042; hardware-reduced ACPI");
     describe_devices(d);
     add("pci", "a PCI host bridge, even if no option adds a device to it");
@@ -202,6 +203,8 @@ std::optional<RunOptions> parse_run(const Arguments &arguments) {
     out.keyboard = values.count("keyboard") || out.vga;
     if (out.keyboard && !out.legacy)
         throw UsageError{"--no-legacy leaves no place for a VGA, a keyboard or a mouse"};
+    out.hpet = values.count("hpet");
+    if (out.hpet && !out.legacy) throw UsageError{"--no-legacy leaves no place for an HPET"};
     out.huge_pages = !values.count("no-hugepages");
     out.own = values.count("own");
     out.json = values.count("json");

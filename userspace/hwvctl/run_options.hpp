@@ -24,6 +24,7 @@ struct RunOptions {
     std::string debug_console; // file for ports 0xe9 and 0x402; empty: none
     std::string policy;        // file of rules; empty: none
     bool legacy = true;
+    bool hpet = false;
     std::optional<VgaMode> vga;
     std::optional<VncOptions> vnc;
     bool keyboard = false;

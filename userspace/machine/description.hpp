@@ -13,6 +13,13 @@ struct SerialDescription {
     std::uint8_t irq = 0;
 };
 
+struct HpetDescription {
+    std::uint64_t base = 0;
+    std::uint32_t bytes = 0;
+    std::uint32_t id = 0;              // the low half of its first register
+    std::uint16_t shortest_period = 0; // in ticks
+};
+
 struct PciDescription {
     // Memory-mapped configuration, 1 MiB for each bus there is.
     std::uint64_t ecam_base = 0;
@@ -66,6 +73,7 @@ struct MachineDescription {
     std::optional<std::uint16_t> panic_port;      // QEMU0001
     std::optional<std::uint16_t> debug_exit_port; // for information
     std::array<std::optional<SerialDescription>, 4> serial;
+    std::optional<HpetDescription> hpet;
     std::optional<PciDescription> pci;
 };
 

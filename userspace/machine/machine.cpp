@@ -16,10 +16,10 @@ constexpr std::array<SerialDescription, 4> com_ports{{
     {.port = 0x2e8, .irq = 3},
 }};
 
-constexpr unsigned timer_irq = 0;
+constexpr unsigned timer_irq = LegacyRoute::timer_irq;
 constexpr unsigned keyboard_irq = 1;
 constexpr unsigned mouse_irq = 12;
-constexpr unsigned rtc_irq = 8;
+constexpr unsigned rtc_irq = LegacyRoute::clock_irq;
 constexpr unsigned sci_irq = 9;
 constexpr unsigned timer_pin = 2;
 
@@ -44,7 +44,7 @@ Machine::Machine(MachineConfig config, MachineSinks sinks)
       ioapic_(sinks.messages, sinks.eoi),
       router_(pic_.get(), ioapic_),
       pm_(timers_, irq_line(sci_irq), sinks.power, {.hardware_reduced = !config.legacy}),
-      rtc_(timers_, irq_line(rtc_irq)),
+      rtc_(timers_, {legacy_route_, rtc_irq}),
       reset_(sinks.power),
       debug_exit_(sinks.power),
       panic_(sinks.power),
@@ -53,7 +53,8 @@ Machine::Machine(MachineConfig config, MachineSinks sinks)
     if (config.legacy) {
         // The firmware's work: the SCI is level-triggered.
         pic_->set_level_triggered(1u << sci_irq);
-        pit_ = std::make_unique<Pit>(timers_, irq_line(timer_irq));
+        pit_ = std::make_unique<Pit>(timers_, IrqLine{legacy_route_, timer_irq});
+        if (config.hpet) hpet_ = std::make_unique<Hpet>(timers_, router_, legacy_route_);
         i8042_ = std::make_unique<I8042>(irq_line(keyboard_irq), irq_line(mouse_irq), sinks.power,
                                          config.keyboard);
     }
@@ -74,6 +75,7 @@ void Machine::attach_all() {
     if (pic_ != nullptr)
         attached =
             attached && pic_->attach(ports_) && pit_->attach(ports_) && i8042_->attach(ports_);
+    if (hpet_ != nullptr) attached = attached && hpet_->attach(mmio_);
     if (vga_ != nullptr) attached = attached && vga_->attach(ports_, mmio_);
     if (!attached) throw std::logic_error("two devices claim the same address");
 }
@@ -138,6 +140,12 @@ void Machine::describe(const MachineConfig &config) {
     about.keyboard = config.legacy && config.keyboard;
     about.vga = config.vga;
     about.rtc = true;
+    if (hpet_ != nullptr)
+        about.hpet =
+            HpetDescription{.base = Hpet::base,
+                            .bytes = Hpet::length,
+                            .id = Hpet::id,
+                            .shortest_period = Hpet::shortest_wait_ns * Hpet::hz / ns_per_second};
     about.panic_port = PanicReport::default_port;
     about.debug_exit_port = DebugExit::default_port;
 }

@@ -18,6 +18,7 @@
 #include "machine/event_fds.hpp"
 #include "machine/event_loop.hpp"
 #include "machine/guest_memory.hpp"
+#include "machine/hpet.hpp"
 #include "machine/i8042.hpp"
 #include "machine/interrupts.hpp"
 #include "machine/ioapic.hpp"
@@ -37,6 +38,7 @@ struct MachineConfig {
     // Off: a UART, RTC, IOAPIC and hardware-reduced ACPI, and nothing that a new system would not
     // look for.
     bool legacy = true;
+    bool hpet = false;              // only beside the timers that it replaces
     bool keyboard = false;          // and a mouse
     bool vga = false;               // brings PCI; RAM has to leave VgaMemory's window free
     std::vector<std::byte> vga_rom; // its BIOS, for firmware to run
@@ -141,6 +143,7 @@ class Machine {
     std::unique_ptr<Pic> pic_;
     IoApic ioapic_;
     Router router_;
+    LegacyRoute legacy_route_{router_};
     AcpiPm pm_;
     Rtc rtc_;
     ResetControl reset_;
@@ -149,6 +152,7 @@ class Machine {
     DebugConsole debug_console_;
     PostCode post_;
     std::unique_ptr<Pit> pit_;
+    std::unique_ptr<Hpet> hpet_;
     std::unique_ptr<I8042> i8042_;
     std::unique_ptr<Vga> vga_;
     VgaFunction *vga_function_ = nullptr; // the PCI host's

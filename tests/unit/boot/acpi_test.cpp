@@ -222,6 +222,19 @@ TEST_F(Iasl, AcceptsTheMadt) {
     EXPECT_EQ(text.find("**** "), std::string::npos) << text;
 }
 
+TEST_F(Iasl, AcceptsTheHpet) {
+    boot::AcpiConfig config = full_config();
+    config.hpet = machine::HpetDescription{0xfed0'0000, 0x400, 0x8086'a201, 5000};
+    const auto text = disassemble(boot::build_hpet(config));
+    for (const auto *part : {"Hardware Block ID : 8086A201", "Address : 00000000FED00000",
+                             "Minimum Clock Ticks : 1388", "Space ID : 00 [SystemMemory]"})
+        EXPECT_NE(text.find(part), std::string::npos) << part << text;
+    EXPECT_NE(disassemble(boot::build_dsdt(config)).find("EisaId (\"PNP0103\")"),
+              std::string::npos);
+    EXPECT_EQ(boot::build_acpi(config, 0).tables.size(),
+              boot::build_acpi(full_config(), 0).tables.size() + 1);
+}
+
 TEST_F(Iasl, AcceptsTheFadt) {
     boot::AcpiConfig config;
     config.gpe0 = 0x620;

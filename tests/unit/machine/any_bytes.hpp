@@ -13,6 +13,7 @@
 
 #include "fakes.hpp"
 #include "machine/display/picture.hpp"
+#include "machine/hpet.hpp"
 #include "machine/machine.hpp"
 
 namespace machine {
@@ -24,6 +25,7 @@ class AnyBytes {
         config.legacy = legacy;
         config.keyboard = true;
         config.vga = true;
+        config.hpet = legacy;
         config.clock = &clock_;
         config.memory_below_4g = 1u << 30;
         config.debug_output = [this](std::span<const std::uint8_t> text) { debug_ += text.size(); };
@@ -79,6 +81,7 @@ class AnyBytes {
         // Register numbers matter most: index, then window.
         std::uint64_t gpa =
             where < 128 ? (where & 1 ? 0xfec00010 : 0xfec00000) : 0xfec00000 + take(2) % 0x1100;
+        if (where >= 176) gpa = Hpet::base + take(1) % 0x60 * 4;
         if (where >= 192) gpa = VgaMemory::window_first + take(3) % VgaMemory::window_size;
         pc_->handle_mmio(gpa, size, write, &data);
     }
