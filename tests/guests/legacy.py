@@ -10,14 +10,32 @@ import subprocess
 from guestlib import ROOT, TMP, Case, finish, last_line, linux, run_cases, tell
 
 
+def until(command, words):
+    """A shell's words; the case's own time is the limit."""
+    return f"until {command} 2>/dev/null | grep -aq '{words}'; do sleep 0.5; done"
+
+
+SCREEN = "hwvctl screenshot g --text"
+KEYS = "hwvctl sendkey g"
+
+
 def grub():
-    """GRUB from a hybrid ISO, as a disc and as a disk, and the Debian kernel that it starts."""
+    """GRUB from a hybrid ISO: as a disc, on a VGA and with its keyboard, what it says read back from the screen; as a disk, on the serial
+    port. There Debian's kernel starts, here `halt` switches off."""
     linux()
     iso = TMP / "grub.iso"
-    subprocess.run([ROOT / "scripts/guest-iso", iso, TMP / "vmlinuz-cloud", TMP / "initrd", "console=ttyS0 quiet hwv.do=compute"], check=True)
-    wants = ["GNU GRUB  version", "the guest's kernel", "another one", "^Linux .*-cloud-amd64", "^HWV-GUEST-DONE compute"]
-    for how in ["cd"]:
-        yield Case(f"grub-{how}", f"cp /share/grub.iso /tmp/; hwvctl run --{how} /tmp/grub.iso --mem 256M", 0, wants, seconds=180)
+    subprocess.run([ROOT / "scripts/guest-iso", iso, TMP / "vmlinuz-cloud", TMP / "initrd", "console=ttyS0 quiet hwv.do=compute", "60"], check=True)
+    yield Case("grub-cd-screen", "; ".join([
+        "cp /share/grub.iso /tmp/; hwvctl run --cd /tmp/grub.iso --mem 256M --vga text --name g --serial file:/tmp/s & guest=$!",
+        until(SCREEN, "another one"), SCREEN, f"{KEYS} down", until(SCREEN, r"\*another one"), f"{KEYS} c", until(SCREEN, "grub>"),
+        f"{KEYS} --text 'echo \"$grub_platform\" -Says' ret", until(SCREEN, "^pc -Says"), SCREEN, f"{KEYS} esc up", until(SCREEN, r"\*the guest"), f"{KEYS} ret",
+        "wait $guest; echo status $?; cat /tmp/s"]), 0,
+        [r"^ +GNU GRUB  version 2", r"^ *│\*the guest's kernel +│", r"^ *│ another one +│", "will be executed automatically in [0-9]+s", "^pc -Says",
+         "Linux .*-cloud-amd64 #1", "^HWV-GUEST-DONE compute", "^status 0$"], seconds=120)
+    yield Case("grub-disk-serial", "; ".join([
+        "mkfifo /tmp/keys; hwvctl run --disk /tmp/grub.iso,bus=ide,ro --mem 256M </tmp/keys >/tmp/s & guest=$!; exec 3>/tmp/keys",
+        until("cat /tmp/s", "another one"), r"printf '\016\r' >&3", "wait $guest; echo status $?; cat /tmp/s"]), 0,
+        ["GNU GRUB  version 2", "another one", "^status 0$"], seconds=60)
 
 
 def memtest():
@@ -39,7 +57,7 @@ def ipxe():
 
 def main():
     shutil.copy("/usr/lib/ipxe/ipxe.iso", TMP / "ipxe.iso")
-    status, output = run_cases([*grub(), ipxe(), memtest()], "--mem", 2048)
+    status, output = run_cases([*grub(), ipxe(), memtest()], "--mem", 2048, "--smp", 2)
     tell("bed-is-sane", f"the bed's exit status is {status}: {last_line(output)}" if status else None)
     finish()
 
