@@ -169,6 +169,12 @@ auto VcpuOf<B>::wait_for_event(int &error) -> Step {
         mp_state = HWV_MP_RUNNING;
         return Step::again;
     }
+    // The shadow of STI kept the window shut until HLT exited. What the user has ends the halt.
+    if (halted && window_wanted && halted_takes_interrupts) {
+        leave(HWV_EXIT_INTERRUPT_WINDOW, Exit{});
+        finish_exit();
+        return Step::left;
+    }
     apic.begin_wait();
     error = block(HWV_TIME_HALTED);
     apic.end_wait();

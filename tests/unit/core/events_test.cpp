@@ -276,6 +276,25 @@ TEST_F(Events, halt_ends_with_an_interrupt) {
     EXPECT_EQ(vcpu->mp_state, HWV_MP_RUNNING);
 }
 
+TEST_F(Events, halt_opens_the_window_that_the_user_waits_for) {
+    make(HWV_VM_NO_APIC);
+    interrupts(true);
+    exits(HWV_EXIT_HLT, 1); // behind STI, whose shadow kept the window shut
+    ASSERT_EQ(run({.flags = HWV_REPLY_INTERRUPT_WINDOW}), 0);
+    EXPECT_EQ(page.exit.reason, unsigned{HWV_EXIT_INTERRUPT_WINDOW});
+    EXPECT_TRUE(page.exit.flags & HWV_EXIT_FLAG_INTERRUPTIBLE);
+    EXPECT_EQ(vcpu->mp_state, HWV_MP_HALTED);
+    run_and_kick({.flags = HWV_REPLY_EXTINT, .extint_vector = 0x70});
+    EXPECT_EQ(delivered(1), interrupt(0x70));
+    EXPECT_EQ(backend().rip(), 0x1001u);
+}
+
+TEST_F(Events, halt_with_interrupts_off_opens_no_window) {
+    interrupts(false);
+    exits(HWV_EXIT_HLT, 1);
+    EXPECT_EQ(run({.flags = HWV_REPLY_INTERRUPT_WINDOW}), -4);
+}
+
 TEST_F(Events, halt_with_interrupts_off_ends_with_an_nmi) {
     interrupts(false);
     unsigned sleeps = 0;
