@@ -27,14 +27,15 @@ Bytes read_file(const std::string &path) {
     struct stat status {};
     if (fstat(fileno(file.get()), &status) == 0 && S_ISDIR(status.st_mode))
         throw Error(path + ": is a directory");
+    // One more than a file has, so that its end shows at once; a pipe says no size.
+    const std::size_t piece =
+        status.st_size > 0 ? static_cast<std::size_t>(status.st_size) + 1 : 1024 * 1024;
     Bytes bytes;
-    std::size_t got = 0;
-    do {
+    while (std::feof(file.get()) == 0 && std::ferror(file.get()) == 0) {
         const auto old = bytes.size();
-        bytes.resize(old + 1024 * 1024);
-        got = std::fread(bytes.data() + old, 1, bytes.size() - old, file.get());
-        bytes.resize(old + got);
-    } while (got != 0);
+        bytes.resize(old + piece);
+        bytes.resize(old + std::fread(bytes.data() + old, 1, piece, file.get()));
+    }
     if (std::ferror(file.get()) != 0) throw Error(path + ": " + std::strerror(errno));
     return bytes;
 }

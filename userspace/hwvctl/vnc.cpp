@@ -11,8 +11,27 @@
 #include <unistd.h>
 #include "hwv/error.hpp"
 #include "machine/display/keysyms.hpp"
+#include "machine/library.hpp"
 
 namespace hwvctl {
+
+// What is used of libvncserver.
+struct VncLibrary {
+    machine::Library library{"libvncserver.so.1", "--display vnc", "libvncserver1"};
+    decltype(&::rfbLogEnable) rfbLogEnable = library["rfbLogEnable"];
+    decltype(&::rfbGetScreen) rfbGetScreen = library["rfbGetScreen"];
+    decltype(&::rfbScreenCleanup) rfbScreenCleanup = library["rfbScreenCleanup"];
+    decltype(&::rfbInitServerWithPthreadsAndZRLE) rfbInitServer =
+        library["rfbInitServerWithPthreadsAndZRLE"];
+    decltype(&::rfbShutdownServer) rfbShutdownServer = library["rfbShutdownServer"];
+    decltype(&::rfbNewClient) rfbNewClient = library["rfbNewClient"];
+    decltype(&::rfbProcessEvents) rfbProcessEvents = library["rfbProcessEvents"];
+    decltype(&::rfbNewFramebuffer) rfbNewFramebuffer = library["rfbNewFramebuffer"];
+    decltype(&::rfbMarkRectAsModified) rfbMarkRectAsModified = library["rfbMarkRectAsModified"];
+    decltype(&::rfbDefaultPtrAddEvent) rfbDefaultPtrAddEvent = library["rfbDefaultPtrAddEvent"];
+    decltype(&::rfbCheckPasswordByList) rfbCheckPasswordByList = library["rfbCheckPasswordByList"];
+};
+
 namespace {
 
 constexpr long frame_us = 40'000;
@@ -24,9 +43,9 @@ void on_key(rfbBool down, rfbKeySym keysym, rfbClientPtr client) {
 }
 
 void on_pointer(int buttons, int x, int y, rfbClientPtr client) {
-    static_cast<VncServer *>(client->screen->screenData)
-        ->pointer(static_cast<unsigned>(buttons), x, y);
-    rfbDefaultPtrAddEvent(buttons, x, y, client);
+    auto *server = static_cast<VncServer *>(client->screen->screenData);
+    server->pointer(static_cast<unsigned>(buttons), x, y);
+    server->library().rfbDefaultPtrAddEvent(buttons, x, y, client);
 }
 
 std::string read_password(const std::string &path) {
@@ -57,15 +76,16 @@ std::pair<unsigned, unsigned> changed(const machine::Picture &before, const mach
 
 } // namespace
 
-VncServer::VncServer(const VncOptions &options, machine::Machine &machine) : machine_{machine} {
-    rfbLogEnable(0);
+VncServer::VncServer(const VncOptions &options, machine::Machine &machine)
+    : library_{std::make_unique<VncLibrary>()}, machine_{machine} {
+    library_->rfbLogEnable(0);
     shown_ = {640, 480, std::vector<std::uint32_t>(640 * 480)};
-    server_ = rfbGetScreen(nullptr, nullptr, 640, 480, bits, components, bytes);
+    server_ = library_->rfbGetScreen(nullptr, nullptr, 640, 480, bits, components, bytes);
     if (!server_) throw hwv::Error{ENOMEM, "--display: no memory for a VNC server"};
     try {
         set_up(options);
     } catch (const hwv::Error &) {
-        rfbScreenCleanup(server_);
+        library_->rfbScreenCleanup(server_);
         throw;
     }
     thread_ = std::thread{[this] { serve(); }};
@@ -88,11 +108,11 @@ void VncServer::set_up(const VncOptions &options) {
         password_ = read_password(options.password_file);
         passwords_ = {password_.data(), nullptr};
         server_->authPasswdData = passwords_.data();
-        server_->passwordCheck = rfbCheckPasswordByList;
+        server_->passwordCheck = library_->rfbCheckPasswordByList;
     }
     if (!options.path.empty()) {
         listen_at(options.path);
-        rfbInitServer(server_);
+        library_->rfbInitServer(server_);
         return;
     }
     in_addr address{};
@@ -100,7 +120,7 @@ void VncServer::set_up(const VncOptions &options) {
         throw hwv::Error{EINVAL, "--display: '" + options.address + "' is no IPv4 address"};
     server_->listenInterface = address.s_addr;
     server_->port = first_port + static_cast<int>(options.number);
-    rfbInitServer(server_);
+    library_->rfbInitServer(server_);
     if (server_->listenSock < 0)
         throw hwv::Error{EADDRINUSE, "--display: cannot listen on " + options.address + ", port " +
                                          std::to_string(server_->port)};
@@ -124,8 +144,8 @@ void VncServer::listen_at(const std::string &path) {
 VncServer::~VncServer() {
     stop_ = true;
     thread_.join();
-    rfbShutdownServer(server_, TRUE);
-    rfbScreenCleanup(server_);
+    library_->rfbShutdownServer(server_, TRUE);
+    library_->rfbScreenCleanup(server_);
     if (!path_.empty()) ::unlink(path_.c_str());
 }
 
@@ -133,13 +153,13 @@ void VncServer::serve() {
     while (!stop_) {
         if (listener_) accept_local();
         if (server_->clientHead) refresh();
-        rfbProcessEvents(server_, frame_us);
+        library_->rfbProcessEvents(server_, frame_us);
     }
 }
 
 void VncServer::accept_local() {
     const int client = ::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC);
-    if (client >= 0) rfbNewClient(server_, client); // which owns it from now on
+    if (client >= 0) library_->rfbNewClient(server_, client); // which owns it from now on
 }
 
 void VncServer::refresh() {
@@ -155,9 +175,9 @@ void VncServer::show(machine::Picture picture) {
     const bool resized = picture.width != shown_.width || picture.height != shown_.height;
     if (resized) {
         shown_ = std::move(picture);
-        rfbNewFramebuffer(server_, reinterpret_cast<char *>(shown_.pixels.data()),
-                          static_cast<int>(shown_.width), static_cast<int>(shown_.height), bits,
-                          components, bytes);
+        library_->rfbNewFramebuffer(server_, reinterpret_cast<char *>(shown_.pixels.data()),
+                                    static_cast<int>(shown_.width), static_cast<int>(shown_.height),
+                                    bits, components, bytes);
         server_->serverFormat.redShift = 16;
         server_->serverFormat.greenShift = 8;
         server_->serverFormat.blueShift = 0;
@@ -167,8 +187,8 @@ void VncServer::show(machine::Picture picture) {
     if (first == end) return;
     // The library keeps the address.
     std::copy(picture.pixels.begin(), picture.pixels.end(), shown_.pixels.begin());
-    rfbMarkRectAsModified(server_, 0, static_cast<int>(first), static_cast<int>(shown_.width),
-                          static_cast<int>(end));
+    library_->rfbMarkRectAsModified(server_, 0, static_cast<int>(first),
+                                    static_cast<int>(shown_.width), static_cast<int>(end));
 }
 
 void VncServer::key(bool down, std::uint32_t keysym) {

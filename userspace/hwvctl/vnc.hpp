@@ -16,6 +16,8 @@ struct _rfbScreenInfo;
 
 namespace hwvctl {
 
+struct VncLibrary;
+
 // Serves in a thread of its own as long as it lives.
 class VncServer {
   public:
@@ -28,6 +30,7 @@ class VncServer {
     // What viewers do; called by the library.
     void key(bool down, std::uint32_t keysym);
     void pointer(unsigned buttons, int x, int y);
+    const VncLibrary &library() const { return *library_; }
 
   private:
     void set_up(const VncOptions &options);
@@ -37,6 +40,7 @@ class VncServer {
     void refresh();
     void show(machine::Picture picture);
 
+    const std::unique_ptr<const VncLibrary> library_;
     machine::Machine &machine_;
     machine::Picture shown_; // the library reads its pixels
     std::string password_;

@@ -14,6 +14,7 @@
 #include <slirp/libslirp.h>
 
 #include "machine/clock.hpp"
+#include "machine/library.hpp"
 #include "machine/net/link.hpp"
 
 namespace machine::net {
@@ -25,6 +26,17 @@ constexpr std::uint32_t host = network + 2, name_server = network + 3, guest = n
 
 in_addr address(std::uint32_t number) { return {htonl(number)}; }
 
+// What is used of libslirp.
+struct Stack {
+    Library library{"libslirp.so.0", "--net user", "libslirp0"};
+    decltype(&::slirp_new) slirp_new = library["slirp_new"];
+    decltype(&::slirp_cleanup) slirp_cleanup = library["slirp_cleanup"];
+    decltype(&::slirp_input) slirp_input = library["slirp_input"];
+    decltype(&::slirp_add_hostfwd) slirp_add_hostfwd = library["slirp_add_hostfwd"];
+    decltype(&::slirp_pollfds_fill) slirp_pollfds_fill = library["slirp_pollfds_fill"];
+    decltype(&::slirp_pollfds_poll) slirp_pollfds_poll = library["slirp_pollfds_poll"];
+};
+
 // The stack has sockets to wait for, other ones each time: a thread of its own polls them, without
 // the machine's lock, and takes it to work on what came.
 class User final : public Link {
@@ -32,8 +44,8 @@ class User final : public Link {
     User(const NetOptions &options, std::mutex &lock);
     ~User() override;
     void send(std::span<const std::byte> frame) noexcept override {
-        slirp_input(slirp_, reinterpret_cast<const std::uint8_t *>(frame.data()),
-                    static_cast<int>(frame.size()));
+        stack_.slirp_input(slirp_, reinterpret_cast<const std::uint8_t *>(frame.data()),
+                           static_cast<int>(frame.size()));
         wake(); // for sockets that this made
     }
 
@@ -54,6 +66,7 @@ class User final : public Link {
     void run_timers();
     std::int64_t now_ms() const { return static_cast<std::int64_t>(clock_.now() / 1'000'000); }
 
+    const Stack stack_;
     std::mutex &lock_;
     SystemClock clock_;
     Fd wake_;
@@ -107,14 +120,14 @@ User::User(const NetOptions &options, std::mutex &lock)
     config.vdhcp_start = address(guest);
     config.vnameserver = address(name_server);
     config.vhostname = "guest";
-    slirp_ = slirp_new(&config, &callbacks_, this);
+    slirp_ = stack_.slirp_new(&config, &callbacks_, this);
     if (slirp_ == nullptr) throw std::runtime_error("network user: libslirp does not start");
     try {
         for (const Forward &rule : options.forwards)
             forward(rule);
         thread_ = std::thread([this] { run(); });
     } catch (...) {
-        slirp_cleanup(slirp_);
+        stack_.slirp_cleanup(slirp_);
         throw;
     }
 }
@@ -126,13 +139,13 @@ User::~User() {
     }
     wake();
     thread_.join();
-    slirp_cleanup(slirp_);
+    stack_.slirp_cleanup(slirp_);
 }
 
 void User::forward(const Forward &rule) {
-    if (slirp_add_hostfwd(slirp_, rule.udp, address(rule.host_address), rule.host_port,
-                          address(rule.guest_address ? rule.guest_address : guest),
-                          rule.guest_port) != 0)
+    if (stack_.slirp_add_hostfwd(slirp_, rule.udp, address(rule.host_address), rule.host_port,
+                                 address(rule.guest_address ? rule.guest_address : guest),
+                                 rule.guest_port) != 0)
         throw std::runtime_error("network user: port " + std::to_string(rule.host_port) +
                                  " cannot be forwarded: " + std::system_category().message(errno));
 }
@@ -162,7 +175,7 @@ std::uint32_t User::fill() {
     constexpr std::uint32_t longest = 60'000;
     std::uint32_t timeout = longest;
     polled_.assign(1, {wake_.get(), POLLIN, 0});
-    slirp_pollfds_fill(
+    stack_.slirp_pollfds_fill(
         slirp_, &timeout,
         [](int fd, int events, void *opaque) { return self(opaque).add_poll(fd, events); }, this);
     for (const auto &timer : timers_)
@@ -191,7 +204,7 @@ void User::run() noexcept {
         guard.lock();
         eventfd_t count = 0;
         eventfd_read(wake_.get(), &count);
-        slirp_pollfds_poll(
+        stack_.slirp_pollfds_poll(
             slirp_, ready < 0,
             [](int index, void *opaque) { return self(opaque).ready_events(index); }, this);
         run_timers();
