@@ -1,25 +1,32 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// launch.cpp - what a launcher costs, all of its children and threads included. The output of
-// COMMAND goes to stderr; the exit status is COMMAND's.
-//   launch time COMMAND...           from its start to its end: TSC ticks, which in the counting
-//   bed
-//                                    are instructions, and what would have been while the CPU waits
+// launch.cpp - what a launcher costs, all of its children and threads included, in TSC ticks, which
+// in the counting bed are instructions. The output of COMMAND goes to stderr; the exit status is
+// COMMAND's.
+//   launch time COMMAND...           from its start to its end; what the CPU waits counts as well
 //   launch first EVENT COMMAND...    the same without waiting, and from its start to the first
 //   EVENT,
 //                                    kvm:kvm_entry or hwv:hwv_entry, which is to say to the guest's
 //                                    first instruction
-//   launch exits COMMAND...          VM exits of KVM, by the tracepoint kvm:kvm_exit
+//   launch exits EVENT COMMAND...    how often EVENT happens, kvm:kvm_exit or hwv:hwv_exit
 // prints a line "launch WHAT N" for each.
+//   launch marks COMMAND...          without waiting, from the start to each line "MARK NAME COUNT"
+//   of
+//                                    the guest's; with EVENT in the environment, how often that
+//                                    has happened by then. UDP port 9 takes what the guest sends
+// prints a line "mark NAME COUNT N" for each.
 #include <cinttypes>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <fcntl.h>
 #include <linux/perf_event.h>
+#include <netinet/in.h>
 #include <string>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <vector>
 #include <x86intrin.h>
 
 namespace {
@@ -31,14 +38,19 @@ const std::string tracing = "/sys/kernel/tracing/";
     std::exit(125);
 }
 
+std::string folder(std::string event) {
+    if (const auto colon = event.find(':'); colon != std::string::npos) event[colon] = '/';
+    return "events/" + event + "/";
+}
+
 // Counts for this process and for all that it starts from now on.
-int open_counter() {
-    std::FILE *id = std::fopen((tracing + "events/kvm/kvm_exit/id").c_str(), "r");
+int open_counter(const std::string &event) {
+    std::FILE *id = std::fopen((tracing + folder(event) + "id").c_str(), "r");
     perf_event_attr attr{};
     attr.type = PERF_TYPE_TRACEPOINT;
     attr.size = sizeof attr;
     unsigned long long number = 0;
-    if (!id || std::fscanf(id, "%llu", &number) != 1) fail("launch: tracepoint kvm:kvm_exit");
+    if (!id || std::fscanf(id, "%llu", &number) != 1) fail(("launch: " + event).c_str());
     std::fclose(id);
     attr.config = number;
     attr.inherit = 1;
@@ -47,28 +59,46 @@ int open_counter() {
     return static_cast<int>(fd);
 }
 
+std::uint64_t count_of(int counter) {
+    std::uint64_t value = 0;
+    if (read(counter, &value, sizeof value) != sizeof value) fail("launch: read the counter");
+    return value;
+}
+
 void say(const std::string &file, const char *text) {
     const int fd = open((tracing + file).c_str(), O_WRONLY | O_TRUNC | O_CLOEXEC);
     if (fd < 0 || write(fd, text, std::strlen(text)) < 0) fail(("launch: " + file).c_str());
     close(fd);
 }
 
-// Events are recorded with the TSC; when there is no more room, no more are. This wants one CPU.
-void record(std::string event) {
-    event[event.find(':')] = '/';
+// When the CPU waits is recorded with the TSC; when there is no more room, nothing is. This wants
+// one CPU.
+void record() {
     say("trace_clock", "x86-tsc");
     say("options/overwrite", "0");
+    say("buffer_size_kb", "8192");
     say("events/sched/sched_switch/filter", "prev_pid == 0 || next_pid == 0");
     say("events/sched/sched_switch/enable", "1");
-    say("events/" + event + "/enable", "1");
 }
 
 struct Recorded {
-    std::uint64_t first = 0, idle_before = 0, idle = 0;
+    struct Wait {
+        std::uint64_t from, to;
+    };
+    std::vector<Wait> waits;
+    std::uint64_t first = 0; // when `event` first was
+
+    std::uint64_t waited_until(std::uint64_t when) const {
+        std::uint64_t sum = 0;
+        for (const Wait &wait : waits)
+            if (wait.to <= when) sum += wait.to - wait.from;
+        return sum;
+    }
 };
 
 // Lines like "  hwvctl-137   [000] d..1. 31524256: hwv_entry: ..."
 Recorded recorded(const std::string &event) {
+    say("tracing_on", "0");
     std::FILE *file = std::fopen((tracing + "trace").c_str(), "r");
     if (!file) fail("launch: trace");
     const std::string name = event.substr(event.find(':') + 1) + ":";
@@ -82,60 +112,123 @@ Recorded recorded(const std::string &event) {
         const std::uint64_t when = std::strtoull(std::strrchr(line, ' '), nullptr, 10);
         const char *what = end + 2;
         if (std::strncmp(what, name.c_str(), name.size()) == 0) {
-            if (!out.first) out = {when, out.idle, out.idle};
+            if (!out.first) out.first = when;
         } else if (std::strstr(what, "next_pid=0 ")) {
             idle_since = when;
         } else if (idle_since) {
-            out.idle += when - idle_since;
+            out.waits.push_back({idle_since, when});
             idle_since = 0;
         }
     }
     std::fclose(file);
-    if (!out.first) fail("launch: no such event happened");
     return out;
 }
 
-// Inherited counts reach the counter when the child has gone.
-int run(char **command) {
+pid_t start(char **command, int out) {
     const pid_t child = fork();
     if (child < 0) fail("launch: fork");
-    if (child == 0) {
-        dup2(STDERR_FILENO, STDOUT_FILENO);
-        execvp(command[0], command);
-        std::perror(command[0]);
-        _exit(127);
-    }
+    if (child != 0) return child;
+    dup2(out, STDOUT_FILENO);
+    execvp(command[0], command);
+    std::perror(command[0]);
+    _exit(127);
+}
+
+// Inherited counts reach the counter when the child has gone.
+int end_of(pid_t child) {
     int status = 0;
     if (waitpid(child, &status, 0) != child) fail("launch: waitpid");
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
+int run(char **command) { return end_of(start(command, STDERR_FILENO)); }
+
 void print(const char *what, std::uint64_t value) {
     std::printf("launch %s %" PRIu64 "\n", what, value);
+}
+
+// Whoever sends there is told of no error, and nobody reads it.
+void open_discard_port() {
+    const int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(9);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (fd < 0 || bind(fd, reinterpret_cast<sockaddr *>(&address), sizeof address) != 0)
+        fail("launch: UDP port 9");
+}
+
+struct Mark {
+    std::string what;
+    std::uint64_t when, count;
+};
+
+int follow_marks(char **command) {
+    const char *event = std::getenv("EVENT");
+    const int counter = event ? open_counter(event) : -1;
+    open_discard_port();
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) != 0) fail("launch: pipe");
+    if (!event) record();
+    const std::uint64_t before = __rdtsc();
+    const pid_t child = start(command, ends[1]);
+    close(ends[1]);
+    std::FILE *said = fdopen(ends[0], "r");
+    std::vector<Mark> marks;
+    char line[1024];
+    while (std::fgets(line, sizeof line, said)) {
+        const std::uint64_t now = __rdtsc();
+        char name[32];
+        unsigned count = 0;
+        if (std::sscanf(line, "MARK %31s %u", name, &count) == 2)
+            marks.push_back(
+                {name + (" " + std::to_string(count)), now, event ? count_of(counter) : 0});
+        else
+            std::fputs(line, stderr);
+    }
+    const int status = end_of(child);
+    const Recorded seen = event ? Recorded{} : recorded("none");
+    for (const Mark &mark : marks)
+        std::printf("mark %s %" PRIu64 "\n", mark.what.c_str(),
+                    event ? mark.count : mark.when - before - seen.waited_until(mark.when));
+    return status;
+}
+
+int find_first(const std::string &event, char **command) {
+    record();
+    say(folder(event) + "enable", "1");
+    const std::uint64_t before = __rdtsc();
+    const int status = run(command);
+    const std::uint64_t end = __rdtsc();
+    const Recorded seen = recorded(event);
+    if (!seen.first) fail("launch: no such event happened");
+    print("first", seen.first - before - seen.waited_until(seen.first));
+    print("time", end - before - seen.waited_until(end));
+    return status;
+}
+
+int count_exits(const std::string &event, char **command) {
+    const int counter = open_counter(event);
+    const int status = run(command);
+    print("exits", count_of(counter));
+    return status;
+}
+
+int take_time(char **command) {
+    const std::uint64_t before = __rdtsc();
+    const int status = run(command);
+    print("time", __rdtsc() - before);
+    return status;
 }
 
 } // namespace
 
 int main(int argc, char **argv) {
     const std::string what = argc > 2 ? argv[1] : "";
-    const bool exits = what == "exits", first = what == "first";
-    if (argc < (first ? 4 : 3) || (!exits && !first && what != "time")) {
-        std::fputs("usage: launch time|exits|first EVENT COMMAND...\n", stderr);
-        return 2;
-    }
-    const int counter = exits ? open_counter() : -1;
-    if (first) record(argv[2]);
-    const std::uint64_t before = __rdtsc();
-    const int status = run(argv + (first ? 3 : 2));
-    std::uint64_t value = __rdtsc() - before;
-    if (first) {
-        say("tracing_on", "0");
-        const Recorded seen = recorded(argv[2]);
-        print("first", seen.first - before - seen.idle_before);
-        value -= seen.idle;
-    }
-    if (exits && read(counter, &value, sizeof value) != sizeof value)
-        fail("launch: read the counter");
-    print(exits ? "exits" : "time", value);
-    return status;
+    if (what == "time") return take_time(argv + 2);
+    if (what == "marks") return follow_marks(argv + 2);
+    if (what == "first" && argc > 3) return find_first(argv[2], argv + 3);
+    if (what == "exits" && argc > 3) return count_exits(argv[2], argv + 3);
+    std::fputs("usage: launch time|marks|first EVENT|exits EVENT COMMAND...\n", stderr);
+    return 2;
 }
