@@ -20,6 +20,7 @@ int kill_command(const Arguments &arguments);
 int screenshot_command(const Arguments &arguments);
 int sendkey_command(const Arguments &arguments);
 int powerbutton_command(const Arguments &arguments);
+int balloon_command(const Arguments &arguments);
 int regs_command(const Arguments &arguments);
 int mem_command(const Arguments &arguments);
 int policy_command(const Arguments &arguments);

@@ -10,6 +10,9 @@
 //   picture       -> width, height and bytes: 24 bits for each pixel, red first
 //   key           chord "ctrl-alt-delete": pressed in this order, released in the opposite one
 //   power-button
+//   balloon       target: bytes that the guest is to give, if any -> target, actual, inflated,
+//                 reported, driven, reporting, guest: free, total, available, caches, as far as
+//                 it says, which with "ask":true it is asked for; asked: it has not said yet
 //   msrs          which: their numbers -> values, of the first vCPU, 0 for those it has not
 #pragma once
 #include <chrono>
@@ -24,6 +27,10 @@
 #include "hwv.h"
 #include "hwv/fd.hpp"
 #include "machine/machine.hpp"
+
+namespace machine::virtio {
+class Balloon;
+}
 
 namespace hwvctl {
 
@@ -42,6 +49,7 @@ std::optional<ControlMessage> receive_control(const hwv::Fd &socket);
 struct Controlled {
     machine::Machine &machine;
     std::function<std::optional<std::vector<std::uint64_t>>(std::vector<std::uint32_t>)> msrs;
+    machine::virtio::Balloon *balloon = nullptr; // null: there is none
 };
 
 // The launcher's side: answers in a thread of its own as long as it lives.

@@ -2,6 +2,7 @@
 #include "hwvctl/control_requests.hpp"
 #include "machine/display/picture.hpp"
 #include "machine/keys.hpp"
+#include "machine/virtio/balloon.hpp"
 
 namespace hwvctl {
 namespace {
@@ -63,6 +64,38 @@ ControlMessage press(machine::Machine &machine, const json &request) {
     return {{{"ok", true}}, {}};
 }
 
+json said_by_guest(const machine::virtio::Balloon::Statistics &guest) {
+    json out = json::object();
+    for (const auto &[name, value] : {std::pair{"free", guest.free},
+                                      {"total", guest.total},
+                                      {"available", guest.available},
+                                      {"caches", guest.caches}})
+        if (value) out[name] = *value;
+    return out;
+}
+
+ControlMessage answer_balloon(const Controlled &controlled, const json &request) {
+    machine::virtio::Balloon *balloon = controlled.balloon;
+    if (balloon == nullptr) return refuse("the guest has no balloon: launch it with --balloon");
+    const std::lock_guard guard{controlled.machine.lock()};
+    if (const auto target = request.find("target"); target != request.end()) {
+        if (!target->is_number_unsigned()) return refuse("'target' is no number of bytes");
+        balloon->set_target(target->get<std::uint64_t>());
+    }
+    if (request.value("ask", json{}) == true) balloon->refresh();
+    const auto state = balloon->state();
+    return {{{"ok", true},
+             {"driven", state.driven},
+             {"reporting", state.reporting},
+             {"target", state.target},
+             {"actual", state.actual},
+             {"inflated", state.inflated},
+             {"reported", state.reported},
+             {"asked", !balloon->fresh()},
+             {"guest", said_by_guest(state.guest)}},
+            {}};
+}
+
 ControlMessage answer_msrs(const Controlled &controlled, const json &request) {
     const auto which = request.find("which");
     constexpr std::size_t most = 64;
@@ -86,6 +119,7 @@ ControlMessage answer_control(const Controlled &controlled, const json &request)
     if (request.value("protocol", json{}) != control_protocol || name == request.end())
         return refuse("this launcher speaks protocol " + std::to_string(control_protocol));
     if (*name == "msrs") return answer_msrs(controlled, request);
+    if (*name == "balloon") return answer_balloon(controlled, request);
     if (*name == "key") return press(machine, request);
     if (*name == "power-button") {
         machine.press_power_button();

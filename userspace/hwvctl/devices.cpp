@@ -3,6 +3,7 @@
 #include <stdexcept>
 #include <sys/random.h>
 #include "hwvctl/command.hpp"
+#include "machine/virtio/balloon.hpp"
 #include "machine/virtio/block.hpp"
 #include "machine/virtio/console.hpp"
 #include "machine/virtio/net.hpp"
@@ -53,6 +54,9 @@ void describe_devices(po::options_description &options) {
     options.add_options()("console", po::value<std::string>()->value_name("WHERE"),
                           "a virtio console (hvc0): as for --serial");
     options.add_options()("rng", "a virtio source of random numbers");
+    options.add_options()("balloon",
+                          "a virtio balloon: the guest tells of free memory, which goes back to "
+                          "the host, and gives more when hwvctl balloon asks for it");
     options.add_options()("cd", po::value<Texts>()->value_name("FILE")->composing(),
                           "a CD-ROM in an IDE drive; may be repeated");
 }
@@ -73,12 +77,13 @@ Devices parse_devices(const po::variables_map &values) {
         }
     if (values.count("console")) devices.console = values["console"].as<std::string>();
     devices.rng = values.count("rng");
+    devices.balloon = values.count("balloon");
     devices.cds = texts(values, "cd");
     return devices;
 }
 
-void add_devices(machine::Machine &machine, const Devices &devices,
-                 const machine::SerialHost &host) {
+AddedDevices add_devices(machine::Machine &machine, const Devices &devices,
+                         const machine::SerialHost &host) {
     const std::lock_guard lock{machine.lock()};
     for (const auto &disk : devices.disks) {
         if (disk.ide) continue;
@@ -96,6 +101,13 @@ void add_devices(machine::Machine &machine, const Devices &devices,
         add_virtio(machine, std::make_unique<machine::virtio::Console>(machine.loop(), plug(host)));
     }
     if (devices.rng) add_virtio(machine, std::make_unique<machine::virtio::Rng>(machine.loop()));
+    AddedDevices added;
+    if (devices.balloon) {
+        auto balloon = std::make_unique<machine::virtio::Balloon>(machine.loop(), machine.ram());
+        added.balloon = balloon.get();
+        add_virtio(machine, std::move(balloon));
+    }
+    return added;
 }
 
 } // namespace hwvctl

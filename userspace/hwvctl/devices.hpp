@@ -8,6 +8,10 @@
 #include "machine/net/link.hpp"
 #include "machine/storage/disk.hpp"
 
+namespace machine::virtio {
+class Balloon;
+}
+
 namespace hwvctl {
 
 struct Devices {
@@ -15,17 +19,23 @@ struct Devices {
     std::vector<machine::net::NetOptions> nets;
     std::string console; // where virtio-console goes; empty: none
     bool rng = false;
+    bool balloon = false;
     std::vector<std::string> cds;
     bool empty() const {
-        return disks.empty() && cds.empty() && nets.empty() && console.empty() && !rng;
+        return disks.empty() && cds.empty() && nets.empty() && console.empty() && !rng && !balloon;
     }
+};
+
+// Those that somebody talks to later; the machine's.
+struct AddedDevices {
+    machine::virtio::Balloon *balloon = nullptr; // null: there is none
 };
 
 void describe_devices(boost::program_options::options_description &options);
 // Throws UsageError.
 Devices parse_devices(const boost::program_options::variables_map &values);
 // Before the machine starts. Throws std::exception of what cannot be opened.
-void add_devices(machine::Machine &machine, const Devices &devices,
-                 const machine::SerialHost &host);
+AddedDevices add_devices(machine::Machine &machine, const Devices &devices,
+                         const machine::SerialHost &host);
 
 } // namespace hwvctl

@@ -42,8 +42,9 @@ Guest::Guest(const RunOptions &options)
         machine_config(options),
         machine::MachineSinks{*this, *this, *this, [this](machine::PowerEvent e) { power(e); },
                               &device_memory_, &kernel_events_});
-    add_devices(*machine_, options.devices,
-                {machine_->loop(), [this](machine::PowerEvent e) { power(e); }, tell_user});
+    added_ =
+        add_devices(*machine_, options.devices,
+                    {machine_->loop(), [this](machine::PowerEvent e) { power(e); }, tell_user});
     add_ide(*machine_, options.devices);
     make_processors(options);
     load(options);

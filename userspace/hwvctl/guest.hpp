@@ -22,6 +22,7 @@ class Guest final : machine::MsiSink, machine::EoiSink, machine::ExtIntSink {
     void quit();                           // from any thread: ends run() with status::quit
     std::vector<hwv::Stats> stats() const; // of each vCPU
     machine::Machine &machine() { return *machine_; }
+    const AddedDevices &added() const { return added_; }
     // Of the first vCPU, see Processor::msrs().
     std::optional<std::vector<std::uint64_t>> msrs(std::vector<std::uint32_t> which);
 
@@ -49,6 +50,7 @@ class Guest final : machine::MsiSink, machine::EoiSink, machine::ExtIntSink {
     Course course_;
     std::unique_ptr<Firmware> firmware_; // null: a kernel was loaded
     std::unique_ptr<machine::Machine> machine_;
+    AddedDevices added_;
     std::unique_ptr<Board> board_;
     std::vector<std::unique_ptr<Processor>> processors_;
 };

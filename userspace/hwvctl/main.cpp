@@ -30,6 +30,7 @@ constexpr Command commands[] = {
     {"screenshot", screenshot_command, "what a guest's screen shows, as a picture or as text"},
     {"sendkey", sendkey_command, "type on a guest's keyboard"},
     {"powerbutton", powerbutton_command, "press a guest's ACPI power button"},
+    {"balloon", balloon_command, "take memory of a guest's and give it back"},
     {"regs", regs_command, "show or set the registers of a vCPU"},
     {"mem", mem_command, "show, save or write guest memory, physical or virtual"},
     {"policy", policy_command, "rules for exits: count, answer, skip, inject, stop"},

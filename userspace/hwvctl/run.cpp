@@ -74,11 +74,14 @@ std::string exits_of(const Guest &guest, bool json) {
 std::unique_ptr<ControlServer> listen(Guest &guest) {
     try {
         return std::make_unique<ControlServer>(
-            own_vm(), Controlled{guest.machine(), [&guest](std::vector<std::uint32_t> which) {
+            own_vm(), Controlled{guest.machine(),
+                                 [&guest](std::vector<std::uint32_t> which) {
                                      return guest.msrs(std::move(which));
-                                 }});
+                                 },
+                                 guest.added().balloon});
     } catch (const hwv::Error &e) {
-        std::fprintf(stderr, "hwvctl: %s: no screenshot, sendkey, powerbutton\n", e.what());
+        std::fprintf(stderr, "hwvctl: %s: no screenshot, sendkey, powerbutton, balloon\n",
+                     e.what());
         return nullptr;
     }
 }

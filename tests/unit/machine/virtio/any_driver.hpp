@@ -14,6 +14,7 @@
 
 #include "machine/fakes.hpp"
 #include "machine/machine.hpp"
+#include "machine/virtio/balloon.hpp"
 #include "machine/virtio/block_request.hpp"
 #include "machine/virtio/console.hpp"
 #include "machine/virtio/net.hpp"
@@ -86,6 +87,7 @@ class AnyDriver {
         add(std::make_unique<Console>(loop, std::move(backend)));
         add(std::make_unique<Net>(loop, std::move(echo), net::Mac{2}));
         add(std::make_unique<InstantBlock>(loop));
+        add(std::make_unique<Balloon>(loop, pc_->ram()));
         pc_->pci_host()->assign_resources(0);
     }
 
@@ -98,7 +100,8 @@ class AnyDriver {
     std::uint64_t used() const { return used_; }
 
   private:
-    static constexpr unsigned devices = 4;
+    static constexpr unsigned devices = 5, often = 3;
+    static constexpr std::uint32_t balloon = 4, balloon_features = 0x26;
     static constexpr std::uint64_t structures = 0xc000'0000;
 
     void add(std::unique_ptr<Model> model) {
@@ -127,7 +130,8 @@ class AnyDriver {
         store(common + 0x14, 1, 0);
         for (const std::uint64_t half : {0, 1}) {
             store(common + 8, 4, half);
-            store(common + 12, 4, half != 0 ? 1 : (event_index ? 3u << 28 : 1u << 28));
+            const std::uint32_t own = device == balloon ? balloon_features : 0;
+            store(common + 12, 4, half != 0 ? 1 : own | (event_index ? 3u << 28 : 1u << 28));
         }
         store(common + 0x14, 1, 0xb);
         for (std::uint64_t queue = 0; queue < 2; ++queue) {
@@ -173,7 +177,8 @@ class AnyDriver {
     }
     void step() {
         const auto what = static_cast<std::uint8_t>(take(1));
-        const auto device = static_cast<unsigned>(what >> 3 & 3);
+        auto device = static_cast<unsigned>(what >> 3 & 3);
+        if (device >= often) device = often + static_cast<unsigned>(take(1)) % (devices - often);
         const unsigned size = 1u << (what >> 5 & 3);
         switch (what & 7) {
         case 0: {
