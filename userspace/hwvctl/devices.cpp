@@ -9,6 +9,7 @@
 #include "machine/virtio/net.hpp"
 #include "machine/virtio/rng.hpp"
 #include "machine/virtio/transport.hpp"
+#include "machine/virtio/vsock.hpp"
 
 namespace hwvctl {
 namespace {
@@ -57,6 +58,11 @@ void describe_devices(po::options_description &options) {
     options.add_options()("balloon",
                           "a virtio balloon: the guest tells of free memory, which goes back to "
                           "the host, and gives more when hwvctl balloon asks for it");
+    options.add_options()(
+        "vsock", po::value<std::string>()->value_name("path=PATH[,cid=N]"),
+        "a virtio vsock of address N, 3 if nothing is said: a program reaches the "
+        "guest's port P by the Unix socket PATH, to which it says \"CONNECT P\"; "
+        "the guest reaches, as the host's port P, the Unix socket PATH_P");
     options.add_options()("cd", po::value<Texts>()->value_name("FILE")->composing(),
                           "a CD-ROM in an IDE drive; may be repeated");
 }
@@ -78,6 +84,14 @@ Devices parse_devices(const po::variables_map &values) {
     if (values.count("console")) devices.console = values["console"].as<std::string>();
     devices.rng = values.count("rng");
     devices.balloon = values.count("balloon");
+    if (values.count("vsock")) {
+        const auto &text = values["vsock"].as<std::string>();
+        try {
+            devices.vsock = machine::virtio::parse_vsock(text);
+        } catch (const std::invalid_argument &e) {
+            throw UsageError{"--vsock " + text + ": " + e.what()};
+        }
+    }
     devices.cds = texts(values, "cd");
     return devices;
 }
@@ -101,6 +115,9 @@ AddedDevices add_devices(machine::Machine &machine, const Devices &devices,
         add_virtio(machine, std::make_unique<machine::virtio::Console>(machine.loop(), plug(host)));
     }
     if (devices.rng) add_virtio(machine, std::make_unique<machine::virtio::Rng>(machine.loop()));
+    if (devices.vsock)
+        add_virtio(machine,
+                   std::make_unique<machine::virtio::Vsock>(machine.loop(), *devices.vsock));
     AddedDevices added;
     if (devices.balloon) {
         auto balloon = std::make_unique<machine::virtio::Balloon>(machine.loop(), machine.ram());

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // devices.hpp - the options of `hwvctl run` that add virtio devices, and those devices.
 #pragma once
+#include <optional>
 #include <string>
 #include <vector>
 #include <boost/program_options.hpp>
 #include "machine/machine.hpp"
 #include "machine/net/link.hpp"
 #include "machine/storage/disk.hpp"
+#include "machine/virtio/vsock_options.hpp"
 
 namespace machine::virtio {
 class Balloon;
@@ -20,9 +22,11 @@ struct Devices {
     std::string console; // where virtio-console goes; empty: none
     bool rng = false;
     bool balloon = false;
+    std::optional<machine::virtio::VsockOptions> vsock;
     std::vector<std::string> cds;
     bool empty() const {
-        return disks.empty() && cds.empty() && nets.empty() && console.empty() && !rng && !balloon;
+        return disks.empty() && cds.empty() && nets.empty() && console.empty() && !rng &&
+               !balloon && !vsock;
     }
 };
 
