@@ -48,7 +48,7 @@ def main():
         until("cat /tmp/s", "waiting for keys"), "hwvctl sendkey g a b", until("cat /tmp/s", "keyboard-interrupt"), "hwvctl sendkey g c",
         until(SCREEN, "^done"), "echo; echo screen; hwvctl screenshot g --text; hwvctl sendkey g ret", "wait $guest; echo status $?", "cat /tmp/s",
         word(4000, 0), word(4001, 4), word(6000, 508), word(6001, 0)]), 0,
-        ["^screen\nhwv: real mode from a disk\n(.*\n)*ok .* written to the page\n(.*\n)*done$", "^status 0$", "^hwv: real mode from a disk", "^done$",
+        ["^screen\n(.*\n)*ok .* written to the page\n(.*\n)*done$", "^status 0$", "^hwv: real mode from a disk", "^done$",
          r"^ *abcd0000\n *0fa10001\n *1234007f\n *17710000$"], ["still on"], seconds=100)
     put = [word for path in FIRMWARE for word in ("--put", path)] if BED == "vmx" else []
     status, output = run_cases([case], "--smp", 2, *put)

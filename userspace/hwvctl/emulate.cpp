@@ -48,8 +48,9 @@ class GuestBus final : public assist::PhysicalMemory, public assist::PortAccess 
     GuestBus(machine::GuestMemory ram, hwv::Vcpu &vcpu, machine::Machine &machine)
         : ram_{std::move(ram)}, vcpu_{vcpu}, machine_{machine} {}
 
-    std::byte *ram(std::uint64_t gpa, std::size_t size, bool) override {
-        const auto bytes = ram_.span(gpa, size);
+    std::byte *ram(std::uint64_t gpa, std::size_t size, bool write) override {
+        const auto address = machine_.ram_address(gpa, write);
+        const auto bytes = address ? ram_.span(*address, size) : std::nullopt;
         return bytes ? bytes->data() : nullptr;
     }
     std::uint64_t mmio_read(std::uint64_t gpa, unsigned size) override {

@@ -16,6 +16,12 @@ constexpr const char *vga_bios = "/usr/share/seabios/vgabios-stdvga.bin";
 
 std::uint64_t vm_flags(const RunOptions &) { return 0; }
 
+// Whose guest may look for an address line 20 that is closed, or for RAM that is read-only.
+bool is_legacy(const RunOptions &options) {
+    return options.start == Start::bios ||
+           (options.boot.flat && options.boot.flat->mode == boot::Mode::real);
+}
+
 void tell_user(const std::string &line) { std::fprintf(stderr, "hwvctl: %s\n", line.c_str()); }
 
 machine::DebugSink debug_sink(const std::string &path) {
@@ -36,12 +42,13 @@ Guest::Guest(const RunOptions &options)
       layout_{machine::pc_ram_layout(options.memory)},
       vga_{options.vga.has_value()},
       ram_{map_memory(options)},
-      device_memory_{vm_, static_cast<std::uint32_t>(regions(ram_.data()).size())},
+      vm_memory_{vm_, ram_slots(options)},
       kernel_events_{vm_} {
     machine_ = std::make_unique<machine::Machine>(
         machine_config(options),
         machine::MachineSinks{*this, *this, *this, [this](machine::PowerEvent e) { power(e); },
-                              &device_memory_, &kernel_events_});
+                              &vm_memory_, &kernel_events_,
+                              is_legacy(options) ? &vm_memory_ : nullptr});
     added_ =
         add_devices(*machine_, options.devices,
                     {machine_->loop(), [this](machine::PowerEvent e) { power(e); }, tell_user});
@@ -57,6 +64,7 @@ machine::MachineConfig Guest::machine_config(const RunOptions &options) {
     config.pci = options.pci;
     config.vga = vga_;
     config.keyboard = options.keyboard;
+    config.a20_gate = options.cpus == 1;
     if (vga_ && options.start == Start::bios) config.vga_rom = boot::read_file(vga_bios);
     config.memory_below_4g = layout_[0].size;
     config.memory_above_4g = layout_.size() > 1 ? layout_[1].size : 0;
@@ -101,9 +109,6 @@ hwv::Mapping Guest::map_memory(const RunOptions &options) {
     auto base = (reinterpret_cast<std::uintptr_t>(at) + huge - 1) & ~(huge - 1);
     ::madvise(reinterpret_cast<void *>(base), options.memory,
               options.huge_pages ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
-    std::uint32_t slot = 0;
-    for (const machine::RamRegion &region : regions(at))
-        vm_.set_memory(slot++, 0, region.gpa, region.bytes.size(), region.bytes.data());
     return mapping;
 }
 
@@ -118,6 +123,11 @@ std::vector<machine::RamRegion> Guest::regions(void *mapping) const {
     }
     using machine::VgaMemory;
     return vga_ ? machine::without(out, {VgaMemory::window_first, VgaMemory::window_size}) : out;
+}
+
+std::vector<machine::RamRegion> Guest::ram_slots(const RunOptions &options) const {
+    const std::vector<machine::RamRegion> ram = regions(ram_.data());
+    return is_legacy(options) ? machine::LowMemory::pieces(ram) : ram;
 }
 
 machine::GuestMemory Guest::memory_view() { return machine::GuestMemory{regions(ram_.data())}; }

@@ -32,6 +32,7 @@ class Guest final : machine::MsiSink, machine::EoiSink, machine::ExtIntSink {
     machine::MachineConfig machine_config(const RunOptions &options);
     void make_processors(const RunOptions &options);
     std::vector<machine::RamRegion> regions(void *mapping) const;
+    std::vector<machine::RamRegion> ram_slots(const RunOptions &options) const;
     void load(const RunOptions &options);
     boot::Screen start_screen(const VgaMode &mode);
     void start_processors();
@@ -45,7 +46,7 @@ class Guest final : machine::MsiSink, machine::EoiSink, machine::ExtIntSink {
     std::vector<machine::GpaRange> layout_;
     bool vga_;
     hwv::Mapping ram_;
-    DeviceMemory device_memory_;
+    VmMemory vm_memory_;
     KernelEvents kernel_events_;
     Course course_;
     std::unique_ptr<Firmware> firmware_; // null: a kernel was loaded

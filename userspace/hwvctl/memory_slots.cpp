@@ -4,7 +4,38 @@
 
 namespace hwvctl {
 
-bool DeviceMemory::map(std::uint64_t gpa, std::span<std::byte> bytes, bool read_only) noexcept {
+VmMemory::VmMemory(hwv::Vm &vm, std::span<const machine::RamRegion> ram) : vm_{vm} {
+    for (const machine::RamRegion &region : ram) {
+        const Ram piece{next_++, region.bytes};
+        set(piece, region.gpa);
+        ram_.emplace(region.gpa, piece);
+    }
+}
+
+void VmMemory::set(const Ram &ram, std::uint64_t gpa) {
+    vm_.set_memory(ram.slot, ram.read_only ? HWV_MEMORY_READONLY : 0, gpa, ram.bytes.size(),
+                   ram.bytes.data());
+}
+
+bool VmMemory::replace(std::uint64_t gpa, std::span<std::byte> bytes, bool read_only) noexcept {
+    const auto place = ram_.find(gpa);
+    if (place == ram_.end() || place->second.bytes.size() != bytes.size()) return false;
+    const Ram old = place->second, wanted{old.slot, bytes, read_only};
+    const bool moves = old.bytes.data() != bytes.data();
+    try {
+        if (moves) vm_.delete_memory(old.slot);
+        set(wanted, gpa);
+        place->second = wanted;
+        return true;
+    } catch (const std::exception &) {}
+    try {
+        if (moves) set(old, gpa);
+    } catch (const std::exception &) { // the VM is gone
+    }
+    return false;
+}
+
+bool VmMemory::map(std::uint64_t gpa, std::span<std::byte> bytes, bool read_only) noexcept {
     if (used_.contains(gpa)) return false;
     try {
         const std::uint32_t slot = free_.empty() ? next_ : free_.back();
@@ -23,7 +54,7 @@ bool DeviceMemory::map(std::uint64_t gpa, std::span<std::byte> bytes, bool read_
     }
 }
 
-void DeviceMemory::unmap(std::uint64_t gpa) noexcept {
+void VmMemory::unmap(std::uint64_t gpa) noexcept {
     const auto place = used_.find(gpa);
     if (place == used_.end()) return;
     try {

@@ -40,14 +40,21 @@ enum Command : std::uint8_t {
     write_keyboard_output = 0xd2,
     write_aux_output = 0xd3,
     write_aux = 0xd4,
+    close_a20 = 0xdd, // not IBM's, but of all later ones
+    open_a20 = 0xdf,
     pulse = 0xf0,
 };
 constexpr std::uint8_t break_prefix = 0xf0;
+constexpr std::uint8_t output_a20 = 0x02;
 
 } // namespace
 
-I8042::I8042(IrqLine keyboard, IrqLine mouse, PowerSink power, bool plugged)
-    : keyboard_irq_(keyboard), mouse_irq_(mouse), power_(std::move(power)), plugged_(plugged) {
+I8042::I8042(IrqLine keyboard, IrqLine mouse, PowerSink power, LowMemory &low_memory, bool plugged)
+    : keyboard_irq_(keyboard),
+      mouse_irq_(mouse),
+      power_(std::move(power)),
+      low_memory_(low_memory),
+      plugged_(plugged) {
     // As a PC's firmware leaves it.
     ram_[0] = byte_interrupt | byte_system | byte_aux_off | byte_translate;
 }
@@ -111,8 +118,13 @@ void I8042::move_mouse(int x, int y, int wheel, std::uint8_t buttons) noexcept {
     update();
 }
 
+std::uint8_t I8042::output_port() const {
+    return static_cast<std::uint8_t>(output_port_ | (low_memory_.a20_open() ? output_a20 : 0));
+}
+
 void I8042::set_output_port(std::uint8_t value) noexcept {
-    output_port_ = value;
+    output_port_ = static_cast<std::uint8_t>(value & ~output_a20);
+    low_memory_.set_a20((value & output_a20) != 0);
     if ((value & 1) == 0) power_({.kind = PowerEvent::Kind::reset});
 }
 
@@ -151,7 +163,9 @@ void I8042::single_command(std::uint8_t value) noexcept {
     case read_input_port: // keyboard not locked
         reply(0x80);
         break;
-    case read_output_port: reply(output_port_); break;
+    case read_output_port: reply(output_port()); break;
+    case close_a20:
+    case open_a20: low_memory_.set_a20(value == open_a20); break;
     case write_output_port:
     case write_keyboard_output:
     case write_aux_output:

@@ -9,6 +9,7 @@
 
 #include "machine/bus.hpp"
 #include "machine/interrupts.hpp"
+#include "machine/low_memory.hpp"
 #include "machine/power.hpp"
 #include "machine/ps2.hpp"
 
@@ -17,7 +18,7 @@ namespace machine {
 // Device offsets: 0 the data port 0x60, 1 the command and status port 0x64.
 class I8042 final : public Device {
   public:
-    I8042(IrqLine keyboard, IrqLine mouse, PowerSink power, bool plugged);
+    I8042(IrqLine keyboard, IrqLine mouse, PowerSink power, LowMemory &low_memory, bool plugged);
     [[nodiscard]] bool attach(PortBus &bus);
     std::uint64_t read(std::uint64_t offset, unsigned size) noexcept override;
     void write(std::uint64_t offset, unsigned size, std::uint64_t value) noexcept override;
@@ -38,12 +39,14 @@ class I8042 final : public Device {
     void parameter(std::uint8_t value) noexcept;
     void to_device(Ps2Device &device, std::uint8_t off, std::uint8_t value) noexcept;
     std::uint8_t translated(std::uint8_t value) noexcept;
+    std::uint8_t output_port() const;
     void set_output_port(std::uint8_t value) noexcept;
     void update() noexcept;
 
     IrqLine keyboard_irq_;
     IrqLine mouse_irq_;
     PowerSink power_;
+    LowMemory &low_memory_;
     bool plugged_;
     Ps2Keyboard keyboard_;
     Ps2Mouse mouse_;
@@ -52,7 +55,7 @@ class I8042 final : public Device {
     bool output_full_ = false;
     Source output_source_ = Source::controller;
     bool release_follows_ = false;    // of set 2's two bytes for it, the first one came
-    std::uint8_t output_port_ = 0x03; // no reset, A20 on
+    std::uint8_t output_port_ = 0x01; // no reset; A20 is the gate's
     std::uint8_t pending_command_ = 0;
     bool last_was_command_ = false;
 };

@@ -9,11 +9,13 @@ namespace machine {
 namespace {
 
 constexpr std::uint64_t port92_offset = 0;
+constexpr std::uint8_t port92_a20 = 0x02;
 constexpr std::uint8_t reset_cpu = 0x04;
 
 } // namespace
 
-ResetControl::ResetControl(PowerSink power) : power_(std::move(power)) {}
+ResetControl::ResetControl(PowerSink power, LowMemory &low_memory)
+    : power_(std::move(power)), low_memory_(low_memory) {}
 
 bool ResetControl::attach(PortBus &bus) {
     return bus.claim({.first = 0x92, .count = 1}, *this, port92_offset) &&
@@ -21,15 +23,17 @@ bool ResetControl::attach(PortBus &bus) {
 }
 
 std::uint64_t ResetControl::read(std::uint64_t offset, unsigned) noexcept {
-    return offset == port92_offset ? port92_ : reset_control_;
+    if (offset != port92_offset) return reset_control_;
+    return port92_ | (low_memory_.a20_open() ? port92_a20 : 0u);
 }
 
 void ResetControl::write(std::uint64_t offset, unsigned, std::uint64_t value) noexcept {
     bool reset = false;
     if (offset == port92_offset) {
-        // A rising edge of bit 0 resets. Bit 1 is kept as written; no address is ever wrapped.
+        // A rising edge of bit 0 resets.
         reset = (value & 1) != 0 && (port92_ & 1) == 0;
-        port92_ = static_cast<std::uint8_t>(value);
+        port92_ = static_cast<std::uint8_t>(value & ~std::uint64_t{port92_a20});
+        low_memory_.set_a20((value & port92_a20) != 0);
     } else if (offset == reset_offset) {
         // A rising edge of RST_CPU resets, hard or soft as bit 1 says.
         reset = (value & reset_cpu) != 0 && (reset_control_ & reset_cpu) == 0;

@@ -6,6 +6,7 @@
 #include <span>
 
 #include "machine/bus.hpp"
+#include "machine/low_memory.hpp"
 #include "machine/power.hpp"
 
 namespace machine {
@@ -14,7 +15,7 @@ namespace machine {
 // data sheets, "Reset Control Register").
 class ResetControl final : public Device {
   public:
-    explicit ResetControl(PowerSink power);
+    ResetControl(PowerSink power, LowMemory &low_memory);
     [[nodiscard]] bool attach(PortBus &bus);
     std::uint64_t read(std::uint64_t offset, unsigned size) noexcept override;
     void write(std::uint64_t offset, unsigned size, std::uint64_t value) noexcept override;
@@ -27,7 +28,8 @@ class ResetControl final : public Device {
 
   private:
     PowerSink power_;
-    std::uint8_t port92_ = 0x02; // A20 is on and stays on
+    LowMemory &low_memory_;
+    std::uint8_t port92_ = 0; // but A20's bit
     std::uint8_t reset_control_ = 0;
 };
 

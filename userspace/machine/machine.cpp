@@ -37,6 +37,7 @@ void Machine::Router::set_irq(unsigned irq, bool level) noexcept {
 
 Machine::Machine(MachineConfig config, MachineSinks sinks)
     : ram_(std::move(config.ram)),
+      low_memory_(ram_, sinks.ram, config.a20_gate),
       memory_slots_(sinks.memory),
       timers_(config.clock != nullptr ? *config.clock : system_clock_),
       loop_(lock_, timers_),
@@ -45,7 +46,7 @@ Machine::Machine(MachineConfig config, MachineSinks sinks)
       router_(pic_.get(), ioapic_),
       pm_(timers_, irq_line(sci_irq), sinks.power, {.hardware_reduced = !config.legacy}),
       rtc_(timers_, {legacy_route_, rtc_irq}),
-      reset_(sinks.power),
+      reset_(sinks.power, low_memory_),
       debug_exit_(sinks.power),
       panic_(sinks.power),
       debug_console_(std::move(config.debug_output)) {
@@ -56,7 +57,7 @@ Machine::Machine(MachineConfig config, MachineSinks sinks)
         pit_ = std::make_unique<Pit>(timers_, IrqLine{legacy_route_, timer_irq});
         if (config.hpet) hpet_ = std::make_unique<Hpet>(timers_, router_, legacy_route_);
         i8042_ = std::make_unique<I8042>(irq_line(keyboard_irq), irq_line(mouse_irq), sinks.power,
-                                         config.keyboard);
+                                         low_memory_, config.keyboard);
     }
     if (config.vga) vga_ = std::make_unique<Vga>(timers_.clock(), memory_slots_);
     rtc_.set_memory(config.memory_below_4g, config.memory_above_4g);
@@ -81,9 +82,9 @@ void Machine::attach_all() {
 }
 
 void Machine::add_pci(const MachineConfig &config, const MachineSinks &sinks) {
-    pci_ = std::make_unique<pci::Host>(
-        pci::Wiring{ports_, mmio_, loop_, sinks.messages, router_, sinks.memory, sinks.events},
-        reset_, ResetControl::reset_offset, config.legacy);
+    pci_ = std::make_unique<pci::Host>(pci::Wiring{ports_, mmio_, loop_, sinks.messages, router_,
+                                                   sinks.memory, sinks.events, low_memory_},
+                                       reset_, ResetControl::reset_offset, config.legacy);
     if (pic_ != nullptr)
         pic_->set_level_triggered(1u << sci_irq | 1u << pci::isa_irq_of(0) |
                                   1u << pci::isa_irq_of(2));
@@ -208,6 +209,12 @@ std::uint8_t Machine::acknowledge_pic() noexcept {
 void Machine::press_power_button() noexcept {
     const std::lock_guard guard(lock_);
     pm_.press_power_button();
+}
+
+std::optional<std::uint64_t> Machine::ram_address(std::uint64_t gpa, bool write) noexcept {
+    if (gpa >= LowMemory::end) return gpa;
+    const std::lock_guard guard(lock_);
+    return low_memory_.find(gpa, write);
 }
 
 UnclaimedCount Machine::unclaimed_ports() {

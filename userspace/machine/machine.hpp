@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 
 #include "machine/acpi_pm.hpp"
@@ -23,6 +24,7 @@
 #include "machine/interrupts.hpp"
 #include "machine/ioapic.hpp"
 #include "machine/legacy_ports.hpp"
+#include "machine/low_memory.hpp"
 #include "machine/memory_slots.hpp"
 #include "machine/pci/host.hpp"
 #include "machine/pic.hpp"
@@ -43,6 +45,7 @@ struct MachineConfig {
     bool vga = false;               // brings PCI; RAM has to leave VgaMemory's window free
     std::vector<std::byte> vga_rom; // its BIOS, for firmware to run
     bool pci = false;               // a host bridge, and what is added to it
+    bool a20_gate = false;          // for one processor, where MachineSinks has RAM's slots
     std::uint64_t memory_below_4g = 0;
     std::uint64_t memory_above_4g = 0;
     GuestMemory ram{{}}; // what devices read and write by themselves
@@ -60,6 +63,7 @@ struct MachineSinks {
     PowerSink power;
     MemorySlots *memory = nullptr; // null: devices that need it are refused
     EventFds *events = nullptr;    // null: the event loop does it
+    RamSlots *ram = nullptr;       // LowMemory's pieces; null: RAM is always what it is
 };
 
 class Machine {
@@ -89,6 +93,8 @@ class Machine {
     // The vector for the interrupt that ExtIntSink announced; call exactly when it is injected.
     std::uint8_t acknowledge_pic() noexcept;
     void press_power_button() noexcept;
+    // Where in RAM a processor's access to `gpa` lands; nothing for a write to what is read-only.
+    std::optional<std::uint64_t> ram_address(std::uint64_t gpa, bool write) noexcept;
 
     const MachineDescription &description() const { return description_; }
     UnclaimedCount unclaimed_ports();
@@ -135,6 +141,7 @@ class Machine {
     std::mutex lock_;
     SystemClock system_clock_;
     GuestMemory ram_;
+    LowMemory low_memory_;
     MemorySlots *memory_slots_;
     TimerQueue timers_;
     EventLoop loop_;

@@ -18,4 +18,13 @@ struct MemorySlots {
     virtual void unmap(std::uint64_t gpa) noexcept = 0;
 };
 
+// The guest's RAM, for who changes how it shows itself.
+struct RamSlots {
+    virtual ~RamSlots() = default;
+    // What begins at `gpa` becomes `bytes`, of the same size. False: nothing has changed. Where
+    // other bytes come, a processor that runs meanwhile may find nothing there.
+    virtual bool replace(std::uint64_t gpa, std::span<std::byte> bytes,
+                         bool read_only) noexcept = 0;
+};
+
 } // namespace machine

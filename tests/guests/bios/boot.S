@@ -37,6 +37,8 @@ main:
     call disk_by_bios
     call disk_by_ports
     call modes
+    call a20
+    call shadow_ram
     call text_page
     say "waiting for keys\n"
     call keyboard
@@ -56,5 +58,8 @@ main:
     .include "disk.inc"
     .include "ata.inc"
     .include "modes.inc"
+    .include "unreal.inc"
+    .include "a20.inc"
+    .include "pam.inc"
     .include "keyboard.inc"
     .org (sectors + 1) * 512

@@ -10,7 +10,9 @@
 #include <span>
 #include <string>
 #include <utility>
+#include <vector>
 
+#include "fake_slots.hpp"
 #include "fakes.hpp"
 #include "machine/display/picture.hpp"
 #include "machine/hpet.hpp"
@@ -26,6 +28,8 @@ class AnyBytes {
         config.keyboard = true;
         config.vga = true;
         config.hpet = legacy;
+        config.a20_gate = true;
+        config.ram = ram_;
         config.clock = &clock_;
         config.memory_below_4g = 1u << 30;
         config.debug_output = [this](std::span<const std::uint8_t> text) { debug_ += text.size(); };
@@ -37,8 +41,11 @@ class AnyBytes {
             };
         clock_.set_wall(1'700'000'000'000'000'000);
         pc_ = std::make_unique<Machine>(
-            std::move(config),
-            MachineSinks{messages_, eois_, intr_, [this](PowerEvent) { ++power_events_; }});
+            std::move(config), MachineSinks{.messages = messages_,
+                                            .eoi = eois_,
+                                            .intr = intr_,
+                                            .power = [this](PowerEvent) { ++power_events_; },
+                                            .ram = &ram_slots_});
     }
 
     void run(std::span<const std::uint8_t> bytes) {
@@ -133,6 +140,9 @@ class AnyBytes {
     RecordingEois eois_;
     RecordingIntr intr_;
     std::array<BufferBackend *, 4> backends_{};
+    std::vector<std::byte> low_ = std::vector<std::byte>(LowMemory::end);
+    GuestMemory ram_{{{0, low_}}};
+    FakeRam ram_slots_{LowMemory::pieces(ram_.regions())};
     std::unique_ptr<Machine> pc_;
     std::span<const std::uint8_t> bytes_;
     std::uint64_t power_events_ = 0;

@@ -5,7 +5,9 @@
 #include <cstdint>
 #include <map>
 #include <span>
+#include <vector>
 
+#include "machine/guest_memory.hpp"
 #include "machine/memory_slots.hpp"
 
 namespace machine {
@@ -37,6 +39,35 @@ class FakeSlots final : public MemorySlots {
         return &bytes[gpa - start];
     }
     std::map<std::uint64_t, std::span<std::byte>> mapped_;
+};
+
+// RAM's slots.
+class FakeRam final : public RamSlots {
+  public:
+    explicit FakeRam(const std::vector<RamRegion> &pieces) {
+        for (const RamRegion &piece : pieces)
+            pieces_[piece.gpa] = {piece.bytes, false};
+    }
+    bool replace(std::uint64_t gpa, std::span<std::byte> bytes, bool read_only) noexcept override {
+        const auto piece = pieces_.find(gpa);
+        if (refuse || piece == pieces_.end() || piece->second.bytes.size() != bytes.size())
+            return false;
+        piece->second = {bytes, read_only};
+        ++changes;
+        return true;
+    }
+    const std::byte *at(std::uint64_t gpa) const { return pieces_.at(gpa).bytes.data(); }
+    bool read_only(std::uint64_t gpa) const { return pieces_.at(gpa).read_only; }
+
+    bool refuse = false;
+    unsigned changes = 0;
+
+  private:
+    struct Piece {
+        std::span<std::byte> bytes;
+        bool read_only = false;
+    };
+    std::map<std::uint64_t, Piece> pieces_;
 };
 
 } // namespace machine

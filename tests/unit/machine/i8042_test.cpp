@@ -17,7 +17,7 @@ class I8042Test : public testing::Test {
         bus_ = {};
         controller_.emplace(
             IrqLine(irqs_, 1), IrqLine(mouse_irqs_, 12),
-            [this](PowerEvent event) { power_.push_back(event); }, keyboard);
+            [this](PowerEvent event) { power_.push_back(event); }, low_memory_, keyboard);
         EXPECT_TRUE(controller_->attach(bus_));
     }
     void command(std::uint8_t value) { bus_.write(0x64, 1, value); }
@@ -35,6 +35,7 @@ class I8042Test : public testing::Test {
     RecordingIrqs mouse_irqs_;
     std::vector<PowerEvent> power_;
     PortBus bus_;
+    LowMemory low_memory_{GuestMemory{{}}, nullptr, false};
     std::optional<I8042> controller_;
 };
 

@@ -15,10 +15,11 @@ class LegacyPortsTest : public testing::Test {
     }
     PortBus bus_;
     std::vector<PowerEvent> power_;
+    LowMemory low_memory_{GuestMemory{{}}, nullptr, false};
 };
 
 TEST_F(LegacyPortsTest, FastResetOnARisingEdge) {
-    ResetControl reset(sink());
+    ResetControl reset(sink(), low_memory_);
     ASSERT_TRUE(reset.attach(bus_));
     EXPECT_EQ(bus_.read(0x92, 1), 0x02u);
     bus_.write(0x92, 1, 0x00);
@@ -29,7 +30,7 @@ TEST_F(LegacyPortsTest, FastResetOnARisingEdge) {
 }
 
 TEST_F(LegacyPortsTest, ResetControlRegisterNeedsARisingEdge) {
-    ResetControl reset(sink());
+    ResetControl reset(sink(), low_memory_);
     ASSERT_TRUE(reset.attach(bus_));
     bus_.write(0xcf9, 1, 0x02);
     EXPECT_TRUE(power_.empty());

@@ -24,6 +24,8 @@ HostBridge::HostBridge() : Function({.vendor = intel, .device = 0x29c0, .class_c
 void HostBridge::config_written(unsigned offset, unsigned size) noexcept {
     if (offset < pciexbar + 8 && offset + size > pciexbar)
         host().place_ecam(config().get<std::uint64_t>(pciexbar));
+    if (offset < pam0 + LowMemory::pam_registers && offset + size > pam0)
+        host().wiring().low_memory.protect(config().get<LowMemory::Pam>(pam0));
 }
 
 IsaBridge::IsaBridge(Pirqs &pirqs)

@@ -8,11 +8,12 @@
 
 namespace machine::pci {
 
-// 00:00.0. Of its registers the place of the memory-mapped configuration space works; the others
-// keep what is written (memory under the BIOS area is always RAM).
+// 00:00.0. Of its registers the place of the memory-mapped configuration space and the protection
+// of RAM below 1 MiB work; the others keep what is written.
 class HostBridge final : public Function {
   public:
     static constexpr unsigned pciexbar = 0x60; // "PCI Express Register Range Base Address"
+    static constexpr unsigned pam0 = 0x90;     // "Programmable Attribute Map"
 
     HostBridge();
     void config_written(unsigned offset, unsigned size) noexcept override;

@@ -13,6 +13,7 @@
 #include "machine/event_fds.hpp"
 #include "machine/event_loop.hpp"
 #include "machine/interrupts.hpp"
+#include "machine/low_memory.hpp"
 #include "machine/memory_slots.hpp"
 #include "machine/pci/function.hpp"
 #include "machine/pci/routing.hpp"
@@ -31,6 +32,7 @@ struct Wiring {
     IrqSink &irqs;
     MemorySlots *memory; // null: BARs of memory are not decoded
     EventFds *events;    // null: the event loop does the kernel's part
+    LowMemory &low_memory;
 };
 
 struct Address {
