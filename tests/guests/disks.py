@@ -38,6 +38,7 @@ def image():
     (folder / "content").write_bytes(CONTENT)
     made = TMP / "disk.img"
     subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", folder, made, "32M"], check=True, stdin=subprocess.DEVNULL)
+    subprocess.run(["qemu-img", "convert", "-O", "qcow2", made, TMP / "disk.qcow2"], check=True)
 
 
 def main():
@@ -55,6 +56,10 @@ def main():
         Case("by-pin", f"{guest.replace('hwv.do', 'pci=nomsi hwv.do')}; {after}", 0,
              [*(g for g in good if "MSI" not in g), "IO-APIC.*fasteoi.*virtio0"], bad),
         Case("locked", f"{guest} --disk /tmp/d.img,ro", 1, [r"^hwvctl.*disk '/tmp/d.img': another one writes to it"]),
+        Case("qcow2", f"cp /share/disk.qcow2 /tmp/d.img; {RUN} {linux_with('disks', ['virtio_blk'], GUEST)} --disk /tmp/d.img,format=qcow2; "
+             "result=$?; qemu-img convert -O raw /tmp/d.img /tmp/e.img; grep -c 'written by the guest' /tmp/e.img; "
+             "pidof qemu-nbd && echo left; exit $result", 0, [*good, "^1$"], [*bad, "^left$"]),
+        Case("qcow2-not-named", f"{RUN} --kernel /share/vmlinuz-cloud --disk /share/disk.qcow2,ro", 1, ["say format=qcow2"]),
         Case("no-such-file", f"{RUN} --kernel /share/vmlinuz-cloud --disk /nowhere", 1, ["disk '/nowhere': No such file"]),
         Case("misspelt", f"{RUN} --kernel /share/vmlinuz-cloud --disk /tmp/d.img,rw", 2, ["'rw' is not known"]),
     ]

@@ -39,10 +39,13 @@ void describe_devices(po::options_description &options) {
     options.add_options()(
         "disk",
         po::value<Texts>()
-            ->value_name("FILE[,ro|cow][,format=raw][,serial=TEXT][,queues=N][,aio=uring|threads][,"
-                         "bus=virtio|ide]")
+            ->value_name(
+                "FILE[,ro|cow][,format=KIND][,serial=TEXT][,queues=N][,aio=uring|threads][,"
+                "bus=virtio|ide]")
             ->composing(),
-        "a virtio disk with the bytes of FILE, which is locked meanwhile; ro: the guest cannot "
+        "a virtio disk with the bytes of FILE, which is locked meanwhile, or of an NBD server "
+        "(nbd://HOST/NAME, nbd+unix:///NAME?socket=PATH); KIND is raw, or one that qemu-nbd reads: "
+        "qcow2, qed, vdi, vhdx, vmdk, vpc; ro: the guest cannot "
         "write; cow: what it writes is thrown away at the end; may be repeated");
     options.add_options()(
         "net", po::value<Texts>()->value_name("KIND[,OPTIONS][,mac=MAC]")->composing(),

@@ -4,6 +4,8 @@
 #include <charconv>
 #include <stdexcept>
 
+#include "machine/storage/nbd.hpp"
+
 namespace machine::storage {
 
 namespace {
@@ -24,7 +26,9 @@ unsigned parse_queues(const std::string &text) {
 
 void set_value(DiskOptions &disk, const std::string &key, const std::string &value) {
     if (key == "format") {
-        if (value != "raw") refuse("format '" + value + "' is not known: raw");
+        if (value != "raw" && !is_image_format(value))
+            refuse("format '" + value + "' is not known: raw, qcow2, qed, vdi, vhdx, vmdk, vpc");
+        disk.format = value;
     } else if (key == "serial") {
         if (value.size() > serial_bytes) refuse("a serial number has at most 20 characters");
         disk.serial = value;
@@ -65,7 +69,22 @@ DiskOptions parse_disk(const std::string &text) {
         comma = text.find(',', start);
         set_word(disk, text.substr(start, comma == std::string::npos ? comma : comma - start));
     }
+    if (is_nbd_uri(disk.path) && !disk.format.empty())
+        refuse("what an NBD server gives has no format=");
     return disk;
+}
+
+std::unique_ptr<Disk> open_disk(const DiskOptions &options) {
+    const bool read_only = options.access != DiskOptions::Access::write;
+    std::unique_ptr<Disk> disk;
+    if (is_nbd_uri(options.path))
+        disk = open_nbd(options.path, read_only);
+    else if (is_image_format(options.format))
+        disk = open_image(options.path, options.format, read_only);
+    else
+        disk = open_raw(options);
+    if (options.access != DiskOptions::Access::overlay) return disk;
+    return make_overlay(std::move(disk));
 }
 
 } // namespace machine::storage

@@ -32,7 +32,8 @@ class Disk {
 
 struct DiskOptions {
     enum class Access : std::uint8_t { write, read_only, overlay };
-    std::string path;
+    std::string path;   // or the URI of an NBD server
+    std::string format; // empty: raw, where the file looks like nothing else
     Access access = Access::write;
     std::string serial; // at most 20 bytes
     unsigned queues = 1;
@@ -40,7 +41,7 @@ struct DiskOptions {
     bool ide = false; // else virtio
 };
 
-// "FILE[,ro|cow][,format=raw][,serial=TEXT][,queues=N][,aio=uring|threads]
+// "FILE[,ro|cow][,format=raw|qcow2|...][,serial=TEXT][,queues=N][,aio=uring|threads]
 // [,bus=virtio|ide]". Throws
 // std::invalid_argument.
 DiskOptions parse_disk(const std::string &text);
@@ -48,6 +49,7 @@ DiskOptions parse_disk(const std::string &text);
 // Locks the file against other openers of this kind: one writer, or any number of readers. Throws
 // std::runtime_error that says what is wrong.
 std::unique_ptr<Disk> open_disk(const DiskOptions &options);
+std::unique_ptr<Disk> open_raw(const DiskOptions &options);
 
 // Reads of `base`; what is written goes to a file of its own that nobody else sees and that is gone
 // with the disk. Throws std::system_error.

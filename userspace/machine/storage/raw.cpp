@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <fcntl.h>
 #include <stdexcept>
+#include <string_view>
 #include <sys/stat.h>
 #include <system_error>
 #include <unistd.h>
@@ -68,6 +69,28 @@ void lock(int file, const std::string &path, bool shared) {
     refuse(path, "cannot be locked: " + std::system_category().message(errno));
 }
 
+// A guest may write such a beginning into its raw disk: that what names other files of the host is
+// taken for an image only by who says so.
+void must_look_raw(int file, const std::string &path) {
+    struct Magic {
+        const char *format;
+        off_t offset;
+        std::string_view bytes;
+    };
+    static constexpr Magic magics[] = {
+        {"qcow2", 0, "QFI\xfb"}, {"qed", 0, {"QED\0", 4}}, {"vmdk", 0, "KDMV"},
+        {"vhdx", 0, "vhdxfile"}, {"vpc", 0, "conectix"},   {"vdi", 64, "\x7f\x10\xda\xbe"},
+    };
+    for (const Magic &magic : magics) {
+        std::array<char, 8> start{};
+        if (pread(file, start.data(), magic.bytes.size(), magic.offset) ==
+                static_cast<ssize_t>(magic.bytes.size()) &&
+            magic.bytes == std::string_view{start.data(), magic.bytes.size()})
+            refuse(path, std::string{"it begins like an image: say format="} + magic.format +
+                             ", or format=raw if these very bytes are the disk");
+    }
+}
+
 } // namespace
 
 int fill_with_zeroes(Disk &disk, std::uint64_t offset, std::uint64_t length) noexcept {
@@ -82,21 +105,19 @@ int fill_with_zeroes(Disk &disk, std::uint64_t offset, std::uint64_t length) noe
     return 0;
 }
 
-std::unique_ptr<Disk> open_disk(const DiskOptions &options) {
+std::unique_ptr<Disk> open_raw(const DiskOptions &options) {
     const bool read_only = options.access != DiskOptions::Access::write;
     Fd file(::open(options.path.c_str(), (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC));
     if (!file) refuse(options.path, std::system_category().message(errno));
     struct stat about {};
     if (fstat(file.get(), &about) != 0 || !(S_ISREG(about.st_mode) || S_ISBLK(about.st_mode)))
         refuse(options.path, "is neither a file nor a block device");
+    if (options.format.empty()) must_look_raw(file.get(), options.path);
     const off_t end = lseek(file.get(), 0, SEEK_END);
     if (end <= 0 || static_cast<std::uint64_t>(end) % sector != 0)
         refuse(options.path, "its size is " + std::to_string(end) + ", not a multiple of 512");
     lock(file.get(), options.path, read_only);
-    auto disk =
-        std::make_unique<RawDisk>(std::move(file), static_cast<std::uint64_t>(end), read_only);
-    if (options.access != DiskOptions::Access::overlay) return disk;
-    return make_overlay(std::move(disk));
+    return std::make_unique<RawDisk>(std::move(file), static_cast<std::uint64_t>(end), read_only);
 }
 
 } // namespace machine::storage

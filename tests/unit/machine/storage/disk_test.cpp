@@ -3,6 +3,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <random>
 #include <stdexcept>
@@ -53,12 +54,14 @@ TEST_F(DiskTest, OptionsAreTakenApart) {
     const auto all = parse_disk("/a/b,ro,format=raw,serial=abc,queues=4,aio=threads");
     EXPECT_EQ(all.path, "/a/b");
     EXPECT_EQ(all.access, DiskOptions::Access::read_only);
+    EXPECT_EQ(all.format, "raw");
+    EXPECT_EQ(parse_disk("a,format=qcow2").format, "qcow2");
     EXPECT_EQ(all.serial, "abc");
     EXPECT_EQ(all.queues, 4u);
     EXPECT_FALSE(all.io_uring);
-    for (const char *bad :
-         {"", ",ro", "a,", "a,rw", "a,ro,cow", "a,format=qcow2", "a,queues=0", "a,queues=17",
-          "a,queues=1x", "a,aio=native", "a,serial=123456789012345678901", "a,color=red"})
+    for (const char *bad : {"", ",ro", "a,", "a,rw", "a,ro,cow", "a,format=tar",
+                            "nbd://a,format=raw", "a,queues=0", "a,queues=17", "a,queues=1x",
+                            "a,aio=native", "a,serial=123456789012345678901", "a,color=red"})
         EXPECT_THROW(parse_disk(bad), std::invalid_argument) << bad;
 }
 
@@ -125,6 +128,91 @@ TEST_F(DiskTest, RefusesWhatIsNoDisk) {
     EXPECT_THROW(open_disk(parse_disk(testing::TempDir() + ",ro")), std::runtime_error);
     ASSERT_EQ(truncate(path_.c_str(), 1000), 0);
     EXPECT_THROW(open_disk(options()), std::runtime_error);
+}
+
+std::string refusal(const DiskOptions &options) {
+    try {
+        open_disk(options);
+    } catch (const std::runtime_error &e) {
+        return e.what();
+    }
+    return {};
+}
+
+// A guest may have written its beginning.
+TEST_F(DiskTest, AnImageIsTakenForNoneUnlessSomebodySaysSo) {
+    const int file = ::open(path_.c_str(), O_WRONLY | O_CLOEXEC);
+    ASSERT_EQ(::pwrite(file, "QFI\xfb", 4, 0), 4);
+    ::close(file);
+    EXPECT_NE(refusal(options()).find("say format=qcow2"), std::string::npos);
+    EXPECT_EQ(open_disk(options(",format=raw"))->bytes(), content_.size());
+}
+
+// Of a format, by a child of our own.
+class ImageTest : public testing::Test {
+  protected:
+    ImageTest() {
+        const std::string make = "qemu-img create -q -f qcow2 " + path_ + " 4M";
+        EXPECT_EQ(std::system(make.c_str()), 0);
+    }
+    ~ImageTest() override { std::remove(path_.c_str()); }
+    static std::string read(Disk &disk, std::uint64_t offset, std::size_t count) {
+        std::string bytes(count, ' ');
+        const iovec segments[] = {{bytes.data(), 512}, {bytes.data() + 512, count - 512}};
+        EXPECT_EQ(disk.read(segments, offset), 0);
+        return bytes;
+    }
+
+    std::string path_ = testing::TempDir() + "hwv-image-" + std::to_string(::getpid());
+};
+
+TEST_F(ImageTest, KeepsWhatIsWritten) {
+    std::string written(1 << 20, 'w');
+    {
+        const auto disk = open_disk(parse_disk(path_ + ",format=qcow2"));
+        EXPECT_EQ(disk->bytes(), 4u << 20);
+        std::vector<iovec> segments; // more than are under way at once
+        for (std::size_t at = 0; at < written.size(); at += 4096)
+            segments.push_back({written.data() + at, 4096});
+        EXPECT_EQ(disk->write(segments, 512), 0);
+        EXPECT_EQ(disk->write_zeroes(1024, 1024, true), 0);
+        EXPECT_EQ(disk->discard(2 << 20, 1 << 20), 0);
+        EXPECT_EQ(disk->flush(), 0);
+    }
+    written.replace(512, 1024, 1024, '\0');
+    const auto disk = open_disk(parse_disk(path_ + ",format=qcow2,ro"));
+    EXPECT_EQ(read(*disk, 512, written.size()), written);
+    const iovec segment{written.data(), 512};
+    EXPECT_EQ(disk->write({&segment, 1}, 0), EBADF);
+}
+
+TEST_F(ImageTest, TakesAnOverlay) {
+    const auto disk = open_disk(parse_disk(path_ + ",format=qcow2,cow"));
+    std::string written(4096, 'o');
+    const iovec segment{written.data(), written.size()};
+    EXPECT_EQ(disk->write({&segment, 1}, 512), 0);
+    EXPECT_EQ(read(*disk, 512, 4096), written);
+}
+
+TEST_F(ImageTest, RefusesWhatItIsNot) {
+    EXPECT_NE(refusal(parse_disk(path_ + ",format=vmdk")).find(path_), std::string::npos);
+    EXPECT_NE(refusal(parse_disk(path_)).find("say format=qcow2"), std::string::npos);
+    EXPECT_NE(refusal(parse_disk("nbd+unix:///?socket=/nowhere")).find("/nowhere"),
+              std::string::npos);
+}
+
+TEST_F(ImageTest, TalksToAServer) {
+    const std::string socket = path_ + ".socket";
+    const std::string serve =
+        "qemu-nbd -f qcow2 -k " + socket + " --fork --pid-file=" + path_ + ".pid " + path_;
+    ASSERT_EQ(std::system(serve.c_str()), 0);
+    {
+        const auto disk = open_disk(parse_disk("nbd+unix:///?socket=" + socket));
+        EXPECT_EQ(read(*disk, 0, 8192), std::string(8192, '\0'));
+    }
+    // It ends with its only client.
+    std::remove(socket.c_str());
+    std::remove((path_ + ".pid").c_str());
 }
 
 TEST_F(DiskTest, AFileThatWasCutOffIsAnError) {
