@@ -61,7 +61,8 @@ void hwv_core_vcpu_destroy(struct hwv_core_vcpu *vcpu);
 int hwv_core_vcpu_run(struct hwv_core_vcpu *vcpu, __u32 cpu, const __u32 *thread_flags);
 int hwv_core_vcpu_sync(struct hwv_core_vcpu *vcpu); /* loaded */
 void hwv_core_vcpu_load(struct hwv_core_vcpu *vcpu, __u32 cpu); /* preemption off: the thread (again) runs on `cpu` */
-void hwv_core_vcpu_put(struct hwv_core_vcpu *vcpu); /* irqs off: it leaves the CPU or the ioctl */
+/* irqs off: it leaves the CPU or the ioctl. `owner`: the memory that is current is the VM's, not an observer's. */
+void hwv_core_vcpu_put(struct hwv_core_vcpu *vcpu, int owner);
 int hwv_core_vcpu_set_cpuid(struct hwv_core_vcpu *vcpu, const struct hwv_cpuid_entry *entries, __u32 count);
 int hwv_core_vcpu_msr(struct hwv_core_vcpu *vcpu, struct hwv_msr_entry *entry, int set); /* loaded; -EINVAL: refused */
 int hwv_core_vcpu_apic_reg(struct hwv_core_vcpu *vcpu, struct hwv_apic_reg *request); /* loaded */

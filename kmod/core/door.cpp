@@ -152,7 +152,7 @@ int hwv_core_vcpu_run(hwv_core_vcpu *vcpu, __u32 cpu, const __u32 *thread_flags)
 }
 int hwv_core_vcpu_sync(hwv_core_vcpu *vcpu) { return vendor->sync(vcpu_of(vcpu)); }
 void hwv_core_vcpu_load(hwv_core_vcpu *vcpu, __u32 cpu) { vendor->load(vcpu_of(vcpu), cpu); }
-void hwv_core_vcpu_put(hwv_core_vcpu *vcpu) { vendor->put(vcpu_of(vcpu)); }
+void hwv_core_vcpu_put(hwv_core_vcpu *vcpu, int owner) { vendor->put(vcpu_of(vcpu), owner); }
 
 int hwv_core_vcpu_set_cpuid(hwv_core_vcpu *vcpu, const hwv_cpuid_entry *entries, __u32 count) {
     return to_errno(vcpu_of(vcpu).set_cpuid(entries, count));

@@ -232,8 +232,8 @@ template <Backend B>
 }
 
 template <Backend B>
-void VcpuOf<B>::put() {
-    if (between_instructions) {
+void VcpuOf<B>::put(bool owner) {
+    if (between_instructions && owner) {
         show_absence();
         left_cpu = shown_absent;
     }

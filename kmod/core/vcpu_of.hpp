@@ -69,7 +69,7 @@ class VcpuOf final : public Vcpu {
     int run_guest(std::uint32_t cpu, const std::uint32_t *flags_of_thread);
     int sync(); // HWV_SYNC_REGS
     void load(std::uint32_t cpu);
-    void put();
+    void put(bool owner);                             // whose memory is current: the guest's
     Status host_msr(hwv_msr_entry &entry, bool set);  // HWV_MSRS, one entry
     Status host_apic_register(hwv_apic_reg &request); // HWV_APIC_REG
 

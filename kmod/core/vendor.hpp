@@ -29,7 +29,7 @@ struct Vendor {
     int (*run)(Vcpu &vcpu, std::uint32_t cpu, const std::uint32_t *thread_flags);
     int (*sync)(Vcpu &vcpu);
     void (*load)(Vcpu &vcpu, std::uint32_t cpu);
-    void (*put)(Vcpu &vcpu);
+    void (*put)(Vcpu &vcpu, bool owner);
     Status (*msr)(Vcpu &vcpu, hwv_msr_entry &entry, bool set);
     Status (*apic_register)(Vcpu &vcpu, hwv_apic_reg &request);
     Status (*registers)(Vcpu &vcpu, hwv_regs &regs, std::uint32_t groups, bool set);
@@ -106,7 +106,7 @@ class VendorOf {
             },
         .sync = [](Vcpu &v) { return processor(v).sync(); },
         .load = [](Vcpu &v, std::uint32_t cpu) { processor(v).load(cpu); },
-        .put = [](Vcpu &v) { processor(v).put(); },
+        .put = [](Vcpu &v, bool owner) { processor(v).put(owner); },
         .msr = [](Vcpu &v, hwv_msr_entry &entry,
                   bool set) { return processor(v).host_msr(entry, set); },
         .apic_register =

@@ -18,6 +18,12 @@
  * without ----
  */
 
+/* Observers borrow a vCPU too: the guest's memory is not theirs. */
+static void put(struct hwv_host_vcpu *vcpu)
+{
+	hwv_core_vcpu_put(vcpu->core, current->mm == vcpu->vm->mm);
+}
+
 static void sched_in(struct preempt_notifier *notifier, int cpu)
 {
 	struct hwv_host_vcpu *vcpu = container_of(notifier, struct hwv_host_vcpu, preempt);
@@ -30,7 +36,7 @@ static void sched_out(struct preempt_notifier *notifier, struct task_struct *nex
 {
 	struct hwv_host_vcpu *vcpu = container_of(notifier, struct hwv_host_vcpu, preempt);
 
-	hwv_core_vcpu_put(vcpu->core);
+	put(vcpu);
 	WRITE_ONCE(vcpu->displaced, hwv_task_preempted() ? current : NULL);
 }
 
@@ -63,7 +69,7 @@ void hwv_vcpu_unload(struct hwv_host_vcpu *vcpu)
 	preempt_disable();
 	hwv_vcpu_stays(vcpu);
 	local_irq_disable();
-	hwv_core_vcpu_put(vcpu->core);
+	put(vcpu);
 	local_irq_enable();
 	preempt_enable();
 }

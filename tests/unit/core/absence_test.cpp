@@ -37,9 +37,9 @@ class Absence : public CoreMachine {
     }
     // The scheduler takes the CPU from the thread, `meanwhile` happens, and gives it back.
     template <typename Meanwhile>
-    void switched_out(Meanwhile meanwhile) {
+    void switched_out(Meanwhile meanwhile, bool owner = true) {
         host.irqs_off = true;
-        vcpu->put();
+        vcpu->put(owner);
         meanwhile();
         vcpu->load(0);
         host.irqs_off = false;
@@ -113,6 +113,17 @@ TEST_F(Absence, is_not_shown_in_the_middle_of_an_instruction) {
     exits(fault);
     run_and_kick();
     EXPECT_EQ(host.faults_in, 1u);
+}
+
+TEST_F(Absence, is_not_shown_in_an_observers_memory) {
+    host.block = [this] {
+        const PreemptGuard guard;
+        switched_out([this] { EXPECT_EQ(byte(), 0); }, false);
+        vcpu->apic.unhalt();
+        return 0;
+    };
+    exits(HWV_EXIT_HLT, 1);
+    run_and_kick();
 }
 
 TEST_F(Absence, is_not_shown_where_the_slot_logs_or_is_gone) {

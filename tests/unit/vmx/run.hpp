@@ -73,7 +73,7 @@ struct VmxRun : VmxMachine {
     // Another thread takes the CPU, and the vCPU goes on elsewhere.
     void moves_to(std::uint32_t cpu) {
         host.irqs_off = true;
-        vcpu->put();
+        vcpu->put(true);
         host.irqs_off = false;
         EXPECT_EQ(vmx.here().current, ~0ull);
         hardware.cpu = cpu;
