@@ -157,14 +157,14 @@ def linux(flavour="cloud", version=None, elf=False):
     return f"--kernel /share/{target.name} --initrd /share/{initrd(busybox)}"
 
 
-def linux_with(name, modules, text):
-    """Options that launch Debian's cloud kernel, which loads these of its modules, with what they need, and then runs a script."""
-    options = linux()
+def linux_with(name, modules, text, flavour="cloud", parameters=None):
+    """Options that launch a Debian kernel, which loads these of its modules, with what they need, and then runs a script."""
+    options = linux(flavour)
     archive, loading = Archive(), []
-    tree = ModuleTree(kernels.fetch("cloud").modules)
+    tree = ModuleTree(kernels.fetch(flavour).modules)
     for module in tree.in_load_order(["virtio_pci", *modules]):
         archive.data(f"/modules/{module}.ko", tree.read(module))
-        loading.append(f"insmod /modules/{module}.ko")
+        loading.append(f"insmod /modules/{module}.ko {(parameters or {}).get(module, '')}")
     archive.data("/run", "\n".join([*loading, text, ""]).encode())
     (TMP / f"initrd-{name}").write_bytes((TMP / "initrd").read_bytes() + archive.pack())
     return f"{options}-{name} --append 'console=ttyS0 panic=-1 quiet hwv.do=run'"
