@@ -33,6 +33,7 @@ run() {
 run multiboot --append "one two" --module "first a" --module second
 run multiboot2 --append "one two" --module "first a" --module second
 run multiboot2.told --boot multiboot2 --append "one two" --module "first a" --module second
+run multiboot2.screen --append "one two" --module "first a" --module second --vga 640x480
 run multiboot2.as_1 --boot multiboot
 run pvh --append "one" --module first
 run flat_real --flat 0x7c00,real
@@ -43,9 +44,10 @@ timeout 130 "$root/scripts/bed" "${HWV_BED:-svm}" ${HWV_KERNEL:+--kernel "$HWV_K
     >"$tmp/log" 2>&1
 cat "$tmp/log"
 failed=0
-for name in multiboot multiboot2 multiboot2.told multiboot2.as_1 pvh flat_real flat_real.told flat_long; do
+for name in multiboot multiboot2 multiboot2.told multiboot2.screen multiboot2.as_1 pvh flat_real flat_real.told flat_long; do
     wanted=$success
     [ "$name" != multiboot2.as_1 ] || wanted=$((128 + 21))
+    [ "$name" != multiboot2.screen ] || wanted=$((128 + 22))
     if grep -q "status $name $wanted\$" "$tmp/log"; then
         echo "ok guests.boot_$name"
     else

@@ -3,6 +3,7 @@
 # a multiboot 1 header, too, and another entry for that, so that it is seen which of the two it was taken for.
         .include "finish.inc"
         .set as_multiboot, 21
+        .set with_screen, 22
 
         .code32
         .section .text
@@ -105,4 +106,25 @@ begin:  cmp     $0x36d76289, %eax
         mov     24(%esi), %esi
         cmpl    $0x54445358, (%esi)     # XSDT
         check   e, 19
-        finish  success
+
+        mov     $8, %eax
+        call    find_tag
+        jne     5f
+        cmpl    $640, 12(%esi)
+        check   e, 23
+        cmpl    $480, 16(%esi)
+        check   e, 24
+        cmpl    $0x0120, 20(%esi)       # 32 bits, red, green and blue
+        check   e, 25
+        cmpl    $0x08080810, 24(%esi)   # red's position and size, green's
+        check   e, 26
+        cmpw    $0x0800, 28(%esi)       # blue's
+        check   e, 27
+        mov     (%esi), %edi
+        mov     8(%esi), %eax           # the last line's last pixel
+        mull    16(%esi)
+        movl    $0x00ffaa55, -4(%edi, %eax)
+        cmpl    $0x00ffaa55, -4(%edi, %eax)
+        check   e, 28
+        finish  with_screen
+5:      finish  success

@@ -41,6 +41,7 @@ enum class Tag : std::uint32_t {
     module = 3,
     basic_memory = 4,
     memory_map = 6,
+    framebuffer = 8,
     rsdp_old = 14,
     rsdp_new = 15,
     load_base = 21
@@ -71,7 +72,7 @@ std::optional<std::uint64_t> find_header(ByteView image) {
     return std::nullopt;
 }
 
-bool is_given(std::uint32_t type) {
+bool is_given(std::uint32_t type, bool screen) {
     switch (Tag{type}) {
     case Tag::end:
     case Tag::command_line:
@@ -82,14 +83,15 @@ bool is_given(std::uint32_t type) {
     case Tag::rsdp_old:
     case Tag::rsdp_new:
     case Tag::load_base: return true;
+    case Tag::framebuffer: return screen;
     }
     return false;
 }
 
-void check_requests(ByteView image, std::uint64_t at, std::uint32_t size) {
+void check_requests(ByteView image, std::uint64_t at, std::uint32_t size, bool screen) {
     for (std::uint64_t i = 8; i + 4 <= size; i += 4) {
         const auto type = get<std::uint32_t>(image, at + i);
-        if (!is_given(type))
+        if (!is_given(type, screen))
             throw Error("multiboot2 header demands what is not there: information of type " +
                         std::to_string(type));
     }
@@ -97,12 +99,12 @@ void check_requests(ByteView image, std::uint64_t at, std::uint32_t size) {
 
 // What an image may demand; console, framebuffer and relocation are wishes, and entries for EFI are
 // for who starts from there.
-void read_tag(ByteView image, std::uint64_t at, std::uint32_t size, Header &header) {
+void read_tag(ByteView image, std::uint64_t at, std::uint32_t size, bool screen, Header &header) {
     const auto type = get<std::uint16_t>(image, at);
     const bool optional = (get<std::uint16_t>(image, at + 2) & tag_optional) != 0;
     switch (HeaderTag{type}) {
     case HeaderTag::information_request:
-        if (!optional) check_requests(image, at, size);
+        if (!optional) check_requests(image, at, size, screen);
         return;
     case HeaderTag::addresses: header.addresses = at; return;
     case HeaderTag::entry: header.entry = get<std::uint32_t>(image, at + 8); return;
@@ -120,7 +122,7 @@ void read_tag(ByteView image, std::uint64_t at, std::uint32_t size, Header &head
                     std::to_string(type));
 }
 
-Header read_header(ByteView image, std::uint64_t at) {
+Header read_header(ByteView image, std::uint64_t at, bool screen) {
     Header header{at, {}, {}};
     if (get<std::uint32_t>(image, at + 4) != architecture_i386)
         throw Error("multiboot2 image is for another architecture");
@@ -131,7 +133,7 @@ Header read_header(ByteView image, std::uint64_t at) {
         if (size < 8 || size > at + length - tag)
             throw Error("malformed multiboot2 header: a tag of " + std::to_string(size) + " bytes");
         if (HeaderTag{get<std::uint16_t>(image, tag)} == HeaderTag::end) break;
-        read_tag(image, tag, size, header);
+        read_tag(image, tag, size, screen, header);
         tag += align_up(size, header_align);
     }
     return header;
@@ -216,6 +218,28 @@ Bytes map_content(const GuestMemory &memory) {
     return content;
 }
 
+// "Framebuffer info": a picture, or the VGA's text.
+Bytes framebuffer_content(const Screen &screen) {
+    constexpr std::uint8_t rgb = 1, text = 2;
+    constexpr std::uint64_t text_page = 0xb8000;
+    const bool picture = screen.address != 0;
+    Bytes content;
+    append(content, picture ? screen.address : text_page);
+    append(content, picture ? screen.pitch : screen.columns * 2);
+    append(content, picture ? screen.width : screen.columns);
+    append(content, picture ? screen.height : screen.rows);
+    append(content, static_cast<std::uint8_t>(picture ? screen.bits : 16));
+    append(content, picture ? rgb : text);
+    append(content, std::uint16_t{});
+    if (!picture) return content;
+    const auto parts = components(screen);
+    for (std::size_t colour = 0; colour < 3; ++colour) {
+        append(content, parts[2 * colour + 1]); // the position first
+        append(content, parts[2 * colour]);
+    }
+    return content;
+}
+
 void add_rsdp(const GuestMemory &memory, std::uint64_t rsdp, Information &information) {
     if (rsdp == 0) return;
     Bytes table(rsdp_new_bytes);
@@ -232,7 +256,8 @@ Entry load_multiboot2(GuestMemory &memory, ByteView image, const Payload &payloa
                       const std::string &name) {
     const auto at = find_header(image);
     if (!at) throw Error("no multiboot2 header");
-    const auto kernel = load_kernel(memory, image, read_header(image, *at));
+    const auto kernel =
+        load_kernel(memory, image, read_header(image, *at, payload.screen.has_value()));
     if (!memory.is_ram(0, stack_gpa))
         throw Error("guest has no RAM below 640 KiB for the loader's tables");
     Information information;
@@ -248,6 +273,7 @@ Entry load_multiboot2(GuestMemory &memory, ByteView image, const Payload &payloa
     information.add(Tag::basic_memory, nullptr, static_cast<std::uint32_t>(ebda.start / 1024),
                     static_cast<std::uint32_t>((low_ram_end(memory) - high_memory) / 1024));
     information.add(Tag::memory_map, map_content(memory));
+    if (payload.screen) information.add(Tag::framebuffer, framebuffer_content(*payload.screen));
     information.add(Tag::load_base, nullptr, static_cast<std::uint32_t>(kernel.range.start));
     add_rsdp(memory, payload.acpi_rsdp, information);
     information.put_at(memory, info_gpa, info_bytes);

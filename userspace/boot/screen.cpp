@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "boot/screen.hpp"
 
-#include <array>
-
 namespace boot {
 namespace {
 
@@ -35,14 +33,16 @@ void put_linear(std::span<std::byte> page, const Screen &screen) {
     const std::uint64_t size = std::uint64_t{screen.pitch} * screen.height;
     put(page, at_size, static_cast<std::uint32_t>(align_up(size, size_unit) / size_unit));
     put(page, at_pitch, static_cast<std::uint16_t>(screen.pitch));
-    using Components = std::array<std::uint8_t, 8>;
-    Components components{8, 16, 8, 8, 8, 0, 0, 0};
-    if (screen.bits == 32) components = {8, 16, 8, 8, 8, 0, 8, 24};
-    if (screen.bits == 16) components = {5, 11, 6, 5, 5, 0, 0, 0};
-    put(page, at_components, components);
+    put(page, at_components, components(screen));
 }
 
 } // namespace
+
+std::array<std::uint8_t, 8> components(const Screen &screen) {
+    if (screen.bits == 32) return {8, 16, 8, 8, 8, 0, 8, 24};
+    if (screen.bits == 16) return {5, 11, 6, 5, 5, 0, 0, 0};
+    return {8, 16, 8, 8, 8, 0, 0, 0};
+}
 
 void put_screen_info(std::span<std::byte> zero_page, const Screen &screen) {
     put(zero_page, at_video_mode, colour_text);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 
@@ -17,6 +18,9 @@ struct Screen {
     unsigned bits = 0; // for each pixel: 16, 24 or 32
     std::uint32_t pitch = 0;
 };
+
+// Of a picture's pixels: size and lowest bit of red, green, blue and the rest.
+std::array<std::uint8_t, 8> components(const Screen &screen);
 
 // Into a Linux zero page ("The Zero Page": screen_info).
 void put_screen_info(std::span<std::byte> zero_page, const Screen &screen);

@@ -114,6 +114,36 @@ TEST(Multiboot2, TellsOfMemoryAndModules) {
     EXPECT_EQ(module, end);
 }
 
+TEST(Multiboot2, TellsOfTheScreen) {
+    Ram ram(64 * mib);
+    const auto image = make_multiboot2({{1, 0, {8}}}); // demanded
+    EXPECT_THROW(boot::load_image(*ram, image, {}, "k"), boot::Error);
+    boot::Payload payload;
+    payload.screen = boot::Screen{};
+    const auto told = [&] {
+        const auto entry = boot::load_image(*ram, image, payload, "k");
+        return read_tags(ram, entry.gpr[boot::rbx]).find(8)->second;
+    };
+    const Bytes text = told();
+    ASSERT_EQ(text.size(), 24u);
+    EXPECT_EQ(get<std::uint64_t>(text, 0), 0xb'8000u);
+    EXPECT_EQ(get<std::uint32_t>(text, 8), 160u);
+    EXPECT_EQ(get<std::uint32_t>(text, 12), 80u);
+    EXPECT_EQ(get<std::uint32_t>(text, 16), 25u);
+    EXPECT_EQ(get<std::uint32_t>(text, 20), 0x0210u);
+    payload.screen = boot::Screen{
+        .address = 0xc000'0000, .width = 800, .height = 600, .bits = 16, .pitch = 1600};
+    const Bytes picture = told();
+    ASSERT_EQ(picture.size(), 30u);
+    EXPECT_EQ(get<std::uint64_t>(picture, 0), 0xc000'0000u);
+    EXPECT_EQ(get<std::uint32_t>(picture, 8), 1600u);
+    EXPECT_EQ(get<std::uint32_t>(picture, 12), 800u);
+    EXPECT_EQ(get<std::uint32_t>(picture, 16), 600u);
+    EXPECT_EQ(get<std::uint32_t>(picture, 20), 0x0110u);
+    EXPECT_EQ(get<std::uint32_t>(picture, 24), 0x0605'050bu);
+    EXPECT_EQ(get<std::uint16_t>(picture, 28), 0x0500u);
+}
+
 TEST(Multiboot2, TakesAnEntryOfItsOwnAndTranslatesAnElfs) {
     Ram ram(64 * mib);
     const auto own = boot::load_image(*ram, make_multiboot2({{3, 0, {0x20'0044, 0}}}), {}, "k");
