@@ -58,7 +58,11 @@ class User final : public Link {
     static User &self(void *opaque) { return *static_cast<User *>(opaque); }
     static SlirpCb callbacks();
     void forward(const Forward &rule);
-    void wake() const noexcept { eventfd_write(wake_.get(), 1); }
+    // Under the lock; what comes before the thread has it is served along.
+    void wake() noexcept {
+        if (!woken_) eventfd_write(wake_.get(), 1);
+        woken_ = true;
+    }
     void run() noexcept;
     int add_poll(int fd, int events);
     int ready_events(int index) const;
@@ -74,7 +78,7 @@ class User final : public Link {
     Slirp *slirp_ = nullptr;
     std::vector<std::unique_ptr<Timer>> timers_;
     std::vector<pollfd> polled_;
-    bool stop_ = false;
+    bool stop_ = false, woken_ = false;
     std::thread thread_;
 };
 
@@ -136,8 +140,8 @@ User::~User() {
     {
         const std::lock_guard guard(lock_);
         stop_ = true;
+        wake();
     }
-    wake();
     thread_.join();
     stack_.slirp_cleanup(slirp_);
 }
@@ -204,6 +208,7 @@ void User::run() noexcept {
         guard.lock();
         eventfd_t count = 0;
         eventfd_read(wake_.get(), &count);
+        woken_ = false;
         stack_.slirp_pollfds_poll(
             slirp_, ready < 0,
             [](int index, void *opaque) { return self(opaque).ready_events(index); }, this);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // block_worker.cpp - the thread that serves one queue of a disk.
+#include <array>
 #include <liburing.h>
 #include <sys/eventfd.h>
 
@@ -10,15 +11,20 @@ namespace machine::virtio {
 namespace {
 
 constexpr std::uint64_t doorbell_token = ~std::uint64_t{0};
+constexpr std::size_t largest_transfer = 1u << 30;
 
 } // namespace
 
 // The doorbell is read through the ring too: one system call submits, and waits for either.
 class BlockWorker::Ring {
   public:
-    explicit Ring(int doorbell) : doorbell_(doorbell) {
-        // What spares interruptions of the thread, on kernels that know it.
-        ready_ = init(IORING_SETUP_COOP_TASKRUN | IORING_SETUP_SINGLE_ISSUER) || init(0);
+    Ring(int doorbell, int file) {
+        // What spares interruptions of the thread, on kernels that know it, and looking files up.
+        ready_ = init(IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_SINGLE_ISSUER) ||
+                 init(IORING_SETUP_COOP_TASKRUN | IORING_SETUP_SINGLE_ISSUER) || init(0);
+        const std::array files{doorbell, file};
+        ready_ = ready_ && io_uring_register_files(&ring_, files.data(), files.size()) == 0;
+        if (ready_) io_uring_register_ring_fd(&ring_);
     }
     ~Ring() {
         if (ready_) io_uring_queue_exit(&ring_);
@@ -30,21 +36,16 @@ class BlockWorker::Ring {
     bool listen() noexcept {
         io_uring_sqe *entry = next();
         if (entry == nullptr) return false;
-        io_uring_prep_read(entry, doorbell_, &count_, sizeof count_, 0);
+        io_uring_prep_read(entry, doorbell_index, &count_, sizeof count_, 0);
+        io_uring_sqe_set_flags(entry, IOSQE_FIXED_FILE);
         io_uring_sqe_set_data64(entry, doorbell_token);
         return true;
     }
-    bool submit(BlockRequest &request, BlockRequest::Next next_step, int file,
-                std::uint64_t token) noexcept {
+    bool submit(BlockRequest &request, BlockRequest::Next next_step, std::uint64_t token) noexcept {
         io_uring_sqe *entry = next();
         if (entry == nullptr) return false;
-        const auto segments = request.segments();
-        if (next_step == BlockRequest::Next::read)
-            io_uring_prep_readv(entry, file, segments.data(),
-                                static_cast<unsigned>(segments.size()), request.offset());
-        else
-            io_uring_prep_writev(entry, file, segments.data(),
-                                 static_cast<unsigned>(segments.size()), request.offset());
+        prepare(entry, request.segments(), request.offset(), next_step == BlockRequest::Next::read);
+        io_uring_sqe_set_flags(entry, IOSQE_FIXED_FILE);
         io_uring_sqe_set_data64(entry, token);
         ++in_flight_;
         return true;
@@ -64,6 +65,22 @@ class BlockWorker::Ring {
     unsigned in_flight() const { return in_flight_; }
 
   private:
+    static constexpr int doorbell_index = 0, file_index = 1; // of the registered files
+
+    static void prepare(io_uring_sqe *entry, std::span<const iovec> segments, std::uint64_t offset,
+                        bool read) noexcept {
+        const auto count = static_cast<unsigned>(segments.size());
+        const bool one = count == 1 && segments[0].iov_len <= largest_transfer;
+        const auto size = one ? static_cast<unsigned>(segments[0].iov_len) : 0u;
+        if (one && read)
+            io_uring_prep_read(entry, file_index, segments[0].iov_base, size, offset);
+        else if (one)
+            io_uring_prep_write(entry, file_index, segments[0].iov_base, size, offset);
+        else if (read)
+            io_uring_prep_readv(entry, file_index, segments.data(), count, offset);
+        else
+            io_uring_prep_writev(entry, file_index, segments.data(), count, offset);
+    }
     bool init(unsigned flags) noexcept {
         return io_uring_queue_init(2u * Block::queue_size, &ring_, flags) == 0;
     }
@@ -74,7 +91,6 @@ class BlockWorker::Ring {
         return io_uring_get_sqe(&ring_);
     }
     io_uring ring_{};
-    int doorbell_;
     std::uint64_t count_ = 0;
     unsigned in_flight_ = 0;
     bool ready_ = false;
@@ -99,7 +115,7 @@ BlockWorker::~BlockWorker() {
 
 void BlockWorker::run() noexcept {
     if (io_uring_) {
-        Ring ring(queue_.doorbell());
+        Ring ring(queue_.doorbell(), disk_.file());
         if (ring.ready() && ring.listen()) return run_with(ring);
     }
     run_alone();
@@ -115,7 +131,7 @@ void BlockWorker::begin_some(Ring &ring) noexcept {
         BlockRequest &request = *requests_[slot];
         if (!queue_.pop(request.chain)) return;
         const auto next = request.begin(disk_, serial_);
-        if (next != BlockRequest::Next::done && ring.submit(request, next, disk_.file(), slot)) {
+        if (next != BlockRequest::Next::done && ring.submit(request, next, slot)) {
             free_.pop_back();
             continue;
         }
