@@ -2,6 +2,7 @@
 #include "hwvctl/firmware.hpp"
 #include <algorithm>
 #include <array>
+#include <filesystem>
 #include <sstream>
 #include <stdexcept>
 #include "boot/acpi_loader.hpp"
@@ -19,9 +20,35 @@ constexpr Image bios_image{"/usr/share/seabios/bios-256k.bin", "seabios"};
 // Code and variables in one: read-only, so that it keeps its variables in RAM, for one run.
 constexpr Image uefi_image{"/usr/share/ovmf/OVMF.fd", "ovmf"};
 
+// Code alone, for each size of its variables.
+struct Pair {
+    Image code;
+    const char *variables;
+    std::uintmax_t bytes;
+};
+constexpr std::array<Pair, 2> uefi_pairs{{
+    {{"/usr/share/OVMF/OVMF_CODE_4M.fd", "ovmf"}, "/usr/share/OVMF/OVMF_VARS_4M.fd", 528 << 10},
+    {{"/usr/share/OVMF/OVMF_CODE.fd", "ovmf"}, "/usr/share/OVMF/OVMF_VARS.fd", 128 << 10},
+}};
+
+// The image for the file of variables, which is there afterwards.
+const Image &image_for(const std::string &variables) {
+    namespace fs = std::filesystem;
+    std::error_code error;
+    if (!fs::exists(variables)) fs::copy_file(uefi_pairs[0].variables, variables, error);
+    if (error)
+        throw boot::Error(variables + " of " + uefi_pairs[0].variables + ": " + error.message());
+    const std::uintmax_t bytes = fs::file_size(variables, error);
+    for (const Pair &pair : uefi_pairs)
+        if (bytes == pair.bytes) return pair.code;
+    throw boot::Error(variables + ": no variables of Debian's OVMF, which have 528 or 128 KiB");
+}
+
 boot::Bytes read_image(const RunOptions &options) {
     if (!options.firmware.empty()) return boot::read_file(options.firmware);
-    const Image &image = options.start == Start::uefi ? uefi_image : bios_image;
+    const Image &image = !options.uefi_vars.empty()     ? image_for(options.uefi_vars)
+                         : options.start == Start::uefi ? uefi_image
+                                                        : bios_image;
     try {
         return boot::read_file(image.path);
     } catch (const boot::Error &error) {
@@ -69,6 +96,8 @@ Firmware::Firmware(const RunOptions &options, machine::Machine &machine) : confi
         throw boot::Error(options.firmware + ": " + error.what());
     }
     rom_->shadow(machine.ram());
+    if (!options.uefi_vars.empty())
+        flash_.emplace(options.uefi_vars, rom_->gpa(), *machine.memory_slots(), machine.mmio());
     if (!config_.attach(machine.ports())) throw std::logic_error("fw_cfg's ports are taken");
     describe(options, machine);
 }

@@ -5,6 +5,7 @@
 #include <optional>
 #include "boot/entry.hpp"
 #include "hwvctl/run_options.hpp"
+#include "machine/firmware/flash.hpp"
 #include "machine/firmware/fw_cfg.hpp"
 #include "machine/firmware/rom.hpp"
 #include "machine/machine.hpp"
@@ -27,6 +28,7 @@ class Firmware {
 
     machine::firmware::FwCfg config_;
     std::optional<machine::firmware::Rom> rom_;
+    std::optional<machine::firmware::Flash> flash_;
 };
 
 } // namespace hwvctl

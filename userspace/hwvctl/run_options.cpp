@@ -49,6 +49,9 @@ po::options_description description() {
         "disks without a FILE mean; or uefi, likewise");
     add("firmware", po::value<std::string>()->value_name("FILE"),
         "the firmware's image, if it is not to be that of Debian's package");
+    add("uefi-vars", po::value<std::string>()->value_name("FILE"),
+        "a flash with the bytes of FILE, where --boot uefi keeps its variables from run to run; "
+        "made of Debian's template if there is none");
     add("boot-order", po::value<std::string>()->default_value("cd,disk,net")->value_name("LIST"),
         "where the BIOS looks first");
     add("flat", po::value<std::string>()->value_name("ADDR[,MODE]"),
@@ -135,6 +138,9 @@ void choose_start(const po::variables_map &values, RunOptions &out) {
     if (how == "bios" || from_disk) out.start = Start::bios;
     if (how == "uefi") out.start = Start::uefi;
     out.firmware = text(values, "firmware");
+    out.uefi_vars = text(values, "uefi-vars");
+    if (!out.uefi_vars.empty() && out.start != Start::uefi)
+        throw UsageError{"--uefi-vars belongs to --boot uefi"};
     out.boot_order = text(values, "boot-order");
     if (out.start == Start::image) {
         if (out.boot.kernel.empty())

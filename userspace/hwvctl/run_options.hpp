@@ -16,6 +16,7 @@ struct RunOptions {
     Start start = Start::image;
     boot::Request boot;     // kernel, initrd, modules, command line
     std::string firmware;   // another image than the start's own
+    std::string uefi_vars;  // where UEFI's variables stay; empty: nowhere
     std::string boot_order; // of "cd", "disk", "net", separated by commas
     std::uint64_t memory = 256ull << 20;
     unsigned cpus = 1;
