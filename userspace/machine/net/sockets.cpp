@@ -11,6 +11,7 @@
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <system_error>
 #include <unistd.h>
@@ -96,7 +97,10 @@ class SocketLink final : public FrameLink {
             open(std::move(end));
             return;
         }
-        if (errno == ECONNREFUSED) unlink(path.c_str()); // its owner is gone
+        // Its owner is gone; or it is no socket at all, and stays.
+        struct stat about {};
+        if (errno == ECONNREFUSED && lstat(path.c_str(), &about) == 0 && S_ISSOCK(about.st_mode))
+            unlink(path.c_str());
         if (bind(end.get(), where, sizeof address) != 0 || listen(end.get(), 1) != 0)
             refuse("unix:" + path);
         listener_ = std::move(end);

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#include <cstdlib>
 #include <gtest/gtest.h>
 #include <stdexcept>
 #include <string>
@@ -98,6 +99,13 @@ TEST_F(LinkTest, WhatCannotBeOpenedIsSaid) {
     EXPECT_THROW(open_socket("/nowhere/at/all", loop_), std::runtime_error);
     EXPECT_THROW(open_socket(std::string(200, 'p'), loop_), std::runtime_error);
     EXPECT_THROW(open_tap(std::string(30, 'n'), loop_), std::runtime_error);
+}
+
+TEST_F(LinkTest, AFileInTheWayStays) {
+    char path[] = "/tmp/hwv-net-XXXXXX";
+    close(mkstemp(path));
+    EXPECT_THROW(open_socket(path, loop_), std::runtime_error);
+    EXPECT_EQ(unlink(path), 0) << "it is gone";
 }
 
 // The stack's own machine answers who asks for its address by ARP.
