@@ -1,16 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// What a BIOS speaks to, IDE's drives with their bus master and fw_cfg, driven by a string of bytes
-// over a little memory that holds any bytes too. For the random test here and for the fuzzer in
-// tests/fuzz/.
+// What firmware speaks to, IDE's drives with their bus master, fw_cfg and a flash, driven by a
+// string of bytes over a little memory that holds any bytes too. For the random test here and for
+// the fuzzer in tests/fuzz/.
 #pragma once
 
 #include <array>
 #include <cstdint>
+#include <cstdlib>
 #include <memory>
 #include <span>
+#include <string>
+#include <unistd.h>
 #include <vector>
 
+#include "machine/fake_slots.hpp"
 #include "machine/fakes.hpp"
+#include "machine/firmware/flash.hpp"
 #include "machine/firmware/fw_cfg.hpp"
 #include "machine/storage/ata_disk.hpp"
 #include "machine/storage/atapi_cd.hpp"
@@ -55,15 +60,36 @@ class AnyFirmware {
         else
             transferred_ += bus_.read(at, size) != 0;
     }
+    void flash(bool write, unsigned size) {
+        const std::uint64_t at = flash_.gpa() + take(2) % File::bytes;
+        if (write)
+            mmio_.write(at, size, take(size));
+        else
+            transferred_ += mmio_.read(at, size) != 0;
+    }
     void step() {
         const auto what = static_cast<std::uint8_t>(take(1));
         switch (what & 7) {
         case 0: set_memory(static_cast<std::uint8_t>(take(1))); break;
         case 1: channel_.write_master(what >> 3 & 7, static_cast<std::uint8_t>(take(1))); break;
         case 2: transferred_ += channel_.read_master(what >> 3 & 7) != 0; break;
+        case 3: flash((what & 8) != 0, 1u << (what >> 4 & 3)); break;
         default: port(static_cast<std::uint8_t>(take(1)), 1u << (what >> 3) % 3); break;
         }
     }
+
+    // Of zeroes, gone with this.
+    struct File {
+        static constexpr std::uint64_t bytes = 0x3000;
+        File() {
+            const Fd made(mkstemp(path.data()));
+            if (ftruncate(made.get(), bytes) != 0) std::abort();
+        }
+        ~File() { unlink(path.c_str()); }
+        File(const File &) = delete;
+        File &operator=(const File &) = delete;
+        std::string path = "/tmp/hwv-any-XXXXXX";
+    };
 
     std::vector<std::byte> ram_ = std::vector<std::byte>(0x8000);
     GuestMemory memory_{{{0, ram_}}};
@@ -71,6 +97,10 @@ class AnyFirmware {
     PortBus bus_;
     IdeChannel channel_{IrqLine{irqs_, 14}, memory_};
     firmware::FwCfg config_{memory_};
+    FakeSlots slots_;
+    MmioBus mmio_;
+    File file_;
+    firmware::Flash flash_{file_.path, 0xffc00000, slots_, mmio_};
     std::span<const std::uint8_t> bytes_;
     std::uint64_t transferred_ = 0;
     bool attached_ = false;
