@@ -74,6 +74,7 @@ struct hwv_observe_regs {
 /*
  * HWV_OBSERVE_MEMORY (observer): reads or (HWV_OBSERVE_SET) writes guest-physical memory, whether the guest runs or not. `done` says how many
  * bytes came before the first that has no memory behind it (then EFAULT where it is none at all). ESRCH: the owner's memory is gone.
+ * HWV_DIRTY_LOG does not tell of what is written so.
  */
 struct hwv_observe_memory {
 	__u64 gpa;

@@ -6,12 +6,11 @@
 #include <fmt/format.h>
 #include <poll.h>
 #include <sys/eventfd.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 #include "hwv/error.hpp"
 #include "hwv/observer.hpp"
 #include "hwvctl/control_requests.hpp"
+#include "hwvctl/local_socket.hpp"
 
 namespace hwvctl {
 namespace {
@@ -20,34 +19,14 @@ constexpr std::size_t longest_line = 64 << 10, largest_body = 64 << 20;
 constexpr timeval patience{.tv_sec = 10, .tv_usec = 0};
 constexpr std::chrono::milliseconds between_attempts{10};
 
-struct Address {
-    explicit Address(std::uint64_t vm) {
-        const std::string name = fmt::format("hwvctl/control/{}", vm);
-        std::memcpy(raw.sun_path + 1, name.data(), name.size());
-        bytes = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
-    }
-    const sockaddr *get() const { return reinterpret_cast<const sockaddr *>(&raw); }
-    sockaddr_un raw{.sun_family = AF_UNIX, .sun_path = {}};
-    socklen_t bytes = 0;
-};
-
-hwv::Fd new_socket() {
-    hwv::Fd out{::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
-    if (!out) hwv::fail("make a socket");
-    return out;
+LocalAddress address_of(std::uint64_t vm) {
+    return LocalAddress{fmt::format("hwvctl/control/{}", vm)};
 }
 
 // A peer that stands still holds nobody up for longer.
 void limit_waiting(const hwv::Fd &socket) {
     ::setsockopt(socket.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
     ::setsockopt(socket.get(), SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
-}
-
-ucred peer_of(const hwv::Fd &socket) {
-    ucred peer{.pid = 0, .uid = static_cast<uid_t>(-1), .gid = 0};
-    socklen_t bytes = sizeof peer;
-    ::getsockopt(socket.get(), SOL_SOCKET, SO_PEERCRED, &peer, &bytes);
-    return peer;
 }
 
 void send_all(const hwv::Fd &socket, const void *data, std::size_t size) {
@@ -121,9 +100,9 @@ std::optional<ControlMessage> receive_control(const hwv::Fd &socket) {
 
 ControlServer::ControlServer(std::uint64_t vm, Controlled controlled)
     : controlled_{std::move(controlled)},
-      listener_{new_socket()},
+      listener_{local_socket()},
       stop_{::eventfd(0, EFD_CLOEXEC)} {
-    const Address address{vm};
+    const LocalAddress address = address_of(vm);
     if (::bind(listener_.get(), address.get(), address.bytes) != 0 ||
         ::listen(listener_.get(), 8) != 0 || !stop_)
         hwv::fail("listen for other commands");
@@ -168,9 +147,9 @@ void ControlServer::talk(const hwv::Fd &caller) {
     }
 }
 
-ControlClient::ControlClient(const hwv_vm_entry &vm) : socket_{new_socket()} {
+ControlClient::ControlClient(const hwv_vm_entry &vm) : socket_{local_socket()} {
     limit_waiting(socket_);
-    const Address address{vm.id};
+    const LocalAddress address = address_of(vm.id);
     const std::string called = fmt::format("VM {} {}", vm.id, hwv::shown_name(vm));
     if (::connect(socket_.get(), address.get(), address.bytes) != 0)
         throw hwv::Error{

@@ -103,7 +103,8 @@ ControlMessage answer_msrs(const Controlled &controlled, const json &request) {
     if (which == request.end() || !which->is_array() || which->size() > most)
         return refuse("'which' is no list of at most 64 numbers");
     for (const json &number : *which) {
-        if (!number.is_number_unsigned()) return refuse("'which' has something that is no number");
+        if (!number.is_number_unsigned() || number.get<std::uint64_t>() > UINT32_MAX)
+            return refuse("'which' has something that is no MSR's number");
         numbers.push_back(number.get<std::uint32_t>());
     }
     const auto values = controlled.msrs ? controlled.msrs(std::move(numbers)) : std::nullopt;

@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "hwvctl/holder.hpp"
 #include <algorithm>
-#include <cstddef>
 #include <cstring>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include "hwv/error.hpp"
+#include "hwvctl/local_socket.hpp"
 
 namespace hwvctl {
 namespace {
@@ -16,31 +14,11 @@ namespace {
 constexpr int patience_ms = 10'000;
 constexpr char ask_end = 'e'; // what a holder is asked for
 
-// In the abstract name space: it is gone with its process.
-struct Address {
-    explicit Address(std::uint64_t vm) {
-        const std::string name = fmt::format("hwvctl/policy/{}/{}", ::geteuid(), vm);
-        std::memcpy(raw.sun_path + 1, name.data(), name.size());
-        bytes = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
-    }
-    const sockaddr *get() const { return reinterpret_cast<const sockaddr *>(&raw); }
-    sockaddr_un raw{.sun_family = AF_UNIX, .sun_path = {}};
-    socklen_t bytes = 0;
-};
-
-hwv::Fd new_socket() {
-    hwv::Fd out{::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
-    if (!out) hwv::fail("make a socket");
-    return out;
+LocalAddress address_of(std::uint64_t vm) {
+    return LocalAddress{fmt::format("hwvctl/policy/{}/{}", ::geteuid(), vm)};
 }
 
-// Anybody can take a name in the abstract name space and call.
-bool same_user(const hwv::Fd &socket) {
-    ucred peer{};
-    socklen_t bytes = sizeof peer;
-    return ::getsockopt(socket.get(), SOL_SOCKET, SO_PEERCRED, &peer, &bytes) == 0 &&
-           peer.uid == ::geteuid();
-}
+bool same_user(const hwv::Fd &socket) { return peer_of(socket).uid == ::geteuid(); }
 
 bool readable(const hwv::Fd &socket, int timeout_ms) {
     pollfd poll{.fd = socket.get(), .events = POLLIN, .revents = 0};
@@ -66,8 +44,8 @@ void keep_only(int a, int b) {
 
 } // namespace
 
-Holder::Holder(std::uint64_t vm) : socket_{new_socket()} {
-    const Address address{vm};
+Holder::Holder(std::uint64_t vm) : socket_{local_socket()} {
+    const LocalAddress address = address_of(vm);
     if (::bind(socket_.get(), address.get(), address.bytes) == 0) {
         if (::listen(socket_.get(), 4) != 0) hwv::fail("listen for later commands");
         return;
@@ -109,8 +87,8 @@ void Holder::serve(hwv::Observer &observer, const std::function<void(hwv::Observ
 }
 
 bool end_holder(std::uint64_t vm) {
-    const hwv::Fd socket = new_socket();
-    const Address address{vm};
+    const hwv::Fd socket = local_socket();
+    const LocalAddress address = address_of(vm);
     if (::connect(socket.get(), address.get(), address.bytes) != 0 || !same_user(socket))
         return false;
     if (::send(socket.get(), &ask_end, 1, MSG_NOSIGNAL) != 1) return false;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // hwvctl - launches guests under hwv and looks after them.
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include "hwvctl/command.hpp"
 
@@ -68,9 +69,20 @@ const Command *find(const std::string &name) {
     return nullptr;
 }
 
+// For threads of devices and displays: the process goes, and the VM with it.
+[[noreturn]] void end_with_a_word() {
+    try {
+        if (const auto error = std::current_exception()) std::rethrow_exception(error);
+    } catch (const std::exception &e) {
+        std::fprintf(stderr, "hwvctl: a thread cannot go on, everything ends: %s\n", e.what());
+    } catch (...) {}
+    std::_Exit(status::host_error);
+}
+
 } // namespace
 
 int main(int argc, char **argv) {
+    std::set_terminate(end_with_a_word);
     if (argc < 2) {
         print_help(stderr);
         return status::usage;

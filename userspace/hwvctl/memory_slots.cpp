@@ -58,8 +58,8 @@ void VmMemory::unmap(std::uint64_t gpa) noexcept {
     const auto place = used_.find(gpa);
     if (place == used_.end()) return;
     try {
-        free_.push_back(place->second);
         vm_.delete_memory(place->second);
+        free_.push_back(place->second);
         used_.erase(place);
     } catch (const std::exception &) { // the VM is gone
     }

@@ -126,7 +126,7 @@ void BlockWorker::done(BlockRequest &request) noexcept {
 }
 
 void BlockWorker::begin_some(Ring &ring) noexcept {
-    while (!free_.empty()) {
+    while (!stop_ && !free_.empty()) { // what ends at once may never run out
         const unsigned slot = free_.back();
         BlockRequest &request = *requests_[slot];
         if (!queue_.pop(request.chain)) return;
@@ -145,7 +145,7 @@ void BlockWorker::run_with(Ring &ring) noexcept {
     // The end's own signal ends the last read of the doorbell.
     while (!stop_ || listening || ring.in_flight() != 0) {
         do {
-            if (!stop_) begin_some(ring);
+            begin_some(ring);
             queue_.publish();
         } while (!stop_ && !free_.empty() && queue_.wait_for_more());
         if (!listening && !stop_) listening = ring.listen();
