@@ -14,7 +14,7 @@ from bedlib.paths import BedError, cached
 PACKAGES = ["systemd-sysv", "udev", "iproute2", "wget"]
 MODULES = ["virtio_pci", "virtio_blk", "virtio_net", "virtio_rng", "crc32c_generic", "ext4"]
 SIZE = "768M" # room of the file system; the file has holes
-EDITION = 1 # of what is configured below
+EDITION = 2 # of what is configured below
 
 INIT = """#!/bin/sh
 # Loads what the root file system needs, waits for the disk that root= names, and hands over to its init.
@@ -44,7 +44,11 @@ systemctl --failed --no-legend --plain
 echo "HWV-ROOT $(findmnt -n -o SOURCE,FSTYPE /) of Debian $(cat /etc/debian_version)"
 for word in $(cat /proc/cmdline); do
 	case $word in
-	hwv.fetch=*) echo "HWV-FETCHED $(wget -q -T 20 -O - "${word#hwv.fetch=}" | md5sum)" ;;
+	hwv.fetch=*)
+		/lib/systemd/systemd-networkd-wait-online --timeout=60
+		ip -4 -br address
+		echo "HWV-FETCHED $(wget -q -T 20 -O - "${word#hwv.fetch=}" | md5sum)"
+		;;
 	esac
 done
 systemctl poweroff
