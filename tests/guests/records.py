@@ -109,9 +109,11 @@ def traces():
                "exit $s")
     yield Case("trace", command, want=[f"^{COUNT}\n{COUNT}$"], seconds=90)
     command = (f"{STORM.format(file='never', count=COUNT)} hwvctl trace storm --wait | head -3; hwvctl trace storm --count 2; "
-               "hwvctl advise storm | head -2; touch /tmp/never; echo go >/tmp/never; wait")
-    yield Case("trace-into-head", command, want=[r"^ +storm-\d+ \[000\] +\d+\.\d+: hwv_exit: reason io port 0x3fd \(COM1\) in 1 bytes"],
-               refuse=["roken pipe", "hwvctl: "], lines=7, seconds=90)
+               "hwvctl advise storm | head -2; hwvctl advise storm | grep -A 1 kvmclock; hwvctl advise storm --json | grep -c '\"kvmclock is not in use'; "
+               "touch /tmp/never; echo go >/tmp/never; wait")
+    yield Case("trace-into-head", command, want=[r"^ +storm-\d+ \[000\] +\d+\.\d+: hwv_exit: reason io port 0x3fd \(COM1\) in 1 bytes",
+                                                  "^  - kvmclock is not in use\n +do: .*no-kvmclock$", "^1$"],
+               refuse=["roken pipe", "hwvctl: "], lines=11, seconds=90)
     yield Case("no-such-vm", "hwvctl trace nobody; [ $? = 1 ] && hwvctl record -o /tmp/x nobody", status=1,
                want=["there is no VM 'nobody'"], lines=2)
     yield Case("wrong-usage", "hwvctl record nobody; hwvctl trace x --filter reason=foo; hwvctl report; hwvctl diff a b --fail-if x", status=2,

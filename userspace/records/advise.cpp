@@ -120,7 +120,7 @@ std::string advice_text(const Profile &p, const std::vector<Advice> &advice) {
     return out;
 }
 
-std::string advice_json(const Profile &p, const std::vector<Advice> &advice) {
+nlohmann::json advice_json(const Profile &p, const std::vector<Advice> &advice) {
     nlohmann::json rows = nlohmann::json::array();
     for (const Advice &a : advice)
         rows.push_back({{"id", a.id},
@@ -130,10 +130,7 @@ std::string advice_json(const Profile &p, const std::vector<Advice> &advice) {
                         {"exits", a.exits},
                         {"exit_share", a.exit_share},
                         {"time_share", a.time_share}});
-    return nlohmann::json{
-               {"name", p.name}, {"exits", p.count()}, {"seconds", p.seconds()}, {"advice", rows}}
-               .dump(2, ' ', false, nlohmann::json::error_handler_t::replace) +
-           "\n";
+    return {{"name", p.name}, {"exits", p.count()}, {"seconds", p.seconds()}, {"advice", rows}};
 }
 
 } // namespace records

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // advise.hpp - what a profile's exits are for, what they cost, and which setting would spare them.
 #pragma once
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 #include "records/profile.hpp"
@@ -23,6 +24,6 @@ struct Advice {
 std::vector<Advice> advise(const Profile &profile, double least = 0.005);
 
 std::string advice_text(const Profile &profile, const std::vector<Advice> &advice);
-std::string advice_json(const Profile &profile, const std::vector<Advice> &advice);
+nlohmann::json advice_json(const Profile &profile, const std::vector<Advice> &advice);
 
 } // namespace records

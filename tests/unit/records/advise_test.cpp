@@ -97,7 +97,7 @@ TEST(Advise, leaves_out_what_is_small_and_says_when_nothing_is_left) {
 TEST(Advise, json_says_the_same) {
     Profile p = empty();
     add(p, HWV_EXIT_HLT, 0, 4, 10, false);
-    const auto json = nlohmann::json::parse(advice_json(p, advise(p)));
+    const auto json = advice_json(p, advise(p));
     EXPECT_EQ(json["advice"][0]["id"], "halt");
     EXPECT_EQ(json["advice"][0]["exit_share"], 1.0);
 }
