@@ -238,9 +238,9 @@ void check_priority_is_ones_own() {
     expect("other_is_not_touched", other.run->exit.reason, HWV_EXIT_IO);
 }
 
-// mov ecx, 0x4b564d03 (steal time); mov eax, 0x1001; xor edx, edx; wrmsr; out 0x21, al; jmp $
+// sti; mov ecx, 0x4b564d03 (steal time); mov eax, 0x1001; xor edx, edx; wrmsr; out 0x21, al; jmp $
 const std::string tells_its_absence{
-    "\x66\xb9\x03\x4d\x56\x4b\x66\xb8\x01\x10\x00\x00\x66\x31\xd2\x0f\x30\xe6\x21\xeb\xfe", 21};
+    "\xfb\x66\xb9\x03\x4d\x56\x4b\x66\xb8\x01\x10\x00\x00\x66\x31\xd2\x0f\x30\xe6\x21\xeb\xfe", 22};
 
 // In a process of its own: what of its memory, which is where the owner's is in his, is not as it
 // was when the owner has made his go away and it has looked at the paused guest.
