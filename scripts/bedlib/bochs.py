@@ -23,8 +23,10 @@ CHANNELS = {1: "control", 2: "out", 3: "err", 4: "log"}
 MARK = b"\2hwvbed"
 FRAME = struct.Struct("<7sBI")
 # Bochs 2.7: FSRM copies wrongly what the kernel patches into itself; the sizes of the XSAVE area with AVX-512 or PKU
-# contradict each other, so that the kernel would do without XSAVE.
+# contradict each other, so that the kernel would do without XSAVE; XRSTORS refuses what XSAVES has stored of some new threads
+# (3.0 does not).
 CLEARED = ["fsrm", "avx512f", "pku"]
+CLEARED_IN_27 = ["xsaves", "xsavec"]
 # TSC ticks, which are instructions, a second. With more of them a timer interrupts a measurement less often.
 SAVE_TIMEOUT = 300
 # Stands in a saved configuration for the directory of the run.
@@ -228,7 +230,7 @@ def write_profile(said, path):
 
 
 def append(options):
-    clear = CLEARED + (["rdrand", "rdseed"] if options.count else [])
+    clear = CLEARED + (CLEARED_IN_27 if options.emulator == "bochs" else []) + (["rdrand", "rdseed"] if options.count else [])
     parts = [BASE_APPEND, f"mitigations={options.mitigations}", f"tsc_early_khz={ips(options) // 1000}",
              f"clearcpuid={','.join(clear)}", "idle=halt" if options.smp > 1 else "",
              COUNT_APPEND if options.count else "random.trust_cpu=on", options.append]

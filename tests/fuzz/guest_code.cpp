@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // timeout: 240
+// bed: --smp 2
 // Guests that execute random bytes in real, protected and long mode, with register states that no
 // loader would make. What must hold: HWV_RUN returns when it is kicked, and the host keeps its
 // MSRs, its FPU and its temper.
@@ -190,6 +191,7 @@ struct Tally {
 Tally *tally; // shared with the children
 
 void round_of(Random &r) {
+    fuzz::leave_a_cpu();
     Machine m = make(r);
     const fuzz::Ticker ticker{m.vcpu, 1500};
     for (;;) {
