@@ -9,6 +9,7 @@
 #include "machine/virtio/net.hpp"
 #include "machine/virtio/rng.hpp"
 #include "machine/virtio/transport.hpp"
+#include "machine/virtio/vhost_net.hpp"
 #include "machine/virtio/vsock.hpp"
 
 namespace hwvctl {
@@ -33,6 +34,17 @@ machine::net::Mac random_mac() {
     return mac;
 }
 
+std::unique_ptr<machine::virtio::Model> network_card(machine::Machine &machine,
+                                                     const machine::net::NetOptions &net,
+                                                     const machine::SerialHost &host) {
+    const machine::net::Mac mac = net.mac ? *net.mac : random_mac();
+    if (auto vhost = machine::net::open_vhost(net, machine.ram()))
+        return std::make_unique<machine::virtio::VhostNet>(machine.loop(), std::move(vhost), mac,
+                                                           host.notice);
+    return std::make_unique<machine::virtio::Net>(
+        machine.loop(), machine::net::open_link(net, machine.loop(), machine.lock()), mac);
+}
+
 } // namespace
 
 void describe_devices(po::options_description &options) {
@@ -52,8 +64,9 @@ void describe_devices(po::options_description &options) {
         "a virtio network card; KIND is user[,hostfwd=tcp:ADDR:PORT-:PORT][,restrict=on]: a "
         "network "
         "of the guest's own, by DHCP, where the host is 10.0.2.2 and all its local services can be "
-        "reached, unless restricted; tap,ifname=NAME; or unix:PATH, a cable between two guests; "
-        "may "
+        "reached, unless restricted; tap,ifname=NAME[,vhost=on|off], whose frames the host's "
+        "kernel "
+        "moves itself where there is /dev/vhost-net; or unix:PATH, a cable between two guests; may "
         "be repeated");
     options.add_options()("console", po::value<std::string>()->value_name("WHERE"),
                           "a virtio console (hvc0): as for --serial");
@@ -108,10 +121,7 @@ AddedDevices add_devices(machine::Machine &machine, const Devices &devices,
                                 machine::storage::open_disk(disk), disk));
     }
     for (const auto &net : devices.nets)
-        add_virtio(machine,
-                   std::make_unique<machine::virtio::Net>(
-                       machine.loop(), machine::net::open_link(net, machine.loop(), machine.lock()),
-                       net.mac ? *net.mac : random_mac()));
+        add_virtio(machine, network_card(machine, net, host));
     if (!devices.console.empty()) {
         const machine::SerialFactory plug = machine::serial_factory(devices.console);
         if (!plug) throw UsageError{"--console: '" + devices.console + "' is not known"};

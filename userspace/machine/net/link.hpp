@@ -55,17 +55,22 @@ struct NetOptions {
     Kind kind = Kind::user;
     std::string name; // the tap's interface, or the socket's path
     bool restrict = false;
+    std::optional<bool> vhost; // nothing said: where the host has it
     std::vector<Forward> forwards;
     std::optional<Mac> mac;
 };
 
-// "user[,hostfwd=tcp|udp:[ADDR]:PORT-[ADDR]:PORT][,restrict=on|off]", "tap,ifname=NAME" or
-// "unix:PATH", each with [,mac=XX:XX:XX:XX:XX:XX]. Throws std::invalid_argument.
+// "user[,hostfwd=tcp|udp:[ADDR]:PORT-[ADDR]:PORT][,restrict=on|off]", "tap,ifname=NAME
+// [,vhost=on|off]" or "unix:PATH", each with [,mac=XX:XX:XX:XX:XX:XX]. Throws
+// std::invalid_argument.
 NetOptions parse_net(const std::string &text);
 
 // Throws std::runtime_error that says what is wrong. `lock` is the machine's.
 std::unique_ptr<Link> open_link(const NetOptions &options, EventLoop &loop, std::mutex &lock);
 std::unique_ptr<Link> open_user(const NetOptions &options, std::mutex &lock);
+// A tap's own descriptor, that does not block. `headers`: before each frame there is a
+// virtio_net_hdr.
+Fd open_tap_file(const std::string &name, bool headers);
 std::unique_ptr<Link> open_tap(const std::string &name, EventLoop &loop);
 std::unique_ptr<Link> open_socket(const std::string &path, EventLoop &loop);
 

@@ -61,14 +61,17 @@ void set_option(NetOptions &net, const std::string &text) {
     const auto equals = text.find('=');
     const std::string key = text.substr(0, equals);
     const std::string value = equals == std::string::npos ? "" : text.substr(equals + 1);
-    const bool user = net.kind == NetOptions::Kind::user;
+    const bool user = net.kind == NetOptions::Kind::user, tap = net.kind == NetOptions::Kind::tap;
+    const bool on_or_off = value == "on" || value == "off";
     if (key == "mac")
         net.mac = parse_mac(value);
-    else if (key == "ifname" && net.kind == NetOptions::Kind::tap)
+    else if (key == "ifname" && tap)
         net.name = value;
+    else if (key == "vhost" && tap && on_or_off)
+        net.vhost = value == "on";
     else if (key == "hostfwd" && user)
         net.forwards.push_back(parse_forward(value));
-    else if (key == "restrict" && user && (value == "on" || value == "off"))
+    else if (key == "restrict" && user && on_or_off)
         net.restrict = value == "on";
     else
         refuse("'" + text + "' is not known here");

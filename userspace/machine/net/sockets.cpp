@@ -69,14 +69,7 @@ class FrameLink : public Link {
 class Tap final : public FrameLink {
   public:
     Tap(const std::string &name, EventLoop &loop) : FrameLink(loop) {
-        Fd tap(::open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK));
-        if (!tap) refuse("/dev/net/tun");
-        ifreq request{};
-        if (name.size() >= sizeof request.ifr_name) throw std::runtime_error("ifname= is too long");
-        std::memcpy(request.ifr_name, name.c_str(), name.size() + 1);
-        request.ifr_flags = IFF_TAP | IFF_NO_PI;
-        if (ioctl(tap.get(), TUNSETIFF, &request) != 0) refuse("tap " + name);
-        open(std::move(tap));
+        open(open_tap_file(name, false));
     }
 };
 
@@ -128,6 +121,17 @@ class SocketLink final : public FrameLink {
 };
 
 } // namespace
+
+Fd open_tap_file(const std::string &name, bool headers) {
+    Fd tap(::open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK));
+    if (!tap) refuse("/dev/net/tun");
+    ifreq request{};
+    if (name.size() >= sizeof request.ifr_name) throw std::runtime_error("ifname= is too long");
+    std::memcpy(request.ifr_name, name.c_str(), name.size() + 1);
+    request.ifr_flags = static_cast<short>(IFF_TAP | IFF_NO_PI | (headers ? IFF_VNET_HDR : 0));
+    if (ioctl(tap.get(), TUNSETIFF, &request) != 0) refuse("tap " + name);
+    return tap;
+}
 
 std::unique_ptr<Link> open_tap(const std::string &name, EventLoop &loop) {
     return std::make_unique<Tap>(name, loop);

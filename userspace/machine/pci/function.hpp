@@ -75,6 +75,7 @@ class Function {
     // The level of INTA; with MSI-X on, or where the guest forbade it, the pin stays low.
     void set_intx(bool level) noexcept;
     Msix *msix() { return msix_.get(); }
+    const Msix *msix() const { return msix_.get(); }
     bool bus_master() const;
     Host &host() { return *host_; }
 

@@ -37,6 +37,8 @@ class Model {
     // own thread or the event loop's; after stop() it touches them no more. False: it cannot.
     virtual bool start(Queues &queues, std::uint64_t features, Signals &signals) noexcept = 0;
     virtual void stop() noexcept = 0;
+    // In between, with the lock: Signals::event() may say something else now.
+    virtual void events_moved() noexcept {}
 };
 
 } // namespace machine::virtio

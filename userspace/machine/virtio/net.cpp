@@ -5,21 +5,18 @@
 
 namespace machine::virtio {
 
-namespace {
-
-constexpr std::uint64_t has_mac = 1u << 5, has_status = 1u << 16;
-constexpr std::uint8_t link_up = 1;
-
-} // namespace
-
-Net::Net(EventLoop &loop, std::unique_ptr<net::Link> link, const net::Mac &mac)
-    : LoopModel(loop), link_(std::move(link)) {
-    std::copy(mac.begin(), mac.end(), configuration_.begin());
-    configuration_[6] = link_up;
-    link_->connect(this);
+NetConfiguration net_configuration(const net::Mac &mac) {
+    constexpr std::uint8_t link_up = 1;
+    NetConfiguration bytes{};
+    std::copy(mac.begin(), mac.end(), bytes.begin());
+    bytes[6] = link_up;
+    return bytes;
 }
 
-std::uint64_t Net::features() const { return has_mac | has_status; }
+Net::Net(EventLoop &loop, std::unique_ptr<net::Link> link, const net::Mac &mac)
+    : LoopModel(loop), link_(std::move(link)), configuration_(net_configuration(mac)) {
+    link_->connect(this);
+}
 
 void Net::serve(unsigned number) noexcept {
     if (number == output) return send();

@@ -22,6 +22,9 @@ struct Signals {
     virtual void configuration_changed() noexcept = 0;
     // The driver broke the rules: nothing works before it resets the device.
     virtual void needs_reset() noexcept = 0;
+    // With the machine's lock: an eventfd whose signal is queue_used(), as the driver has it now,
+    // see Model::events_moved(); -1: there is none.
+    virtual int event(unsigned) const noexcept { return -1; }
 };
 
 // One request: first what the device reads, then what it writes.
@@ -66,6 +69,14 @@ struct Rings {
     std::uint64_t device = 0; // used
 };
 
+// The same in the host, for who serves a queue elsewhere.
+struct HostRings {
+    std::uint16_t size = 0;
+    const std::byte *descriptors = nullptr;
+    const std::byte *driver = nullptr;
+    const std::byte *device = nullptr;
+};
+
 class Queue {
   public:
     // Throws std::system_error.
@@ -82,6 +93,10 @@ class Queue {
     bool start(const GuestMemory &memory, const Rings &rings, bool event_index) noexcept;
     void stop() noexcept { running_ = false; }
     bool running() const { return running_; }
+    // Of a queue that runs.
+    HostRings host_rings() const {
+        return {size_, descriptors_.data(), driver_.data(), device_.data()};
+    }
 
     // The next request. False: there is none, or the queue is broken and stopped.
     bool pop(Chain &chain) noexcept;

@@ -118,6 +118,10 @@ void Transport::interrupt(std::uint16_t vector, std::uint8_t reason) noexcept {
 
 void Transport::queue_used(unsigned queue) noexcept { interrupt(states_[queue].vector, isr_queue); }
 
+int Transport::event(unsigned queue) const noexcept {
+    return msix()->enabled() ? msix()->event(states_[queue].vector) : -1;
+}
+
 void Transport::configuration_changed() noexcept {
     ++generation_;
     if ((status_ & driver_ok) != 0) interrupt(config_vector_, isr_configuration);
@@ -234,7 +238,10 @@ void Transport::write_common(unsigned offset, std::uint32_t value) noexcept {
 void Transport::write_queue(unsigned offset, std::uint32_t value) noexcept {
     QueueState *queue = selected();
     if (!queue) return;
-    if (offset == 0x1a) queue->vector = checked_vector(value & 0xffff);
+    if (offset == 0x1a) {
+        queue->vector = checked_vector(value & 0xffff);
+        if (started_) model_->events_moved();
+    }
     if (queue->enabled || started_) return;
     Rings &rings = queue->rings;
     const auto low = [value](std::uint64_t &to) {
@@ -303,6 +310,7 @@ void Transport::config_reading(unsigned offset, unsigned size) noexcept {
 }
 
 void Transport::config_written(unsigned offset, unsigned size) noexcept {
+    if (started_) model_->events_moved(); // MSI-X may be on or off now
     if (offset >= window_ + window_data + 4 || offset + size <= window_ + window_data) return;
     const auto length = config().get<std::uint32_t>(window_ + window_length);
     if (length != 1 && length != 2 && length != 4) return;

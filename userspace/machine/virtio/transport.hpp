@@ -39,6 +39,7 @@ class Transport final : public pci::Function, public Signals {
     void queue_used(unsigned queue) noexcept override;
     void configuration_changed() noexcept override;
     void needs_reset() noexcept override;
+    int event(unsigned queue) const noexcept override;
 
     void add_capability(std::uint8_t type, std::uint8_t bar, std::uint32_t offset,
                         std::uint32_t length, std::uint32_t last_word);

@@ -27,11 +27,29 @@ TEST(NetOptions, AreTakenApart) {
     EXPECT_EQ(*user.mac, (Mac{0x52, 0x54, 0, 0xa, 0xb, 0xc}));
     EXPECT_EQ(parse_net("unix:/a/b").name, "/a/b");
     EXPECT_EQ(parse_net("tap,ifname=hwv0").name, "hwv0");
-    for (const char *bad :
-         {"", "bridge", "unix:", "tap", "tap,restrict=on", "unix:/a,hostfwd=tcp::1-:2", "user,",
-          "user,restrict=yes", "user,hostfwd=tcp:80", "user,hostfwd=tcp::0-:1",
-          "user,hostfwd=tcp::70000-:1", "user,hostfwd=sctp::1-:1", "user,hostfwd=tcp:x:1-:1",
-          "user,mac=52:54:00:0a:0b", "user,mac=52-54-00-0a-0b-0c", "user,mac=53:54:00:0a:0b:0c"})
+    EXPECT_FALSE(parse_net("tap,ifname=hwv0").vhost);
+    EXPECT_TRUE(*parse_net("tap,vhost=on,ifname=hwv0").vhost);
+    EXPECT_FALSE(*parse_net("tap,ifname=hwv0,vhost=off").vhost);
+    for (const char *bad : {"",
+                            "bridge",
+                            "user,vhost=on",
+                            "unix:/a,vhost=off",
+                            "tap,ifname=hwv0,vhost=",
+                            "tap,vhost=on",
+                            "unix:",
+                            "tap",
+                            "tap,restrict=on",
+                            "unix:/a,hostfwd=tcp::1-:2",
+                            "user,",
+                            "user,restrict=yes",
+                            "user,hostfwd=tcp:80",
+                            "user,hostfwd=tcp::0-:1",
+                            "user,hostfwd=tcp::70000-:1",
+                            "user,hostfwd=sctp::1-:1",
+                            "user,hostfwd=tcp:x:1-:1",
+                            "user,mac=52:54:00:0a:0b",
+                            "user,mac=52-54-00-0a-0b-0c",
+                            "user,mac=53:54:00:0a:0b:0c"})
         EXPECT_THROW(parse_net(bad), std::invalid_argument) << bad;
 }
 
