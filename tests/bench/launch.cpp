@@ -2,18 +2,19 @@
 // launch.cpp - what a launcher costs, all of its children and threads included, in TSC ticks, which
 // in the counting bed are instructions. The output of COMMAND goes to stderr; the exit status is
 // COMMAND's.
-//   launch time COMMAND...           from its start to its end; what the CPU waits counts as well
-//   launch first EVENT COMMAND...    the same without waiting, and from its start to the first
-//   EVENT,
-//                                    kvm:kvm_entry or hwv:hwv_entry, which is to say to the guest's
-//                                    first instruction
-//   launch exits EVENT COMMAND...    how often EVENT happens, kvm:kvm_exit or hwv:hwv_exit
-// prints a line "launch WHAT N" for each.
-//   launch marks COMMAND...          without waiting, from the start to each line "MARK NAME COUNT"
-//   of
-//                                    the guest's; with EVENT in the environment, how often that
-//                                    has happened by then. UDP port 9 takes what the guest sends
-// prints a line "mark NAME COUNT N" for each.
+//
+// launch time COMMAND...: from its start to its end; what the CPU waits counts as well.
+//
+// launch first EVENT COMMAND...: the same without waiting; and from its start to the first EVENT,
+// kvm:kvm_entry or hwv:hwv_entry, which is to say to the guest's first instruction.
+//
+// launch exits EVENT COMMAND...: how often EVENT happens, kvm:kvm_exit or hwv:hwv_exit.
+//
+// Each of these prints lines "launch WHAT N".
+//
+// launch marks COMMAND...: without waiting, from the start to each line "MARK NAME COUNT" of the
+// guest's; with EVENT in the environment, how often that has happened by then. UDP port 9 takes
+// what the guest sends. Prints "mark NAME COUNT N" for each.
 #include <cinttypes>
 #include <cstdio>
 #include <cstdlib>
@@ -71,14 +72,34 @@ void say(const std::string &file, const char *text) {
     close(fd);
 }
 
-// When the CPU waits is recorded with the TSC; when there is no more room, nothing is. This wants
-// one CPU.
+// When the CPU waits is recorded with the TSC. This wants one CPU, and room for it all: none of it
+// is written over, and complete() tells whether there was enough.
 void record() {
     say("trace_clock", "x86-tsc");
     say("options/overwrite", "0");
     say("buffer_size_kb", "8192");
     say("events/sched/sched_switch/filter", "prev_pid == 0 || next_pid == 0");
     say("events/sched/sched_switch/enable", "1");
+}
+
+// A wait that is missing would count as work.
+void complete() {
+    std::FILE *file = std::fopen((tracing + "per_cpu/cpu0/stats").c_str(), "r");
+    if (!file) fail("launch: per_cpu/cpu0/stats");
+    char line[128];
+    int told = 0;
+    while (std::fgets(line, sizeof line, file)) {
+        unsigned long long lost = 0;
+        if (std::sscanf(line, "overrun: %llu", &lost) != 1 &&
+            std::sscanf(line, "dropped events: %llu", &lost) != 1)
+            continue;
+        told++;
+        if (!lost) continue;
+        std::fprintf(stderr, "launch: no room for %llu records of when the CPU waited\n", lost);
+        std::exit(125);
+    }
+    std::fclose(file);
+    if (told != 2) fail("launch: what was lost");
 }
 
 struct Recorded {
@@ -99,6 +120,7 @@ struct Recorded {
 // Lines like "  hwvctl-137   [000] d..1. 31524256: hwv_entry: ..."
 Recorded recorded(const std::string &event) {
     say("tracing_on", "0");
+    complete();
     std::FILE *file = std::fopen((tracing + "trace").c_str(), "r");
     if (!file) fail("launch: trace");
     const std::string name = event.substr(event.find(':') + 1) + ":";
