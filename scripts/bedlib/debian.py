@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A whole Debian for guests: a disk image made by debootstrap, without a loop mount, and an initramfs that finds it."""
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -12,7 +13,7 @@ from bedlib.packages import RELEASE, NotOffered, mirror
 from bedlib.paths import BedError, cached
 
 PACKAGES = ["systemd-sysv", "udev", "iproute2", "wget"]
-MODULES = ["virtio_pci", "virtio_blk", "virtio_net", "virtio_rng", "crc32c_generic", "ext4"]
+MODULES = ["virtio_pci", "virtio_mmio", "virtio_blk", "virtio_net", "virtio_rng", "crc32c_generic", "ext4"]
 SIZE = "768M" # room of the file system; the file has holes
 EDITION = 2 # of what is configured below
 
@@ -116,7 +117,8 @@ def write(path, text):
 
 def initrd(kernel):
     """An initramfs with the modules for a disk and a network, of the kernel that is to boot."""
-    made = cached(f"guest/initrd-{kernel.release}-{EDITION}", lambda d: (d / "initrd").write_bytes(pack_initrd(kernel.modules)))
+    key = hashlib.sha256(repr((INIT, MODULES)).encode()).hexdigest()[:8]
+    made = cached(f"guest/initrd-{kernel.release}-{key}", lambda d: (d / "initrd").write_bytes(pack_initrd(kernel.modules)))
     return made / "initrd"
 
 

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What devices cost a guest: Debian's cloud kernel with tests/bench/devices.c as its init, by hwvctl and by QEMU with KVM."""
+"""What devices cost a guest, by hwvctl and by QEMU with KVM: Debian's cloud kernel with tests/bench/devices.c as its init; and a whole
+Debian (debian.py) from its disk to its login."""
 
+import re
 import subprocess
 
-from bedlib import kernel
+from bedlib import debian, kernel
 from bedlib.cpio import Archive
 from bedlib.initramfs import ModuleTree
 from bedlib.paths import ROOT
@@ -24,9 +26,33 @@ EVENTS = {"hwv": "hwv:hwv_exit", "kvm": "kvm:kvm_exit", "kvm_q35": "kvm:kvm_exit
 ROWS = ["timer_wake", "blk_read", "net_send"]
 ALL = [f"{row}_{kind}" for row in ROWS for kind in ["exits", "instructions"]]
 UNMEASURED = {
-    "boot to login of a whole Debian": "the counting bed has all that a run needs in its memory, and carries no image of that size",
     "devices in the VMX bed": "in Bochs each boot of a guest's Linux under QEMU takes minutes",
 }
+
+
+# The whole Debian: L1 reads its disk from what is memory there, and what the guest writes is thrown away.
+LOGIN_MEMORY = "512M"
+L1_MEMORY = 2048
+LOGIN_PROMPT = "login: "
+LOGIN = [f"boot_login_{kind}" for kind in ["exits", "instructions"]]
+LOGIN_APPEND = "console=ttyS0 quiet panic=-1 root=/dev/vda"
+LOGIN_PREPARE = "mkdir -p /var/tmp" # where QEMU has what was written
+LOGIN_DRIVE = ["-drive", "if=none,id=disk,file=/dev/pmem0,format=raw,snapshot=on,aio=io_uring"]
+LOGIN_OPTIONS = {
+    "hwv": ["--disk", "/dev/pmem0,cow", "--rng"],
+    "kvm": [*LOGIN_DRIVE, "-device", "virtio-blk-device,drive=disk", "-device", "virtio-rng-device"],
+    "kvm_q35": [*LOGIN_DRIVE, "-device", "virtio-blk-pci,drive=disk", "-device", "virtio-rng-pci"],
+}
+
+
+def whole_debian():
+    """Its initrd and its disk. Raises NotOffered."""
+    return debian.initrd(kernel.fetch("cloud")), debian.image()
+
+
+def at_login(said):
+    """What the launcher's counter was at the login, of what tests/bench/launch has printed."""
+    return int(re.search(r"^mark prompt 1 (\d+)$", said, re.M)[1])
 
 
 def prepare(directory):

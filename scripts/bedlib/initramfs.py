@@ -15,6 +15,7 @@ from bedlib.paths import BedError, cached
 HERE = Path(__file__).parent
 BUSYBOX = Path("/bin/busybox")
 VIRTIO = ["virtio_pci", "virtio_console", "9pnet_virtio", "9p"]
+PMEM = ["nfit", "nd_pmem"]
 MSR = "msr" # for tests that look at the host's
 KVM = {"svm": "kvm-amd", "vmx": "kvm-intel"}
 # From 6.12 on KVM would hold the CPUs as long as it is loaded; tests have it and hwv take turns. Bochs 3.0 refuses KVM's
@@ -59,11 +60,11 @@ class ModuleTree:
         return order
 
 
-def base(kernel, vendor, virtio):
+def base(kernel, vendor, virtio, pmem=False):
     """The cached archive that every run of this kernel starts from; without virtio, with native/port.c's program."""
     if not BUSYBOX.exists():
         raise BedError("no /bin/busybox: run scripts/setup (package busybox-static)")
-    modules = (VIRTIO if virtio else []) + [MSR, KVM[vendor]]
+    modules = (VIRTIO if virtio else []) + (PMEM if pmem else []) + [MSR, KVM[vendor]]
     port = [] if virtio else [native.built() / "port"]
     key = hashlib.sha256(repr((kernel.release, modules, PARAMETERS)).encode())
     for path in [*port, BUSYBOX, HERE / "init.sh", Path(__file__), HERE / "cpio.py"]:

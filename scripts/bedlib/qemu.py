@@ -140,9 +140,17 @@ def base_arguments(options, kernel, initrd):
            "-kernel", str(kernel.vmlinux), "-initrd", str(initrd), "-append", append(options),
            "-device", f"virtio-serial-pci{ioeventfd}"]
     if options.count:
-        return out + ["-M", "q35"] + COUNT_ARGS
+        return out + (pmem_arguments(options) if options.pmem else ["-M", "q35"]) + COUNT_ARGS
     return out + ["-fsdev", "local,id=host,path=/,security_model=none,readonly=on,multidevs=remap",
                   "-device", "virtio-9p-pci,fsdev=host,mount_tag=host"]
+
+
+def pmem_arguments(options):
+    """A file that is read without anybody's waiting, so that two runs are still the same."""
+    size = options.pmem.stat().st_size
+    return ["-M", "q35,nvdimm=on", "-m", f"{options.mem},slots=1,maxmem={options.mem + (size >> 20) + 1024}M",
+            "-object", f"memory-backend-file,id=pmem,size={size},mem-path={options.pmem.resolve()},share=off",
+            "-device", "nvdimm,memdev=pmem"]
 
 
 def memory_arguments(options, path, share):

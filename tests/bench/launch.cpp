@@ -15,7 +15,11 @@
 // launch marks COMMAND...: without waiting, from the start to each line "MARK NAME COUNT" of the
 // guest's; with EVENT in the environment, how often that has happened by then. UDP port 9 takes
 // what the guest sends. Prints "mark NAME COUNT N" for each.
+//
+// launch prompt TEXT COMMAND...: the same; and when the guest has said TEXT, with nothing behind it
+// yet, there is a mark "prompt 1", and COMMAND is ended, as which it has done well.
 #include <cinttypes>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -180,40 +184,75 @@ void open_discard_port() {
         fail("launch: UDP port 9");
 }
 
-struct Mark {
-    std::string what;
-    std::uint64_t when, count;
+// What the guest says, read as soon as it is said.
+class Follower {
+  public:
+    Follower() : event{std::getenv("EVENT")}, counter{event ? open_counter(event) : -1} {}
+
+    // With `prompt` the launcher is ended when the guest has said that.
+    int follow(char **command, const char *prompt) {
+        int ends[2];
+        if (pipe2(ends, O_CLOEXEC) != 0) fail("launch: pipe");
+        if (!event) record();
+        before = __rdtsc();
+        const pid_t child = start(command, ends[1]);
+        close(ends[1]);
+        char some[4096];
+        bool prompted = false;
+        for (ssize_t size; (size = read(ends[0], some, sizeof some)) > 0;) {
+            const std::uint64_t now = __rdtsc();
+            take(std::string(some, size), now);
+            if (!prompt || prompted || !line.ends_with(prompt)) continue;
+            prompted = true;
+            mark("prompt 1", now);
+            kill(child, SIGTERM);
+        }
+        const int status = end_of(child);
+        print_marks();
+        return prompted ? 0 : status;
+    }
+
+  private:
+    struct Mark {
+        std::string what;
+        std::uint64_t when, count;
+    };
+
+    void mark(const std::string &what, std::uint64_t now) {
+        marks.push_back({what, now, event ? count_of(counter) : 0});
+    }
+
+    void take(const std::string &said, std::uint64_t now) {
+        for (const char c : said) {
+            line += c;
+            if (c != '\n') continue;
+            char name[32];
+            unsigned count = 0;
+            if (std::sscanf(line.c_str(), "MARK %31s %u", name, &count) == 2)
+                mark(name + (" " + std::to_string(count)), now);
+            else
+                std::fputs(line.c_str(), stderr);
+            line.clear();
+        }
+    }
+
+    void print_marks() const {
+        const Recorded seen = event ? Recorded{} : recorded("none");
+        for (const Mark &mark : marks)
+            std::printf("mark %s %" PRIu64 "\n", mark.what.c_str(),
+                        event ? mark.count : mark.when - before - seen.waited_until(mark.when));
+    }
+
+    const char *event;
+    int counter;
+    std::uint64_t before = 0;
+    std::string line;
+    std::vector<Mark> marks;
 };
 
 int follow_marks(char **command) {
-    const char *event = std::getenv("EVENT");
-    const int counter = event ? open_counter(event) : -1;
     open_discard_port();
-    int ends[2];
-    if (pipe2(ends, O_CLOEXEC) != 0) fail("launch: pipe");
-    if (!event) record();
-    const std::uint64_t before = __rdtsc();
-    const pid_t child = start(command, ends[1]);
-    close(ends[1]);
-    std::FILE *said = fdopen(ends[0], "r");
-    std::vector<Mark> marks;
-    char line[1024];
-    while (std::fgets(line, sizeof line, said)) {
-        const std::uint64_t now = __rdtsc();
-        char name[32];
-        unsigned count = 0;
-        if (std::sscanf(line, "MARK %31s %u", name, &count) == 2)
-            marks.push_back(
-                {name + (" " + std::to_string(count)), now, event ? count_of(counter) : 0});
-        else
-            std::fputs(line, stderr);
-    }
-    const int status = end_of(child);
-    const Recorded seen = event ? Recorded{} : recorded("none");
-    for (const Mark &mark : marks)
-        std::printf("mark %s %" PRIu64 "\n", mark.what.c_str(),
-                    event ? mark.count : mark.when - before - seen.waited_until(mark.when));
-    return status;
+    return Follower{}.follow(command, nullptr);
 }
 
 int find_first(const std::string &event, char **command) {
@@ -249,8 +288,9 @@ int main(int argc, char **argv) {
     const std::string what = argc > 2 ? argv[1] : "";
     if (what == "time") return take_time(argv + 2);
     if (what == "marks") return follow_marks(argv + 2);
+    if (what == "prompt" && argc > 3) return Follower{}.follow(argv + 3, argv[2]);
     if (what == "first" && argc > 3) return find_first(argv[2], argv + 3);
     if (what == "exits" && argc > 3) return count_exits(argv[2], argv + 3);
-    std::fputs("usage: launch time|marks|first EVENT|exits EVENT COMMAND...\n", stderr);
+    std::fputs("usage: launch time|marks|prompt TEXT|first EVENT|exits EVENT COMMAND...\n", stderr);
     return 2;
 }
