@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <csignal>
 #include <cstdlib>
 #include <filesystem>
 #include <mutex>
@@ -32,7 +33,9 @@ struct Nbd {
     Library library{"libnbd.so.0", "--disk by NBD or with a format=", "libnbd0"};
     decltype(&::nbd_create) create = library["nbd_create"];
     decltype(&::nbd_close) close = library["nbd_close"];
-    decltype(&::nbd_shutdown) shutdown = library["nbd_shutdown"];
+    decltype(&::nbd_aio_disconnect) disconnect = library["nbd_aio_disconnect"];
+    decltype(&::nbd_aio_is_closed) is_closed = library["nbd_aio_is_closed"];
+    decltype(&::nbd_kill_subprocess) kill_child = library["nbd_kill_subprocess"];
     decltype(&::nbd_connect_uri) connect_uri = library["nbd_connect_uri"];
     decltype(&::nbd_connect_systemd_socket_activation) start_server =
         library["nbd_connect_systemd_socket_activation"];
@@ -47,20 +50,26 @@ struct Nbd {
     decltype(&::nbd_aio_pwrite) aio_pwrite = library["nbd_aio_pwrite"];
     decltype(&::nbd_aio_command_completed) completed = library["nbd_aio_command_completed"];
     decltype(&::nbd_poll) poll = library["nbd_poll"];
-    decltype(&::nbd_flush) flush = library["nbd_flush"];
-    decltype(&::nbd_trim) trim = library["nbd_trim"];
-    decltype(&::nbd_zero) zero = library["nbd_zero"];
+    decltype(&::nbd_aio_flush) aio_flush = library["nbd_aio_flush"];
+    decltype(&::nbd_aio_trim) aio_trim = library["nbd_aio_trim"];
+    decltype(&::nbd_aio_zero) aio_zero = library["nbd_aio_zero"];
 };
 
 // One connection, on which the pieces of a request are under way together, and one request at a
 // time.
 class NbdDisk final : public Disk {
   public:
-    explicit NbdDisk(std::string name) : name_(std::move(name)), handle_(nbd_.create()) {
+    NbdDisk(std::string name, std::chrono::milliseconds patience)
+        : name_(std::move(name)),
+          handle_(nbd_.create()),
+          patience_ms_(static_cast<int>(patience.count())) {
         if (handle_ == nullptr) refuse();
     }
     ~NbdDisk() override {
-        nbd_.shutdown(handle_, 0);
+        if (nbd_.disconnect(handle_, 0) == 0)
+            while (!silent_ && nbd_.is_closed(handle_) == 0 && moves())
+                ;
+        if (silent_) nbd_.kill_child(handle_, SIGKILL);
         nbd_.close(handle_); // and waits for the child's end
     }
     NbdDisk(const NbdDisk &) = delete;
@@ -92,18 +101,20 @@ class NbdDisk final : public Disk {
         });
     }
     int flush() noexcept override {
-        const std::lock_guard guard(lock_);
-        return can_flush_ ? error_of(nbd_.flush(handle_, 0)) : 0;
+        if (!can_flush_) return 0;
+        return ask([this] { return nbd_.aio_flush(handle_, NBD_NULL_COMPLETION, 0); });
     }
     int discard(std::uint64_t offset, std::uint64_t length) noexcept override {
-        const std::lock_guard guard(lock_);
-        return can_trim_ ? error_of(nbd_.trim(handle_, length, offset, 0)) : 0;
+        if (!can_trim_) return 0;
+        return ask(
+            [=, this] { return nbd_.aio_trim(handle_, length, offset, NBD_NULL_COMPLETION, 0); });
     }
     int write_zeroes(std::uint64_t offset, std::uint64_t length, bool unmap) noexcept override {
         if (!can_zero_) return fill_with_zeroes(*this, offset, length);
-        const std::lock_guard guard(lock_);
-        return error_of(
-            nbd_.zero(handle_, length, offset, unmap ? 0 : std::uint32_t{LIBNBD_CMD_FLAG_NO_HOLE}));
+        const std::uint32_t flags = unmap ? 0 : std::uint32_t{LIBNBD_CMD_FLAG_NO_HOLE};
+        return ask([=, this] {
+            return nbd_.aio_zero(handle_, length, offset, NBD_NULL_COMPLETION, flags);
+        });
     }
 
   private:
@@ -111,19 +122,30 @@ class NbdDisk final : public Disk {
     [[noreturn]] void refuse(const std::string &why) const {
         throw std::runtime_error("disk '" + name_ + "': " + why);
     }
-    int error_of(int result) const noexcept {
-        if (result == 0) return 0;
+    int last_error() const noexcept {
         const int error = nbd_.get_errno();
         return error != 0 ? error : EIO;
     }
     template <typename Begin>
+    int ask(Begin begin) noexcept {
+        const std::lock_guard guard(lock_);
+        if (silent_) return EIO;
+        const std::int64_t cookie = begin();
+        return cookie < 0 ? last_error() : wait_for(static_cast<std::uint64_t>(cookie));
+    }
+    template <typename Begin>
     int move(std::span<const iovec> segments, std::uint64_t offset, Begin begin) noexcept;
     int wait_for(std::uint64_t cookie) noexcept;
+    bool moves() noexcept;
 
     const Nbd nbd_;
     const std::string name_;
     nbd_handle *const handle_;
+    const int patience_ms_;
     std::mutex lock_; // a request's
+    // Nothing came for too long. The pieces of the guest's memory that are under way stay so: none
+    // of them moves unless the library is called.
+    bool silent_ = false;
     std::uint64_t bytes_ = 0;
     bool read_only_ = false, can_flush_ = false, can_trim_ = false, can_zero_ = false;
 };
@@ -142,13 +164,21 @@ void NbdDisk::use(bool read_only) {
     can_zero_ = nbd_.can_zero(handle_) > 0;
 }
 
+// False: there is nothing more to wait for.
+bool NbdDisk::moves() noexcept {
+    const int moved = nbd_.poll(handle_, patience_ms_);
+    silent_ = moved == 0;
+    return moved > 0;
+}
+
 int NbdDisk::wait_for(std::uint64_t cookie) noexcept {
-    for (;;) {
+    while (!silent_) {
         const int done = nbd_.completed(handle_, cookie);
-        if (done != 0) return done > 0 ? 0 : error_of(done);
+        if (done != 0) return done > 0 ? 0 : last_error();
         // A connection that is gone completes all that was under way, with errors.
-        if (nbd_.poll(handle_, -1) < 0 && nbd_.completed(handle_, cookie) == 0) return EIO;
+        if (!moves() && !silent_ && nbd_.completed(handle_, cookie) == 0) return EIO;
     }
+    return ETIMEDOUT;
 }
 
 // The guest's memory belongs to the pieces until the last one is done, whatever became of the
@@ -156,6 +186,7 @@ int NbdDisk::wait_for(std::uint64_t cookie) noexcept {
 template <typename Begin>
 int NbdDisk::move(std::span<const iovec> segments, std::uint64_t offset, Begin begin) noexcept {
     const std::lock_guard guard(lock_);
+    if (silent_) return EIO;
     std::array<std::uint64_t, 64> cookies; // the written ones
     std::size_t under_way = 0;
     int error = 0;
@@ -170,7 +201,7 @@ int NbdDisk::move(std::span<const iovec> segments, std::uint64_t offset, Begin b
             const std::int64_t cookie =
                 begin(static_cast<char *>(segment.iov_base) + done, piece, offset);
             if (cookie < 0) {
-                error = error_of(-1);
+                error = last_error();
                 break;
             }
             cookies[under_way++] = static_cast<std::uint64_t>(cookie);
@@ -205,16 +236,17 @@ bool is_image_format(const std::string &format) {
     return std::find(formats.begin(), formats.end(), format) != formats.end();
 }
 
-std::unique_ptr<Disk> open_nbd(const std::string &uri, bool read_only) {
-    auto disk = std::make_unique<NbdDisk>(uri);
+std::unique_ptr<Disk> open_nbd(const std::string &uri, bool read_only,
+                               std::chrono::milliseconds patience) {
+    auto disk = std::make_unique<NbdDisk>(uri, patience);
     disk->connect(uri);
     disk->use(read_only);
     return disk;
 }
 
 // Its name is given as a file's, so that no part of it is taken for a protocol.
-std::unique_ptr<Disk> open_image(const std::string &path, const std::string &format,
-                                 bool read_only) {
+std::unique_ptr<Disk> open_image(const std::string &path, const std::string &format, bool read_only,
+                                 std::chrono::milliseconds patience) {
     const auto refuse = [&](const std::string &why) {
         throw std::runtime_error("disk '" + path + "': " + why);
     };
@@ -222,7 +254,7 @@ std::unique_ptr<Disk> open_image(const std::string &path, const std::string &for
         refuse(std::system_category().message(errno));
     if (!in_path(server))
         refuse("format=" + format + " wants qemu-nbd, of Debian's package qemu-utils");
-    auto disk = std::make_unique<NbdDisk>(path);
+    auto disk = std::make_unique<NbdDisk>(path, patience);
     std::vector<std::string> words{server, "--discard=unmap", "--image-opts",
                                    "driver=" + format + ",file.driver=file,file.filename=" + path};
     if (read_only) words.insert(words.begin() + 1, "--read-only");

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "machine/storage/disk.hpp"
+#include "machine/storage/nbd.hpp"
 
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <fcntl.h>
+#include <fstream>
 #include <gtest/gtest.h>
 #include <random>
 #include <stdexcept>
@@ -12,6 +14,8 @@
 
 namespace machine::storage {
 namespace {
+
+using namespace std::chrono_literals;
 
 class DiskTest : public testing::Test {
   protected:
@@ -162,6 +166,12 @@ class ImageTest : public testing::Test {
         EXPECT_EQ(disk.read(segments, offset), 0);
         return bytes;
     }
+    // The only child.
+    static bool stop_server() {
+        std::ifstream children{"/proc/thread-self/children"};
+        pid_t child = 0;
+        return children >> child && ::kill(child, SIGSTOP) == 0;
+    }
 
     std::string path_ = testing::TempDir() + "hwv-image-" + std::to_string(::getpid());
 };
@@ -213,6 +223,24 @@ TEST_F(ImageTest, TalksToAServer) {
     // It ends with its only client.
     std::remove(socket.c_str());
     std::remove((path_ + ".pid").c_str());
+}
+
+TEST_F(ImageTest, GivesUpAServerThatStandsStill) {
+    const auto disk = open_image(path_, "qcow2", false, 200ms);
+    ASSERT_TRUE(stop_server());
+    std::string bytes(2048, ' ');
+    const iovec segment{bytes.data(), bytes.size()};
+    EXPECT_EQ(disk->read({&segment, 1}, 0), ETIMEDOUT);
+    EXPECT_EQ(disk->read({&segment, 1}, 0), EIO);
+    EXPECT_EQ(disk->flush(), EIO);
+    EXPECT_EQ(disk->discard(0, 4096), EIO);
+    EXPECT_EQ(disk->write_zeroes(0, 4096, true), EIO);
+}
+
+TEST_F(ImageTest, EndsThoughTheServerStandsStill) {
+    auto disk = open_image(path_, "qcow2", false, 200ms);
+    ASSERT_TRUE(stop_server());
+    disk.reset();
 }
 
 TEST_F(DiskTest, AFileThatWasCutOffIsAnError) {
