@@ -20,14 +20,14 @@ class BlockWorker::Ring {
   public:
     Ring(int doorbell, int file) {
         // What spares interruptions of the thread, on kernels that know it, and looking files up.
-        ready_ = init(IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_SINGLE_ISSUER) ||
-                 init(IORING_SETUP_COOP_TASKRUN | IORING_SETUP_SINGLE_ISSUER) || init(0);
+        made_ = init(IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_SINGLE_ISSUER) ||
+                init(IORING_SETUP_COOP_TASKRUN | IORING_SETUP_SINGLE_ISSUER) || init(0);
         const std::array files{doorbell, file};
-        ready_ = ready_ && io_uring_register_files(&ring_, files.data(), files.size()) == 0;
+        ready_ = made_ && io_uring_register_files(&ring_, files.data(), files.size()) == 0;
         if (ready_) io_uring_register_ring_fd(&ring_);
     }
     ~Ring() {
-        if (ready_) io_uring_queue_exit(&ring_);
+        if (made_) io_uring_queue_exit(&ring_);
     }
     Ring(const Ring &) = delete;
     Ring &operator=(const Ring &) = delete;
@@ -93,7 +93,7 @@ class BlockWorker::Ring {
     io_uring ring_{};
     std::uint64_t count_ = 0;
     unsigned in_flight_ = 0;
-    bool ready_ = false;
+    bool made_ = false, ready_ = false;
 };
 
 BlockWorker::BlockWorker(Queue &queue, storage::Disk &disk, const std::string &serial,
