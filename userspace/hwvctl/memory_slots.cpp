@@ -58,6 +58,7 @@ void VmMemory::unmap(std::uint64_t gpa) noexcept {
     const auto place = used_.find(gpa);
     if (place == used_.end()) return;
     try {
+        free_.reserve(free_.size() + 1); // no slot is lost for want of memory
         vm_.delete_memory(place->second);
         free_.push_back(place->second);
         used_.erase(place);
