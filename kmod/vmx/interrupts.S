@@ -7,12 +7,8 @@
 #include <asm/nospec-branch.h>
 #include <asm/segment.h>
 
-	.section .noinstr.text, "ax"
-/*
- * void hwv_vmx_nmi(void): the frame that the CPU would have pushed, and into the kernel's entry, whose IRET unblocks NMIs and
- * takes the frame. Irqs off.
- */
-SYM_FUNC_START(hwv_vmx_nmi)
+/* The frame that the CPU would have pushed, but for the address that CALL adds; the handler's IRET takes it. */
+.macro push_frame
 	pushq %rbp
 	movq %rsp, %rbp
 	andq $-16, %rsp
@@ -20,6 +16,18 @@ SYM_FUNC_START(hwv_vmx_nmi)
 	pushq %rbp
 	pushfq
 	pushq $__KERNEL_CS
+.endm
+
+.macro return_behind_frame
+	movq %rbp, %rsp
+	popq %rbp
+	RET
+.endm
+
+	.section .noinstr.text, "ax"
+/* void hwv_vmx_nmi(void): into the kernel's entry, whose IRET unblocks NMIs. Irqs off. */
+SYM_FUNC_START(hwv_vmx_nmi)
+	push_frame
 #if defined(HWV_HAVE_ASM_EXC_NMI_NOIST)
 	call asm_exc_nmi_noist
 #elif defined(HWV_HAVE_ASM_EXC_NMI_KVM_VMX)
@@ -28,23 +36,13 @@ SYM_FUNC_START(hwv_vmx_nmi)
 	addq $32, %rsp
 	int $2
 #endif
-	movq %rbp, %rsp
-	popq %rbp
-	RET
+	return_behind_frame
 SYM_FUNC_END(hwv_vmx_nmi)
 
 	.text
 /* void hwv_vmx_interrupt(unsigned long handler): the same for an interrupt, by its gate's address. */
 SYM_FUNC_START(hwv_vmx_interrupt)
-	pushq %rbp
-	movq %rsp, %rbp
-	andq $-16, %rsp
-	pushq $__KERNEL_DS
-	pushq %rbp
-	pushfq
-	pushq $__KERNEL_CS
+	push_frame
 	CALL_NOSPEC rdi
-	movq %rbp, %rsp
-	popq %rbp
-	RET
+	return_behind_frame
 SYM_FUNC_END(hwv_vmx_interrupt)
