@@ -7,7 +7,7 @@
 
 #include "machine/fakes.hpp"
 #include "machine/net/link.hpp"
-#include "machine/timers.hpp"
+#include "machine/manual_loop.hpp"
 
 namespace machine::net {
 namespace {
@@ -62,7 +62,7 @@ struct Sink final : Receiver {
     bool open = true;
 };
 
-class LinkTest : public testing::Test {
+class LinkTest : public testing::Test, protected ManualLoop {
   protected:
     void turn() {
         for (unsigned i = 0; i < 5; ++i)
@@ -71,10 +71,6 @@ class LinkTest : public testing::Test {
     static void send(Link &link, const std::string &text) {
         link.send(std::as_bytes(std::span{text}));
     }
-    ManualClock clock_;
-    std::mutex lock_;
-    TimerQueue timers_{clock_};
-    EventLoop loop_{lock_, timers_};
 };
 
 TEST_F(LinkTest, ACableCarriesWholeFramesBothWays) {

@@ -6,7 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "driver.hpp"
-#include "machine/timers.hpp"
+#include "machine/manual_loop.hpp"
 
 namespace machine::virtio {
 namespace {
@@ -39,7 +39,7 @@ class Pages {
 
 constexpr std::uint64_t statistics = 2, oom = 4, reporting = 32;
 
-class BalloonTest : public testing::Test {
+class BalloonTest : public testing::Test, protected ManualLoop {
   protected:
     BalloonTest() {
         for (unsigned i = 0; i < 5; ++i)
@@ -70,10 +70,6 @@ class BalloonTest : public testing::Test {
     Pages pages_;
     GuestMemory ram_{{driver_.ram().regions()[0], pages_.region()}};
     RecordingSignals signals_;
-    ManualClock clock_;
-    std::mutex lock_;
-    TimerQueue timers_{clock_};
-    EventLoop loop_{lock_, timers_};
     Queues queues_;
     Balloon balloon_{loop_, ram_};
     unsigned queue_ = 0;

@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "driver.hpp"
-#include "machine/timers.hpp"
+#include "machine/manual_loop.hpp"
 #include "machine/virtio/vsock.hpp"
 
 namespace machine::virtio {
@@ -76,7 +76,7 @@ class HostSide {
     std::vector<std::string> files_;
 };
 
-class VsockGuest {
+class VsockGuest : private ManualLoop {
   public:
     static constexpr std::uint64_t cid = 7;
     static constexpr std::uint32_t space = 1 << 16;
@@ -158,10 +158,6 @@ class VsockGuest {
                                    room_at = Driver::base + 0x14000;
     Driver driver_{16};
     RecordingSignals signals_;
-    ManualClock clock_;
-    std::mutex lock_;
-    TimerQueue timers_{clock_};
-    EventLoop loop_{lock_, timers_};
     Queues queues_;
     std::optional<Vsock> device_;
     std::uint16_t given_ = 0;
