@@ -82,6 +82,11 @@ class Machine:
         """guest-shutdown, guest-reset, ... or None when the emulator went without a word."""
         return self.qmp.shutdown_reason()
 
+    @staticmethod
+    def without_own_doing(messages):
+        """What L1's kernel says that is not the emulator's fault."""
+        return messages
+
     def suspicions(self):
         """What of a hang is QEMU's own doing. A CPU without paging in long mode is one that README.md tells of, or was caught
         between host and guest: not three times."""

@@ -159,7 +159,7 @@ class Session:
 
     def excerpt(self):
         """The messages to show on failure: from the first complaint on, else the last before the way down."""
-        text = self.messages()
+        text = self.machine.without_own_doing(self.messages())
         if splat := SPLAT.search(text):
             return text[text.rfind("\n", 0, splat.start()) + 1:].splitlines()[:50]
         before, _, _ = text.partition(LOG_END)
@@ -169,7 +169,7 @@ class Session:
     def verdict(self):
         """The exit status of the bed, and why."""
         text = self.messages()
-        said, problems, splat = self.lines("exit"), self.lines("problem"), SPLAT.search(text)
+        said, problems, splat = self.lines("exit"), self.lines("problem"), SPLAT.search(self.machine.without_own_doing(text))
         end = self.machine.end_reason()
         if self.timed_out:
             return STATUS_TIMEOUT, "time is up"

@@ -11,6 +11,10 @@ import unittest
 import bed_test
 from bed_test import BED, ENVIRONMENT, ROOT, TMP
 
+sys.path.insert(0, str(ROOT / "scripts"))
+from bedlib import bochs # pylint: disable=wrong-import-position
+from bedlib.session import SPLAT # pylint: disable=wrong-import-position
+
 
 def bed(*arguments, vendor="vmx"):
     """Exit status, stdout, stderr."""
@@ -54,6 +58,25 @@ class Bochs(unittest.TestCase):
         status, out, err = shell("true", "--share", TMP / "large")
         self.assertEqual((status, out), (125, b""), err)
         self.assertIn(f"--share: {TMP / 'large'} holds more than", err)
+
+    def test_a_cpu_kept_in_a_guest_is_no_complaint(self):
+        (TMP / "closed").write_bytes(b"\xfa\xeb\xfe") # cli; jmp .
+        launch = f"taskset 1 hwvctl run --kernel {TMP}/closed --flat 0x1000,real"
+        status, _, err = shell(f"{launch} & sleep 8; kill -9 $!; wait $!; [ $? = 137 ]", "--load", "--smp", 2, "--put", TMP / "closed")
+        self.assertEqual(status, 0, err)
+
+    def test_other_stalls_are_complaints(self):
+        def stall(*found):
+            nmis = "".join(f"[ 2.0] NMI backtrace for cpu {n}\n[ 2.1] CPU: {n} PID: 2 Comm: x\n[ 2.1] Hardware name: Bochs\n[ 2.1] RIP: 0010:{where}+0x13/0x20\n"
+                           for n, where in enumerate(found))
+            return f"[ 1.9] rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:\n{nmis}[ 2.2] Call Trace:\n"
+
+        def complained(messages):
+            return SPLAT.search(bochs.Machine.without_own_doing(messages)) is not None
+        guest, other = stall("hwv_vmx_nmi"), stall("set_act")
+        self.assertFalse(complained("up\n" + guest + guest))
+        for messages in (other, stall(), stall("hwv_vmx_nmi", "set_act"), guest + other, other + guest, guest + "BUG: x\n"):
+            self.assertTrue(complained(messages), messages)
 
     def test_two_processors(self):
         self.assertEqual(shell("nproc", "--smp", 2)[:2], (0, b"2\n"))
