@@ -7,6 +7,7 @@ on a forwarded port, reaches nothing when restricted; two guests talk over a cab
 numbers by virtio. In the VMX bed each boot takes minutes."""
 
 import hashlib
+import os
 
 from guestlib import TMP, Case, ModuleTree, finish, kernels, last_line, linux_with, run_cases, tell
 
@@ -60,7 +61,7 @@ def guest(name, text, modules=("virtio_net",)):
 
 def main():
     (TMP / "page").write_bytes(CONTENT)
-    tree = ModuleTree(kernels.fetch("generic").modules)
+    tree = ModuleTree(kernels.fetch("generic", os.environ.get("HWV_KERNEL") or None).modules)
     (TMP / "tun.ko").write_bytes(tree.read("tun"))
     web = "ip link set lo up; mkdir -p /tmp/www; cp /share/page /tmp/www; rm -f /tmp/www/stop; busybox httpd -f -p 127.0.0.1:8080 -h /tmp/www & web=$!; "
     stop = "; result=$?; kill $web; exit $result"

@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-# timeout: 400
+# timeout: 600
 # beds: svm
 """Debian's cloud kernel on a tap whose frames vhost-net moves, or hwvctl: a file by HTTP and pings both ways, also after the link was
-down, after the driver let go of the card, and without MSI; who moved the frames is counted by the system calls of hwvctl. In the VMX
-bed each boot takes minutes."""
+down, after the driver let go of the card, and without MSI; who moved the frames is counted by the system calls of hwvctl. Interrupts
+that move between processors meanwhile; a driver that breaks the rules. In the VMX bed each boot takes minutes."""
 
 import hashlib
 import os
+import subprocess
 
-from guestlib import TMP, Case, ModuleTree, finish, kernels, last_line, linux_with, run_cases, tell
+from guestlib import HERE, TMP, Archive, Case, ModuleTree, finish, kernels, last_line, linux_with, run_cases, tell
 
 CONTENT = b"".join(b"line %d of a page\n" % n for n in range(60000))
 SUM = hashlib.md5(CONTENT).hexdigest()
@@ -42,6 +43,24 @@ done
 look "another driver"
 grep virtio /proc/interrupts
 """
+# Its interrupts go from one processor to the other and back all the time, and are masked meanwhile: one that is lost ends all.
+MOVING = GUEST.split("look first")[0] + """
+irqs=$(sed -n 's/^ *\\([0-9]*\\):.*virtio0-.*put.*/\\1/p' /proc/interrupts)
+while :; do for mask in 2 1; do for irq in $irqs; do echo $mask >/proc/irq/$irq/smp_affinity; done; done; done & mover=$!
+for i in 1 2 3 4 5; do ask page | md5sum; done | sort -u
+ping -A -q -c 500 -W 2 10.8.0.1 | grep loss
+kill $mover
+look "moved"
+grep virtio0- /proc/interrupts
+"""
+BREAKER = GUEST.split("up\nlook first")[0] + """
+device=$(readlink -f /sys/bus/virtio/devices/virtio0/..); name=${device##*/}
+echo $name >/sys/bus/pci/drivers/virtio-pci/unbind
+echo 1 >$device/enable
+queue-breaker $device
+echo $name >/sys/bus/pci/drivers/virtio-pci/bind; up
+look "a good driver"
+"""
 
 # What L1 answers with: how many frames the tap has had and how often hwvctl has read and written; pings.
 COUNT = """#!/bin/sh
@@ -57,11 +76,21 @@ tunctl -t hwv0 && ip addr add 10.8.0.1/24 dev hwv0 && ip link set hwv0 up; busyb
 """
 
 
-def launch(name, options, parameters=""):
+def launch(name, options, parameters="", text=GUEST, more=""):
     """A guest whose tap has the options; which thread of the kernel's serves it is said at its start."""
-    line = linux_with(name, ["virtio_net"], GUEST).replace("quiet", f"quiet {parameters}")
-    return (f"hwvctl run --mem 256M {line} --net tap,ifname=hwv0,mac=52:54:00:01:02:03{options} --stats & guest=$!; echo $guest >/tmp/pid; sleep 2; "
+    line = linux_with(name, ["virtio_net"], text).replace("quiet", f"quiet {parameters}")
+    return (f"hwvctl run --mem 256M {more} {line} --net tap,ifname=hwv0,mac=52:54:00:01:02:03{options} --stats & guest=$!; echo $guest >/tmp/pid; sleep 2; "
             'cat /proc/[0-9]*/comm /proc/$guest/task/*/comm | sort -u | sed -n "s/^vhost-$guest$/the kernel serves/p"; wait $guest')
+
+
+def breaker(options):
+    """A guest with a driver that breaks the rules, which is said once."""
+    command = launch("breaker", options, "", BREAKER)
+    archive = Archive()
+    archive.data("/bin/queue-breaker", (TMP / "queue-breaker").read_bytes(), 0o755)
+    with open(TMP / "initrd-breaker", "ab") as out:
+        out.write(archive.pack())
+    return command.replace("--stats", "2>/tmp/said") + "; result=$?; echo said $(grep -c 'vhost-net cannot go on' /tmp/said); exit $result"
 
 
 def good(*rounds):
@@ -73,6 +102,7 @@ def main():
     (TMP / "page").write_bytes(CONTENT)
     (TMP / "count").write_text(COUNT)
     (TMP / "ping").write_text(PING)
+    subprocess.run(["gcc-12", "-static", "-Os", "-Wall", "-Werror", "-o", TMP / "queue-breaker", HERE / "queue_breaker.c"], check=True)
     tree = ModuleTree(kernels.fetch("generic", os.environ.get("HWV_KERNEL") or None).modules)
     order = tree.in_load_order(MODULES)
     for module in order:
@@ -82,6 +112,7 @@ def main():
     works = [*good("first", "down and up", "another driver"), "^52:54:00:01:02:03$"]
     kernels_part = [*works, "^moved by the kernel$", "^the kernel serves$"]
     absent = "hwvctl run --kernel /share/vmlinuz-cloud --net tap,ifname=hwv1,vhost=on"
+    broken = [f"^{what}: wants a reset, 0 frames sent$" for what in ["index", "head", "address", "loop", "nothing", "size", "ring", "unaligned"]]
     cases = [
         Case("not-there", f"insmod /share/tun.ko; {absent}", 1, ["/dev/vhost-net: .*modprobe vhost_net"]),
         Case("without", f"{SETUP}{launch('plain', '')}", 0, [*works, "^moved by hwvctl$"], [*bad, "the kernel serves"], seconds=90),
@@ -90,9 +121,13 @@ def main():
         Case("off", launch("plain", ",vhost=off"), 0, [*works, "^moved by hwvctl$"], [*bad, "the kernel serves"], seconds=90),
         Case("no-msi", launch("plain", ",vhost=on", "pci=nomsi"), 0, [*works, "^the kernel serves$", "IO-APIC.*virtio"], [*bad, "PCI-MSI"],
              seconds=90),
+        Case("moving", launch("moving", ",vhost=on", "", MOVING, "--cpus 2"), 0,
+             [f"^{SUM}  -$", "^500 packets .* 500 packets received", *good("moved"), r"^ *\d+: +[1-9]\d+ +[1-9]\d+ .*virtio0-input"], bad, seconds=90),
+        Case("broken", breaker(",vhost=on"), 0, ["^good: goes on, 1 frames sent$", *broken, "^good again: goes on, 1 frames sent$",
+                                                 *good("a good driver"), "^the kernel serves$", "^said 1$"], bad, seconds=90),
         Case("misspelt", "hwvctl run --kernel /share/vmlinuz-cloud --net tap,ifname=hwv1,vhost=yes", 2, ["'vhost=yes' is not known"]),
     ]
-    status, output = run_cases(cases, "--smp", 2, timeout=390)
+    status, output = run_cases(cases, "--smp", 2, timeout=580)
     tell("bed-is-sane", f"the bed's exit status is {status}: {last_line(output)}" if status else None)
     finish()
 
