@@ -24,8 +24,9 @@ constexpr std::uint8_t top(unsigned i, std::uint64_t word) {
 
 template <typename Words>
 std::uint8_t highest(Words words) {
-    for (unsigned i = 4; i-- > 0;)
-        if (const std::uint64_t word = words(i)) return top(i, word);
+#pragma GCC unroll 4
+    for (unsigned i = 4; i > 0; --i)
+        if (const std::uint64_t word = words(i - 1)) return top(i - 1, word);
     return 0;
 }
 
@@ -179,10 +180,22 @@ bool LocalApic::wakes(bool interrupts, bool nmis) const {
 
 bool LocalApic::ends_halt(bool interrupts, bool nmis) {
     sync();
-    reclaim();
     if (take_unhalt() || (nmis && this->nmis())) return true;
     if (events() & (apic_event::init | apic_event::start_up)) return true;
-    return interrupts && (pending() || extint_ready());
+    return interrupts && ((lent_ ? pending_on_page() : pending() != 0) || extint_ready());
+}
+
+// What the CPU would deliver, by its own rules, without taking the registers back: each halt would
+// pay for that and for filling the page again. What has arrived meets it at the next entry.
+bool LocalApic::pending_on_page() {
+    events_.fetch_and(~apic_event::interrupt, std::memory_order_acq_rel);
+    const std::uint8_t request =
+        highest([this](unsigned i) { return requests(i) | page_->bits(apic_reg::irr, i); });
+    if (!request) return false;
+    post(apic_event::page);
+    const std::uint8_t service =
+        highest([this](unsigned i) { return page_->bits(apic_reg::isr, i); });
+    return request >> 4 > service >> 4 && request >> 4 > page_->get(apic_reg::tpr) >> 4;
 }
 
 bool LocalApic::take_nmi() {
@@ -293,7 +306,7 @@ ApicEffect LocalApic::end_of_interrupt() {
     isr_[vector / 64] &= ~bit(vector);
     in_service_ = highest_service();
     update_ppr();
-    post(apic_event::interrupt);
+    if (highest_request()) post(apic_event::interrupt); // what comes from now on posts itself
     return {ApicEffect::Kind::eoi, vector, is_level(vector), {}};
 }
 
@@ -322,6 +335,7 @@ ApicSummary LocalApic::lend() {
     lent_ = true;
     held_by_tpr_ = 0;
     ApicSummary summary{};
+#pragma GCC unroll 4
     for (unsigned i = 0; i < words; ++i) {
         std::uint64_t requested = page_->bits(apic_reg::irr, i);
         if (requests(i)) {

@@ -106,12 +106,12 @@ class LocalApic {
     void use_cpu_timer() { note_due(timer_.count_by_cpu(cpu_timer_ = true)); }
     std::uint64_t timer_due() const { return timer_.due_tsc(); } // host's TSC. 0: it need not count
     bool take_counting() { return take(apic_event::counting); }
-    // Around a wait of the vCPU's thread: the host's timer counts then. irqs on.
+    // Around a wait of the vCPU's thread: the host's timer counts then, if something does. irqs on.
     void begin_wait() {
-        if (cpu_timer_) note_due(timer_.count_by_cpu(false));
+        if (timer_.due_tsc()) note_due(timer_.count_by_cpu(false));
     }
     void end_wait() {
-        if (cpu_timer_) note_due(timer_.count_by_cpu(true));
+        if (cpu_timer_ && !timer_.counted_by_cpu()) note_due(timer_.count_by_cpu(true));
     }
 
     // ---- registers that a CPU works on itself while the guest runs ----
@@ -184,6 +184,7 @@ class LocalApic {
     bool passes_extint() const;
     void clear_registers();
     std::uint8_t find_pending();
+    bool pending_on_page();
     std::uint64_t requests(unsigned word) const {
         const std::uint64_t own = irr_[word].load(std::memory_order_relaxed);
         return posted_ ? own | posted_[word].load(std::memory_order_relaxed) : own;

@@ -139,7 +139,26 @@ TEST_F(ApicPageTest, a_halt_ends_by_what_the_page_lets_through) {
     EXPECT_FALSE(apic.ends_halt(false, true));
     (void)apic.lend();
     EXPECT_TRUE(apic.ends_halt(true, true));
-    EXPECT_EQ(apic.pending(), 0x41);
+    EXPECT_TRUE(is_set(reg::irr, 0x41)) << "which stays there";
+    EXPECT_EQ(apic.lend().requested, 0x41);
+}
+
+TEST_F(ApicPageTest, what_arrives_in_a_halt_ends_it_by_the_pages_priorities_and_goes_there) {
+    (void)apic.lend();
+    set(reg::isr, 0x52);
+    EXPECT_FALSE(apic.ends_halt(true, true));
+    (void)apic.accept(0x5f, false);
+    EXPECT_TRUE(apic.wakes(true, true)) << "a look";
+    EXPECT_FALSE(apic.ends_halt(true, true)) << "of the class in service";
+    EXPECT_FALSE(apic.wakes(true, true)) << "the wait goes on";
+    (void)apic.accept(0x61, false);
+    EXPECT_FALSE(apic.ends_halt(false, true));
+    EXPECT_TRUE(apic.ends_halt(true, true));
+    EXPECT_TRUE(apic.events() & apic_event::page) << "the next entry has to look";
+    const ApicSummary summary = apic.lend();
+    EXPECT_EQ(summary.requested, 0x61);
+    EXPECT_EQ(summary.in_service, 0x52);
+    EXPECT_TRUE(is_set(reg::irr, 0x5f));
 }
 
 TEST_F(ApicPageTest, another_mode_takes_the_registers_back) {

@@ -441,6 +441,22 @@ TEST_F(ApicTest, what_tpr_holds_back_does_not_end_a_halt) {
     EXPECT_FALSE(apic.ends_halt(false, true));
 }
 
+TEST_F(ApicTest, an_eoi_asks_for_a_look_where_something_waits) {
+    enable();
+    (void)apic.accept(0x51, false);
+    EXPECT_EQ(serve(), 0x51u);
+    EXPECT_EQ(serve(), 0u);
+    apic.write(eoi, 0);
+    EXPECT_EQ(apic.events(), 0u);
+    (void)apic.accept(0x51, false);
+    EXPECT_EQ(serve(), 0x51u);
+    (void)apic.accept(0x52, false);
+    EXPECT_EQ(serve(), 0u) << "of the class in service";
+    EXPECT_EQ(apic.events(), 0u);
+    apic.write(eoi, 0);
+    EXPECT_EQ(serve(), 0x52u);
+}
+
 TEST_F(ApicTest, sole_in_service) {
     enable();
     apic.accept(0x61, false);
