@@ -179,7 +179,11 @@ auto VcpuOf<B>::wait_for_event(int &error) -> Step {
     error = block(HWV_TIME_HALTED);
     apic.end_wait();
     recorder.mark(HWV_RECORD_HALTED);
-    return error ? Step::left : Step::again;
+    if (error) return Step::left;
+    // Mostly the local APIC has something, and nobody asks for anything else.
+    if (halted && only_events() && apic.ends_halt(halted_takes_interrupts, halted_takes_nmis))
+        mp_state = HWV_MP_RUNNING;
+    return Step::again;
 }
 
 } // namespace hwv

@@ -111,6 +111,13 @@ class Vcpu : public hwv_core_vcpu {
     bool asked(std::uint32_t what) const {
         return requests_.load(std::memory_order_acquire) & what;
     }
+    // Takes a request to look at the local APIC, where there is none besides, and no INIT behind
+    // it.
+    bool only_events() {
+        std::uint32_t asked_for = request::event;
+        return requests_.compare_exchange_strong(asked_for, 0, std::memory_order_acq_rel) &&
+               !(apic.events() & (cpu::apic_event::init | cpu::apic_event::start_up));
+    }
     void put_back(std::uint32_t what) { requests_.fetch_or(what, std::memory_order_release); }
     void flush_and_wait(); // returns when the vCPU cannot be using an old translation
     void ask_and_wait(std::uint32_t what); // ... can no longer be in the guest unaware of it

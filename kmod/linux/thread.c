@@ -32,7 +32,7 @@ static bool poll(struct hwv_host_vcpu *vcpu)
 	u64 end;
 
 	if (!vcpu->poll_ns || !single_task_running())
-		return hwv_core_vcpu_runnable(vcpu->core);
+		return false;
 	end = ktime_get_ns() + vcpu->poll_ns;
 	do {
 		if (hwv_core_vcpu_runnable(vcpu->core))
@@ -87,14 +87,15 @@ int hwv_host_vcpu_block(struct hwv_host_vcpu *vcpu)
 
 	if (poll(vcpu))
 		return 0;
+	/*
+	 * Task work of others looks like a signal, too: it is served here, and the wait goes on. So is
+	 * what the way back to a CPU has left to do: an entry that finds it has begun in vain.
+	 */
 	do {
 		err = sleep_until_runnable(vcpu);
-		/*
-		 * Task work of others looks like a signal, too: it is served here, and the wait
-		 * goes on.
-		 */
-		if (err)
-			err = hwv_host_handle_work();
+		if (!err && !__xfer_to_guest_mode_work_pending())
+			break;
+		err = hwv_host_handle_work();
 	} while (!err && !hwv_core_vcpu_runnable(vcpu->core));
 	adapt(vcpu, ktime_get_ns() - start);
 	return err;
