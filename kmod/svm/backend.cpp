@@ -200,10 +200,10 @@ void Backend::update_xcr0() { set_work(work_xcr0, (cr4_ & cr4::osxsave) && xcr0_
 // ---- segments ----------------------------------------------------------------------------------
 
 VmcbSegment *Backend::segment_of(unsigned index) const {
-    SaveArea &s = vmcb_->save;
-    VmcbSegment *const segments[HWV_SEGMENTS] = {&s.es, &s.cs, &s.ss,   &s.ds,
-                                                 &s.fs, &s.gs, &s.ldtr, &s.tr};
-    return segments[index];
+    static constexpr VmcbSegment SaveArea::*segments[HWV_SEGMENTS] = {
+        &SaveArea::es, &SaveArea::cs, &SaveArea::ss,   &SaveArea::ds,
+        &SaveArea::fs, &SaveArea::gs, &SaveArea::ldtr, &SaveArea::tr};
+    return &(vmcb_->save.*segments[index]);
 }
 
 Segment Backend::segment(unsigned index) const {
