@@ -16,7 +16,7 @@ fi
 mkdir -p "$out/corpus"
 if ! "$cxx" -std=c++20 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
     -I"$root/userspace" -I"$root/include/uapi" -o "$out/fuzzer" "$root"/tests/fuzz/boot_fuzz.cpp \
-    "$root"/userspace/boot/*.cpp "$root"/userspace/machine/guest_memory.cpp -lfmt; then
+    "$root"/userspace/boot/*.cpp "$root"/userspace/machine/guest_memory.cpp -lfmt -lz; then
     echo "not ok fuzz.boot - does not build"
     exit 1
 fi

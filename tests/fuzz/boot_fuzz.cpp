@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "boot/gzip.hpp"
 #include "boot/load.hpp"
 
 namespace {
@@ -77,6 +78,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t *data, std::size_t size
     if (size > 0 && (data[0] & 0xe0) == 0) kind = static_cast<boot::ImageKind>(data[0] >> 3 & 3);
     if (kind == boot::ImageKind::unknown) kind = boot::ImageKind::multiboot2;
     try {
+        if (boot::is_gzip(image)) boot::gunzip(image, ram.size());
         boot::load_image(memory, image, payload, "image", kind);
     } catch (const boot::Error &error) {
         const std::string text{error.what()};

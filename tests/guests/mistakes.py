@@ -44,7 +44,8 @@ def files():
     yield mistake("kernel-unreadable", f"{RUN} --kernel /proc/self/mem", 1, "/proc/self/mem")
     yield mistake("kernel-empty", f"{RUN} --kernel /share/empty", 1, "/share/empty: not a kernel: the file is empty")
     yield mistake("kernel-text", f"{RUN} --kernel /share/text", 1, "/share/text: not a kernel: first bytes 68 65 6c 6c")
-    yield mistake("kernel-gzip", f"{RUN} --kernel /share/gzip", 1, "compressed \\(gzip\\): unpack it first")
+    yield mistake("kernel-gzip", f"{RUN} --kernel /share/gzip", 1, "not a kernel: first bytes 68 65")
+    yield mistake("kernel-gzip-cut", f"{RUN} --kernel /share/cut-gzip", 1, "compressed \\(gzip\\), and cut off")
     yield mistake("kernel-program", f"{RUN} --kernel /bed/busybox", 1, "/bed/busybox: ELF without a PVH note")
     yield mistake("bzimage-cut", f"{RUN} --kernel /share/cut", 1, "/share/cut: .*truncated")
     yield mistake("elf-cut", f"{RUN} --kernel /share/cut.elf", 1, "/share/cut.elf: ")
@@ -100,6 +101,7 @@ def make_files():
     (TMP / "empty").write_bytes(b"")
     (TMP / "text").write_text("hello\n")
     (TMP / "gzip").write_bytes(gzip.compress(b"hello"))
+    (TMP / "cut-gzip").write_bytes(gzip.compress(b"hello")[:-9])
     (TMP / "cut").write_bytes((TMP / "vmlinuz-cloud").read_bytes()[:100000])
     identity = b'{"vm": 1, "name": "web", "tsc_khz": 1000000}'
     (TMP / "empty.rec").write_bytes(b"hwv-rec\n" + struct.pack("<IIIIQ", 1, 16, 1, 0, len(identity)) + identity + bytes(-len(identity) % 8)

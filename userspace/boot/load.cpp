@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "boot/bzimage.hpp"
+#include "boot/gzip.hpp"
 #include "boot/memory_map.hpp"
 #include "boot/multiboot.hpp"
 #include "boot/multiboot2.hpp"
@@ -24,8 +25,15 @@ Payload read_payload(const Request &request) {
 } // namespace
 
 Entry load(GuestMemory &memory, const Request &request) {
-    const auto image = read_file(request.kernel);
+    auto image = read_file(request.kernel);
     if (request.flat) return load_flat(memory, image, *request.flat);
+    if (is_gzip(image)) {
+        try {
+            image = gunzip(image);
+        } catch (const Error &error) {
+            throw Error(request.kernel + ": " + error.what());
+        }
+    }
     return load_image(memory, image, read_payload(request), request.kernel, request.kind);
 }
 

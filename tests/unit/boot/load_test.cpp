@@ -4,6 +4,10 @@
 #include <filesystem>
 #include <fstream>
 
+#include <zlib.h>
+
+#include "boot/gzip.hpp"
+
 #include "fixture.hpp"
 
 namespace boot_test {
@@ -56,6 +60,48 @@ TEST(Load, ReadsFilesAndHonoursFlat) {
     EXPECT_EQ(entry.rip, 0x7c00U);
     EXPECT_EQ(ram->get<std::uint8_t>(0x7c00), 0xf4);
     std::filesystem::remove_all(name);
+}
+
+Bytes gzipped(const std::string &text) {
+    Bytes out(text.size() + 64);
+    z_stream stream{};
+    EXPECT_EQ(deflateInit2(&stream, 6, Z_DEFLATED, 16 + MAX_WBITS, 8, Z_DEFAULT_STRATEGY), Z_OK);
+    stream.next_in = reinterpret_cast<Bytef *>(const_cast<char *>(text.data()));
+    stream.avail_in = static_cast<uInt>(text.size());
+    stream.next_out = reinterpret_cast<Bytef *>(out.data());
+    stream.avail_out = static_cast<uInt>(out.size());
+    EXPECT_EQ(deflate(&stream, Z_FINISH), Z_STREAM_END);
+    out.resize(stream.total_out);
+    deflateEnd(&stream);
+    return out;
+}
+
+TEST(Gzip, GivesBackWhatWasPacked) {
+    for (const std::size_t size : {0, 1, 5, 65536, 65537, 1'000'000}) {
+        std::string text(size, 'a');
+        for (std::size_t i = 0; i < size; i += 7)
+            text[i] = static_cast<char>(i * i >> 3);
+        Bytes file = gzipped(text);
+        ASSERT_TRUE(boot::is_gzip(file));
+        file.resize(file.size() + 10); // whatever is behind it
+        const Bytes out = boot::gunzip(file);
+        EXPECT_EQ(std::string(reinterpret_cast<const char *>(out.data()), out.size()), text);
+    }
+}
+
+TEST(Gzip, RefusesWhatIsDamagedOrTooMuch) {
+    const Bytes good = gzipped(std::string(200'000, 'x'));
+    EXPECT_TRUE(says(error_of([&] { boot::gunzip(good, 199'999); }), "more than"));
+    EXPECT_EQ(boot::gunzip(good, 200'000).size(), 200'000U);
+    for (std::size_t size = 2; size < good.size(); size += 3)
+        EXPECT_TRUE(says(error_of([&] {
+                             boot::gunzip({good.data(), size});
+                         }),
+                         "compressed (gzip), and"))
+            << size;
+    Bytes bad = good;
+    bad[good.size() - 6] ^= std::byte{0x55}; // of its CRC
+    EXPECT_TRUE(says(error_of([&] { boot::gunzip(bad); }), "damaged"));
 }
 
 TEST(Flat, ParsesItsOption) {
