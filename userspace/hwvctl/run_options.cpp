@@ -37,7 +37,8 @@ exit status:
 po::options_description description() {
     po::options_description d{"hwvctl run - launch a guest\n\noptions", 100};
     auto add = d.add_options();
-    add("kernel", po::value<std::string>()->value_name("FILE"), "the image to start; may be packed by gzip");
+    add("kernel", po::value<std::string>()->value_name("FILE"),
+        "the image to start; may be packed by gzip");
     add("initrd", po::value<std::string>()->value_name("FILE"),
         "initial ram disk of a Linux kernel");
     add("module", po::value<std::vector<std::string>>()->value_name("\"FILE [ARGS]\"")->composing(),
