@@ -2,6 +2,7 @@
 #include "machine/virtio/transport.hpp"
 
 #include <gtest/gtest.h>
+#include <sys/eventfd.h>
 
 #include "machine/fakes.hpp"
 #include "machine/machine.hpp"
@@ -26,12 +27,13 @@ struct Probe final : Model {
         return true;
     }
     void stop() noexcept override { ++stops; }
+    void events_moved() noexcept override { ++moves; }
     std::array<std::uint32_t, 2> numbers{0x11223344, 0x55667788};
     std::pair<unsigned, std::size_t> written;
     std::pair<bool, bool> running;
     std::uint64_t features_accepted = 0;
     Signals *signals = nullptr;
-    unsigned starts = 0, stops = 0;
+    unsigned starts = 0, stops = 0, moves = 0;
 };
 
 class TransportTest : public testing::Test {
@@ -60,6 +62,12 @@ class TransportTest : public testing::Test {
         return static_cast<std::uint32_t>(function()->read_config(offset, size));
     }
     pci::Function *function() { return pc_->pci_host()->find(8); }
+    unsigned msix() {
+        unsigned at = config(0x34, 1);
+        while (config(at, 1) != 0x11)
+            at = config(at + 1, 1);
+        return at;
+    }
     void negotiate(std::uint64_t features) {
         store(0x14, 1, 1);
         store(0x14, 1, 3);
@@ -168,10 +176,7 @@ TEST_F(TransportTest, WithMsixAMessage) {
     std::uint64_t entry[] = {0xfee0'1000, 0x44};
     pc_->handle_mmio(table + 16, 8, true, &entry[0]);
     pc_->handle_mmio(table + 24, 8, true, &entry[1]);
-    unsigned at = config(0x34, 1);
-    while (config(at, 1) != 0x11)
-        at = config(at + 1, 1);
-    function()->write_config(at + 2, 2, 0x8000);
+    function()->write_config(msix() + 2, 2, 0x8000);
     negotiate(feature::version_1);
     enable_queue(0, 0);
     store(0x1a, 2, 9); // there is no such vector
@@ -185,6 +190,33 @@ TEST_F(TransportTest, WithMsixAMessage) {
     ASSERT_EQ(messages_.sent.size(), 1u);
     EXPECT_EQ(messages_.sent[0], expected);
     EXPECT_EQ(config(6, 2) & 8, 0u);
+}
+
+// Who serves a queue elsewhere signals the vector itself, and is told when that is another one.
+TEST_F(TransportTest, AQueuesEventIsItsVectorsAsTheDriverHasIt) {
+    const std::uint64_t table = config(0x18);
+    std::uint64_t entry[] = {0xfee0'1000, 0x44};
+    pc_->handle_mmio(table + 16, 8, true, &entry[0]);
+    pc_->handle_mmio(table + 24, 8, true, &entry[1]);
+    negotiate(feature::version_1);
+    enable_queue(0, 0);
+    store(0x1a, 2, 1);
+    store(0x14, 1, 0xf);
+    EXPECT_EQ(probe_->moves, 0u);
+    EXPECT_EQ(probe_->signals->event(0), -1);
+    function()->write_config(msix() + 2, 2, 0x8000);
+    EXPECT_EQ(probe_->moves, 1u);
+    eventfd_write(probe_->signals->event(0), 1);
+    pc_->loop().run_ready();
+    EXPECT_EQ(messages_.sent.size(), 1u);
+    EXPECT_EQ(probe_->signals->event(1), -1) << "the driver gave it no vector";
+    store(0x1a, 2, 0xffff);
+    EXPECT_EQ(probe_->moves, 2u);
+    EXPECT_EQ(probe_->signals->event(0), -1);
+    store(0x14, 1, 0);
+    function()->write_config(msix() + 2, 2, 0);
+    store(0x1a, 2, 1);
+    EXPECT_EQ(probe_->moves, 2u) << "it does not run";
 }
 
 TEST_F(TransportTest, ConfigurationSpaceIsAWindowToo) {
