@@ -23,7 +23,7 @@ OPTIONS = {
     "kvm_q35": [*DRIVE, "-device", "virtio-blk-pci,drive=disk", "-device", "virtio-net-pci,netdev=net,romfile="],
 }
 EVENTS = {"hwv": "hwv:hwv_exit", "kvm": "kvm:kvm_exit", "kvm_q35": "kvm:kvm_exit"}
-ROWS = ["timer_wake", "blk_read", "net_send"]
+ROWS = ["timer_wake", "blk_read", "net_send", "tcp_send_mib", "tcp_recv_mib"]
 ALL = [f"{row}_{kind}" for row in ROWS for kind in ["exits", "instructions"]]
 UNMEASURED = {
     "devices in the VMX bed": "in Bochs each boot of a guest's Linux under QEMU takes minutes",

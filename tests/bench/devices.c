@@ -18,7 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { WAKES = 300, READS = 2000, SENDS = 2000, BLOCK = 4096, PAYLOAD = 1472, WARM = 100 };
+enum { WAKES = 300, READS = 2000, SENDS = 2000, BLOCK = 4096, PAYLOAD = 1472, WARM = 100, MIBS = 2, MIB = 1 << 20 };
 #define HOST "10.0.2.2"
 
 static void check(int good, const char *what)
@@ -100,16 +100,25 @@ static void bring_up(int fd)
 	check(!ioctl(fd, SIOCSIFFLAGS, &request), "eth0");
 }
 
+static int connected(int kind, int port)
+{
+	const int fd = socket(AF_INET, kind, 0);
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(port) };
+
+	check(fd >= 0, "socket");
+	inet_pton(AF_INET, HOST, &to.sin_addr);
+	check(!connect(fd, (struct sockaddr *)&to, sizeof(to)), "connect");
+	return fd;
+}
+
 static void send_packets(void)
 {
 	static char payload[PAYLOAD];
-	const int fd = socket(AF_INET, SOCK_DGRAM, 0);
-	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(9) };
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
 
-	check(fd >= 0, "socket");
 	bring_up(fd);
-	inet_pton(AF_INET, HOST, &to.sin_addr);
-	check(!connect(fd, (struct sockaddr *)&to, sizeof(to)), "connect");
+	close(fd);
+	fd = connected(SOCK_DGRAM, 9);
 	for (int i = 0; i < WARM; i++) {
 		send(fd, payload, sizeof(payload), 0);
 		pause_ns(1000000);
@@ -118,6 +127,50 @@ static void send_packets(void)
 	for (int i = 0; i < SENDS; i++)
 		check(send(fd, payload, sizeof(payload), 0) == PAYLOAD, "send");
 	mark("net_send", SENDS);
+}
+
+static char stream[1 << 16];
+
+// Its end has it all when that hangs up.
+static void write_all(size_t bytes)
+{
+	const int fd = connected(SOCK_STREAM, 9);
+
+	for (; bytes; bytes -= sizeof(stream))
+		check(send(fd, stream, sizeof(stream), 0) == sizeof(stream), "send");
+	shutdown(fd, SHUT_WR);
+	check(!read(fd, stream, 1), "end of stream");
+	close(fd);
+}
+
+static void send_stream(void)
+{
+	write_all(sizeof(stream));
+	mark("start", 0);
+	write_all(MIBS * MIB);
+	mark("tcp_send_mib", MIBS);
+}
+
+static void ask_for_mibs(int fd, int mibs)
+{
+	check(send(fd, stream, mibs, 0) == mibs, "send");
+	for (size_t left = (size_t)mibs * MIB; left;) {
+		const ssize_t got = recv(fd, stream, left < sizeof(stream) ? left : sizeof(stream), 0);
+
+		check(got > 0, "receive");
+		left -= got;
+	}
+}
+
+static void receive_stream(void)
+{
+	const int fd = connected(SOCK_STREAM, 19);
+
+	ask_for_mibs(fd, 1);
+	mark("start", 0);
+	ask_for_mibs(fd, MIBS);
+	mark("tcp_recv_mib", MIBS);
+	close(fd);
 }
 
 int main(void)
@@ -129,6 +182,8 @@ int main(void)
 	sleep_often();
 	read_disk();
 	send_packets();
+	send_stream();
+	receive_stream();
 	puts("HWV-GUEST-DONE");
 	fflush(stdout);
 	reboot(RB_POWER_OFF);

@@ -13,11 +13,13 @@
 // Each of these prints lines "launch WHAT N".
 //
 // launch marks COMMAND...: without waiting, from the start to each line "MARK NAME COUNT" of the
-// guest's; with EVENT in the environment, how often that has happened by then. UDP port 9 takes
-// what the guest sends. Prints "mark NAME COUNT N" for each.
+// guest's; with EVENT in the environment, how often that has happened by then. Prints
+// "mark NAME COUNT N" for each. Port 9, of UDP and TCP, takes what the guest sends; TCP port 19
+// gives a MiB for each byte that it gets.
 //
-// launch prompt TEXT COMMAND...: the same; and when the guest has said TEXT, with nothing behind it
-// yet, there is a mark "prompt 1", and COMMAND is ended, as which it has done well.
+// launch prompt TEXT COMMAND...: the same without ports. When the guest has said TEXT, with nothing
+// behind it yet, that is the mark "prompt 1", COMMAND is ended, and the exit status is 0.
+#include <algorithm>
 #include <cinttypes>
 #include <csignal>
 #include <cstdio>
@@ -30,6 +32,7 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <thread>
 #include <unistd.h>
 #include <vector>
 #include <x86intrin.h>
@@ -173,15 +176,42 @@ void print(const char *what, std::uint64_t value) {
     std::printf("launch %s %" PRIu64 "\n", what, value);
 }
 
-// Whoever sends there is told of no error, and nobody reads it.
-void open_discard_port() {
-    const int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+int open_port(int kind, std::uint16_t port) {
+    const int fd = socket(AF_INET, kind | SOCK_CLOEXEC, 0), yes = 1;
     sockaddr_in address{};
     address.sin_family = AF_INET;
-    address.sin_port = htons(9);
+    address.sin_port = htons(port);
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    if (fd < 0 || bind(fd, reinterpret_cast<sockaddr *>(&address), sizeof address) != 0)
-        fail("launch: UDP port 9");
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes) != 0 ||
+        bind(fd, reinterpret_cast<sockaddr *>(&address), sizeof address) != 0 ||
+        (kind == SOCK_STREAM && listen(fd, 1) != 0))
+        fail("launch: port");
+    return fd;
+}
+
+void take_all(int connection) {
+    static char some[1 << 16];
+    while (read(connection, some, sizeof some) > 0) {}
+}
+
+void give_for_each_byte(int connection) {
+    static const char some[1 << 16] = {};
+    for (char asked; read(connection, &asked, 1) == 1;)
+        for (std::size_t left = 1 << 20; left;) {
+            const ssize_t sent = send(connection, some, std::min(left, sizeof some), MSG_NOSIGNAL);
+            if (sent <= 0) return;
+            left -= sent;
+        }
+}
+
+void serve(std::uint16_t port, void (*how)(int)) {
+    const int listener = open_port(SOCK_STREAM, port);
+    std::thread{[=] {
+        for (int connection; (connection = accept(listener, nullptr, nullptr)) >= 0;) {
+            how(connection);
+            close(connection);
+        }
+    }}.detach();
 }
 
 // What the guest says, read as soon as it is said.
@@ -251,7 +281,9 @@ class Follower {
 };
 
 int follow_marks(char **command) {
-    open_discard_port();
+    open_port(SOCK_DGRAM, 9); // whoever sends there is told of no error, and nobody reads it
+    serve(9, take_all);
+    serve(19, give_for_each_byte);
     return Follower{}.follow(command, nullptr);
 }
 
