@@ -12,9 +12,22 @@ int hwv_host_user_read(void *to, __u64 hva, __u32 bytes)
 	return copy_from_user(to, u64_to_user_ptr(hva), bytes) ? -EFAULT : 0;
 }
 
+/*
+ * The sizes of paravirtual records are constants to the compiler: what the kernel checks of others at
+ * run time costs more than the copy.
+ */
 int hwv_host_user_write(__u64 hva, const void *from, __u32 bytes)
 {
-	return copy_to_user(u64_to_user_ptr(hva), from, bytes) ? -EFAULT : 0;
+	void __user *user = u64_to_user_ptr(hva);
+	unsigned long left;
+
+	if (bytes == 4)
+		left = copy_to_user(user, from, 4);
+	else if (bytes == 16)
+		left = copy_to_user(user, from, 16);
+	else
+		left = copy_to_user(user, from, bytes);
+	return left ? -EFAULT : 0;
 }
 
 int hwv_host_user_read_atomic(void *to, __u64 hva, __u32 bytes)
@@ -25,7 +38,10 @@ int hwv_host_user_read_atomic(void *to, __u64 hva, __u32 bytes)
 	if (!access_ok(user, bytes))
 		return -EFAULT;
 	pagefault_disable();
-	left = __copy_from_user_inatomic(to, user, bytes);
+	if (bytes == 1)
+		left = __copy_from_user_inatomic(to, user, 1);
+	else
+		left = __copy_from_user_inatomic(to, user, bytes);
 	pagefault_enable();
 	return left ? -EFAULT : 0;
 }
@@ -86,7 +102,10 @@ int hwv_host_user_write_atomic(__u64 hva, const void *from, __u32 bytes)
 	if (!access_ok(user, bytes))
 		return -EFAULT;
 	pagefault_disable();
-	left = __copy_to_user_inatomic(user, from, bytes);
+	if (bytes == 1)
+		left = __copy_to_user_inatomic(user, from, 1);
+	else
+		left = __copy_to_user_inatomic(user, from, bytes);
 	pagefault_enable();
 	return left ? -EFAULT : 0;
 }
