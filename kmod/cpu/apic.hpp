@@ -82,8 +82,7 @@ class LocalApic {
     // Highest vector that the guest's priorities let through, or 0. A load and a test when there is
     // nothing.
     std::uint8_t pending() { return events() & apic_event::interrupt ? find_pending() : 0; }
-    // After pending(): the vector that only TPR holds back (0: none). The guest lowering CR8 must
-    // then be noticed.
+    // After pending(): what only TPR holds back, or 0. The guest lowering CR8 must be noticed then.
     std::uint8_t held_by_tpr() const { return held_by_tpr_; }
     // The halted guest goes on, exactly: a timer that was early or masked, or a vector that TPR
     // holds back, is no reason. Takes what KVM_HC_KICK_CPU left.
@@ -152,7 +151,8 @@ class LocalApic {
     bool read_msr(std::uint32_t index, std::uint64_t &value);
     bool write_msr(std::uint32_t index, std::uint64_t value, ApicEffect &effect);
     std::uint64_t base() const { return base_.load(std::memory_order_relaxed); }
-    bool set_base(std::uint64_t value);                          // IA32_APIC_BASE. False: #GP
+    bool set_base(std::uint64_t value); // IA32_APIC_BASE. False: #GP
+    bool has_deadline() const { return features_.tsc_deadline; }
     std::uint64_t deadline() const { return timer_.deadline(); } // IA32_TSC_DEADLINE
     void set_deadline(std::uint64_t guest_tsc);
     // Ends the highest interrupt in service. kind none: there was none.

@@ -77,7 +77,7 @@ bool MsrFile::read_special(std::uint32_t index, std::uint64_t &value, MsrResult 
     case msr::apic_base: value = apic_.base(); return true;
     case msr::tsc_deadline:
         value = apic_.deadline();
-        result = done_if(cpuid_.has(feature::tsc_deadline));
+        result = done_if(apic_.has_deadline());
         return true;
     case msr::kvm_wall_clock_old:
     case msr::kvm_wall_clock: value = pv_.wall_clock; return true;
@@ -153,7 +153,7 @@ bool MsrFile::write_special(std::uint32_t index, std::uint64_t value, MsrResult 
                             const MsrContext &context, MsrEffect &effect) {
     switch (index) {
     case msr::tsc_deadline:
-        result = done_if(cpuid_.has(feature::tsc_deadline));
+        result = done_if(apic_.has_deadline());
         if (result == MsrResult::done) apic_.set_deadline(value);
         return true;
     case msr::tsc:

@@ -33,6 +33,7 @@ class MsrTest : public testing::Test {
     template <unsigned N>
     void set_cpuid(const hwv_cpuid_entry (&entries)[N]) {
         ASSERT_TRUE(static_cast<bool>(cpuid.set(entries, N, 0)));
+        apic.set_features({.tsc_deadline = cpuid.has(feature::tsc_deadline)}); // as a vCPU does
     }
     MsrResult wr(std::uint32_t index, std::uint64_t value) {
         effect = {};
