@@ -38,8 +38,8 @@ class FrameLink : public Link {
 
   protected:
     void open(Fd peer) {
+        watch_ = loop_.watch(peer.get(), EPOLLIN, [this](std::uint32_t) { take(); });
         peer_ = std::move(peer);
-        watch_ = loop_.watch(peer_.get(), EPOLLIN, [this](std::uint32_t) { take(); });
     }
     virtual void hung_up() noexcept { close(); }
     void close() noexcept {
@@ -108,7 +108,11 @@ class SocketLink final : public FrameLink {
     void accept_one() noexcept {
         Fd peer(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
         if (!peer) return;
-        open(std::move(peer));
+        try {
+            open(std::move(peer));
+        } catch (const std::exception &) { // no memory for it: it is hung up on, and may call again
+            return;
+        }
         loop_.change(listening_, 0);
     }
     void hung_up() noexcept override {
