@@ -8,7 +8,7 @@ would be minutes about it."""
 
 import hashlib
 
-from guestlib import Case, finish, last_line, linux_with, run_cases, tell
+from guestlib import Case, finish, linux_with, run_cases
 
 SUM = hashlib.md5("".join(f"{n}\n" for n in range(1, 1000001)).encode()).hexdigest()
 
@@ -50,8 +50,7 @@ def cases():
 
 
 def main():
-    status, output = run_cases(list(cases()), "--smp", 2, timeout=340)
-    tell("bed-is-sane", f"the bed's exit status is {status}: {last_line(output)}" if status else None)
+    run_cases(list(cases()), "--smp", 2, timeout=340)
     finish()
 
 

@@ -70,10 +70,9 @@ def main():
              charged("huge-pages", "max", "160M", 128, "", ["^status 7$", "^oom_kill 0$"]),
              charged("group-too-small", "67108864", "512M", 448, "--no-hugepages", ["^status (137|6)$", "^oom_kill [1-9]"]),
              Case("host-lives-on", "hwvctl doctor", 0)]
-    status, output = run_cases(cases, timeout=200)
+    output = run_cases(cases, timeout=200)
     judge_guest_time(output)
     judge_charge(output)
-    tell("bed-is-sane", f"the bed's exit status is {status}: {output[-400:]}" if status else None)
     finish()
 
 

@@ -7,7 +7,7 @@ runs, and powers off when asked. In Bochs it would take more than half an hour."
 
 import hashlib
 
-from guestlib import TMP, Case, NotOffered, debian, finish, kernels, last_line, linux, newer_emulator, run_cases, skip, tell
+from guestlib import TMP, Case, NotOffered, debian, finish, kernels, linux, newer_emulator, run_cases, skip
 
 SAID = [r"Welcome to .*Debian GNU/Linux 12", r"Reached target .*multi-user\.target", r"Started .*serial-getty@ttyS0", "HWV-SYSTEM running",
         r"HWV-ROOT /dev/vda ext4 of Debian 12\.", "reboot: Power down"]
@@ -33,8 +33,7 @@ def main():
     except NotOffered as why:
         skip("debian-12", str(why))
         return
-    status, output = run_cases(cases, *emulator, "--smp", 2, timeout=380)
-    tell("bed-is-sane", f"the bed's exit status is {status}: {last_line(output)}" if status else None)
+    run_cases(cases, *emulator, "--smp", 2, timeout=380)
     finish()
 
 

@@ -8,7 +8,7 @@ is not with cow, or was refused with ro. Of what carries the requests, each kind
 import hashlib
 import subprocess
 
-from guestlib import TMP, Case, finish, last_line, linux_with, run_cases, tell
+from guestlib import TMP, Case, finish, linux_with, run_cases
 
 CONTENT = "".join(f"line {n} of a file\n" for n in range(200000)).encode()
 SUM = hashlib.md5(CONTENT).hexdigest()
@@ -63,8 +63,7 @@ def main():
         Case("no-such-file", f"{RUN} --kernel /share/vmlinuz-cloud --disk /nowhere", 1, ["disk '/nowhere': No such file"]),
         Case("misspelt", f"{RUN} --kernel /share/vmlinuz-cloud --disk /tmp/d.img,rw", 2, ["'rw' is not known"]),
     ]
-    status, output = run_cases(cases, "--smp", 2, timeout=280)
-    tell("bed-is-sane", f"the bed's exit status is {status}: {last_line(output)}" if status else None)
+    run_cases(cases, "--smp", 2, timeout=280)
     finish()
 
 

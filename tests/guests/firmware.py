@@ -3,7 +3,7 @@
 # timeout: 660
 """Debian's firmware, started at the reset vector: it finds its machine, and what it finds nothing in it says."""
 
-from guestlib import BED, Case, finish, last_line, run_cases, tell
+from guestlib import BED, Case, finish, run_cases
 
 BIOS = "/usr/share/seabios/bios-256k.bin"
 
@@ -48,8 +48,7 @@ def mistakes():
 
 def main():
     put = ["--put", BIOS] if BED == "vmx" else []
-    status, output = run_cases([empty(), mistakes(), *([] if BED == "vmx" else [uefi(), variables()])], *put)
-    tell("bed-is-sane", f"the bed's exit status is {status}: {last_line(output)}" if status else None)
+    run_cases([empty(), mistakes(), *([] if BED == "vmx" else [uefi(), variables()])], *put)
     finish()
 
 

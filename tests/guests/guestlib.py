@@ -112,7 +112,7 @@ def script(cases):
 
 
 def run_cases(cases, *options, share=TMP, load=True, timeout=None):
-    """One bed run for all cases, one result line for each; then one for the bed itself."""
+    """One bed run for all cases, one result line for each; then one for the bed itself. What was said."""
     (share / "cases.sh").write_text(script(cases))
     options = [*options, *tools(script(cases)), "--share", share, *(["--load"] if load else [])]
     status, output = bed(["sh", "/share/cases.sh"], *options, timeout=timeout or 30 + sum(c.seconds for c in cases))
@@ -122,7 +122,8 @@ def run_cases(cases, *options, share=TMP, load=True, timeout=None):
         shown = [f"--- {case.name}: {case.command}", *map(str, said.get(number, ()))]
         print(*("| " + line for part in shown for line in part.splitlines()), sep="\n", flush=True)  # no result lines of our own
         tell(case.name, case.judge(*said[number]) if number in said else f"did not run: {last_line(output)}")
-    return status, output
+    tell("bed-is-sane", f"the bed's exit status is {status}: {last_line(output)}" if status else None)
+    return output
 
 
 def assemble(name, *, bits, at=None, source=None, defines=()):

@@ -8,7 +8,7 @@ fails. In the VMX bed each boot takes minutes; bios.py has IDE there."""
 import hashlib
 import subprocess
 
-from guestlib import TMP, Case, finish, last_line, linux_with, run_cases, tell
+from guestlib import TMP, Case, finish, linux_with, run_cases
 
 CONTENT = "".join(f"line {n} of a file\n" for n in range(40000)).encode()
 SUM = hashlib.md5(CONTENT).hexdigest()
@@ -62,8 +62,7 @@ def main():
         launch = f"cp /share/disk.img /tmp/d.img; hwvctl run {linux_with(name, MODULES, GUEST, flavour, parameters)} {drives} --stats; {written}"
         return Case(name, launch, 0, [*want, *(rf"^dev{drive}/xfer_mode:XFER_{mode}_[2-5]$" for drive in ["1.0", "1.1", "2.0"])], refuse)
 
-    status, output = run_cases([case("bus-master", "generic", None, "UDMA"), case("by-port", "cloud", {"libata": "dma=0"}, "PIO")], "--smp", 2)
-    tell("bed-is-sane", f"the bed's exit status is {status}: {last_line(output)}" if status else None)
+    run_cases([case("bus-master", "generic", None, "UDMA"), case("by-port", "cloud", {"libata": "dma=0"}, "PIO")], "--smp", 2)
     finish()
 
 

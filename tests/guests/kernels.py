@@ -4,7 +4,7 @@
 """Debian's kernels of several releases, as they are: each computes something, says it, and powers off. In the vmx bed the
 cloud ones alone, whose decompression ends in time. Newer kernels meet what QEMU 7.2 has wrong: in the svm bed QEMU 10 runs all."""
 
-from guestlib import BED, NotOffered, computes, finish, last_line, newer_emulator, run_cases, skip, tell
+from guestlib import BED, NotOffered, computes, finish, newer_emulator, run_cases, skip
 
 VERSIONS = ["6.1", "6.12", "7.2"]
 
@@ -27,8 +27,7 @@ def main():
     except NotOffered as why:
         skip("debian-kernels", str(why))
         return
-    status, output = run_cases(list(releases()), *emulator, timeout=380)
-    tell("bed-is-sane", f"the bed's exit status is {status}: {last_line(output)}" if status else None)
+    run_cases(list(releases()), *emulator, timeout=380)
     finish()
 
 

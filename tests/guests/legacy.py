@@ -7,7 +7,7 @@
 import shutil
 import subprocess
 
-from guestlib import ROOT, TMP, Case, finish, last_line, linux, run_cases, tell
+from guestlib import ROOT, TMP, Case, finish, linux, run_cases
 
 
 def until(command, words):
@@ -57,8 +57,7 @@ def ipxe():
 
 def main():
     shutil.copy("/usr/lib/ipxe/ipxe.iso", TMP / "ipxe.iso")
-    status, output = run_cases([*grub(), ipxe(), memtest()], "--mem", 2048, "--smp", 2)
-    tell("bed-is-sane", f"the bed's exit status is {status}: {last_line(output)}" if status else None)
+    run_cases([*grub(), ipxe(), memtest()], "--mem", 2048, "--smp", 2)
     finish()
 
 

@@ -3,7 +3,7 @@
 # timeout: 400
 """Debian's kernels, unmodified, to their init and back: sizes, pages, processors of the host, and every way to end."""
 
-from guestlib import BED, Case, finish, last_line, linux, linux_with, run_cases, tell
+from guestlib import BED, Case, finish, linux, linux_with, run_cases
 
 # Linux prefers the TSC itself where CPUID says that it never stops, which the svm bed's CPU does not.
 CLOCK = f"clock source: {'tsc' if BED == 'vmx' else 'kvm-clock'}"
@@ -69,8 +69,7 @@ def two_processors():
 
 
 def main():
-    status, output = run_cases([*launches(), *sizes(), *hpet(), clean_log()], timeout=380)
-    tell("bed-is-sane", f"the bed's exit status is {status}: {last_line(output)}" if status else None)
+    run_cases([*launches(), *sizes(), *hpet(), clean_log()], timeout=380)
     two_processors()
     finish()
 

@@ -207,9 +207,8 @@ def main():
         assemble("end", bits=64, at=0x200000, defines=[what]).rename(TMP / f"{name}.bin")
     (TMP / "typist.py").write_text(TYPIST)
     (TMP / "squatter.py").write_text(SQUATTER)
-    status, output = run_cases([steered(), counted(), coloured(), told(), memory(), top(), ruled(), asked(), squatted(), mistakes()], timeout=200)
+    output = run_cases([steered(), counted(), coloured(), told(), memory(), top(), ruled(), asked(), squatted(), mistakes()], timeout=200)
     tell("sums-are-exact", exact(re.sub(r"^\| ", "", output, flags=re.M)))
-    tell("bed-is-sane", f"the bed's exit status is {status}: {output[-300:]}" if status else None)
     finish()
 
 

@@ -3,7 +3,7 @@
 # timeout: 240
 """Small guests, assembled here: every kind of image and mode, every way to end, serial ports, several guests at once."""
 
-from guestlib import TMP, Case, assemble, finish, run_cases, tell
+from guestlib import TMP, Case, assemble, finish, run_cases
 
 RUN = "hwvctl run --mem 16M"
 
@@ -83,8 +83,7 @@ def many():
 def main():
     images()
     cases = [*kinds(), *ends(), *serials(), many()]
-    status, output = run_cases(cases, timeout=200)
-    tell("bed-is-sane", f"the bed's exit status is {status}: {output[-300:]}" if status else None)
+    run_cases(cases, timeout=200)
     finish()
 
 

@@ -9,7 +9,7 @@ numbers by virtio. In the VMX bed each boot takes minutes."""
 import hashlib
 import os
 
-from guestlib import TMP, Case, ModuleTree, finish, kernels, last_line, linux_with, run_cases, tell
+from guestlib import TMP, Case, ModuleTree, finish, kernels, linux_with, run_cases
 
 CONTENT = b"".join(b"line %d of a page\n" % n for n in range(60000))
 SUM = hashlib.md5(CONTENT).hexdigest()
@@ -91,8 +91,7 @@ def main():
              [hashlib.md5("".join(f"{n}\r\n" for n in range(1, 301)).encode()).hexdigest()], bad),
         Case("misspelt", "hwvctl run --kernel /share/vmlinuz-cloud --net user,hostfwd=tcp:80", 2, ["hostfwd= wants tcp:"]),
     ]
-    status, output = run_cases(cases, "--smp", 2, timeout=280)
-    tell("bed-is-sane", f"the bed's exit status is {status}: {last_line(output)}" if status else None)
+    run_cases(cases, "--smp", 2, timeout=280)
     finish()
 
 

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import Callable
 
-from guestlib import BED, TMP, Case, assemble, finish, last_line, linux, run_cases, tell
+from guestlib import BED, TMP, Case, assemble, finish, linux, run_cases
 
 COUNT, MORE = 1000, 1100
 AMD = ["AMD"] if BED == "svm" else []
@@ -146,8 +146,7 @@ class Kernel(Case):
 
 def main():
     images()
-    status, output = run_cases([*storms(), *traces(), kernel()], timeout=380)
-    tell("bed-is-sane", f"the bed's exit status is {status}: {last_line(output)}" if status else None)
+    run_cases([*storms(), *traces(), kernel()], timeout=380)
     finish()
 
 

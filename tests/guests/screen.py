@@ -115,7 +115,7 @@ def judge_pictures(output, sizes):
 
 def main():
     (TMP / "viewer.py").write_bytes((HERE / "viewer.py").read_bytes())
-    _, output = run_cases([text(), mistakes(), bios(), viewers(), picture()], "--smp", "2")
+    output = run_cases([text(), mistakes(), bios(), viewers(), picture()], "--smp", "2")
     judge_pictures(re.sub(r"^\| ", "", output, flags=re.M), {"text": (720, 400), "picture": (800, 600)})
     finish()
 

@@ -5,7 +5,7 @@
 takes each off and on again, and stays content; small guests end in one processor's thread while others sleep. In the VMX bed, which
 takes minutes for each boot, Linux has two."""
 
-from guestlib import BED, TMP, Case, assemble, finish, last_line, linux, run_cases, tell
+from guestlib import BED, TMP, Case, assemble, finish, linux, run_cases
 
 # The svm bed's CPU does not say that its TSC never stops: with several processors Linux on AMD's gives it up without a look.
 COMPLAINTS = r"WARNING: CPU|BUG:|unchecked MSR access|TSC warp|nstable due to (?!TSCs unsynchronized)|Call Trace|lockup|stall|check_tsc"
@@ -70,8 +70,7 @@ def main():
     counts = [2] if BED == "vmx" else [2, 4, 8]
     emulator = ["--emulator", "bochs"] if BED == "vmx" else []
     cases = [*small(), *held(), *(smp(n) for n in counts)]
-    status, output = run_cases(cases, "--smp", 2, *emulator, timeout=460)
-    tell("bed-is-sane", f"the bed's exit status is {status}: {last_line(output)}" if status else None)
+    run_cases(cases, "--smp", 2, *emulator, timeout=460)
     finish()
 
 

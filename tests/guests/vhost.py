@@ -10,7 +10,7 @@ import hashlib
 import os
 import subprocess
 
-from guestlib import HERE, TMP, Archive, Case, ModuleTree, finish, kernels, last_line, linux_with, run_cases, tell
+from guestlib import HERE, TMP, Archive, Case, ModuleTree, finish, kernels, linux_with, run_cases
 
 CONTENT = b"".join(b"line %d of a page\n" % n for n in range(60000))
 SUM = hashlib.md5(CONTENT).hexdigest()
@@ -129,8 +129,7 @@ def main():
                                                  *good("a good driver"), "^the kernel serves$", "^said 1$"], bad, seconds=90),
         Case("misspelt", "hwvctl run --kernel /share/vmlinuz-cloud --net tap,ifname=hwv1,vhost=yes", 2, ["'vhost=yes' is not known"]),
     ]
-    status, output = run_cases(cases, "--smp", 2, timeout=580)
-    tell("bed-is-sane", f"the bed's exit status is {status}: {last_line(output)}" if status else None)
+    run_cases(cases, "--smp", 2, timeout=580)
     finish()
 
 

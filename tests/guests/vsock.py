@@ -8,7 +8,7 @@ a mebibyte at once and compare sums; ports where nobody is. In the VMX bed each 
 import hashlib
 import subprocess
 
-from guestlib import HERE, TMP, Archive, Case, finish, last_line, linux_with, run_cases, tell
+from guestlib import HERE, TMP, Archive, Case, finish, linux_with, run_cases
 
 GUEST = """
 vsock-end cid
@@ -95,8 +95,7 @@ def main():
         Case("misspelt", "hwvctl run --kernel /share/vmlinuz-cloud --vsock cid=2,path=/tmp/w", 2, ["cid= is from 3"]),
         Case("taken", "echo >/tmp/w; hwvctl run --kernel /share/vmlinuz-cloud --vsock path=/tmp/w", 1, ["vsock /tmp/w: Address already in use"]),
     ]
-    status, output = run_cases(cases, "--smp", 2, timeout=260)
-    tell("bed-is-sane", f"the bed's exit status is {status}: {last_line(output)}" if status else None)
+    run_cases(cases, "--smp", 2, timeout=260)
     finish()
 
 

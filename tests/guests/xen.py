@@ -6,7 +6,7 @@
 QEMU 10, because of what 7.2 has wrong; in Bochs it takes minutes."""
 
 
-from guestlib import TMP, BedError, Case, NotOffered, cached, computes, finish, last_line, newer_emulator, run_cases, skip, tell, unpack_one
+from guestlib import TMP, BedError, Case, NotOffered, cached, computes, finish, newer_emulator, run_cases, skip, unpack_one
 
 PACKAGE = "xen-hypervisor-4.17-amd64"
 
@@ -30,8 +30,7 @@ def main():
     except (NotOffered, BedError) as why:
         skip("dom0", str(why))
         return
-    status, output = run_cases(cases, *emulator, timeout=250)
-    tell("bed-is-sane", f"the bed's exit status is {status}: {last_line(output)}" if status else None)
+    run_cases(cases, *emulator, timeout=250)
     finish()
 
 
