@@ -3,8 +3,9 @@
 // beds: svm
 // bed: --smp 2
 // Messages of the family `hwv` that make sense, nearly make sense and make none, from root and from
-// nobody, while guests run, come and go: each is served or refused, and the host stays whole. In
-// Bochs it does not come to its end in time; nothing of it is the vendor's.
+// nobody, while guests run, come and go: each is served or refused, and the host stays whole. Bochs
+// lets no interrupt of the host end guests like these, that exit quickly for ever with IF clear
+// (scripts/bedlib/README.md), so that their CPU is lost there; nothing of it is the vendor's.
 #include <atomic>
 #include <cstdio>
 #include <cstring>
