@@ -116,11 +116,16 @@ def without_paging(registers):
     return {int(cpu) for cpu, cr0, efer in found if int(efer, 16) & 1 << 10 and not int(cr0, 16) & 1 << 31}
 
 
+def value(path):
+    """Of an option, in which a comma begins the next one."""
+    return str(path).replace(",", ",,")
+
+
 def channel_arguments(pairs, scratch):
     """The far ends: sockets that are connected from the start, so that L1 never sees a port without a reader, or files."""
     out = []
     for number, name in enumerate(CHANNELS):
-        backend = f"socket,fd={pairs[name][1].fileno()}" if name in pairs else f"file,path={scratch / name}"
+        backend = f"socket,fd={pairs[name][1].fileno()}" if name in pairs else f"file,path={value(scratch / name)}"
         device = "virtconsole" if name == "tty" else f"virtserialport,name=bed.{name}"
         out += ["-chardev", f"{backend},id={name}", "-device", f"{device},nr={number},chardev={name}"]
     out += ["-chardev", f"socket,fd={pairs['qmp'][1].fileno()},id=qmp", "-mon", "chardev=qmp,mode=control"]
@@ -154,17 +159,17 @@ def pmem_arguments(options):
     """A file that is read without anybody's waiting, so that two runs are still the same."""
     size = options.pmem.stat().st_size
     return ["-M", "q35,nvdimm=on", "-m", f"{options.mem},slots=1,maxmem={options.mem + (size >> 20) + 1024}M",
-            "-object", f"memory-backend-file,id=pmem,size={size},mem-path={options.pmem.resolve()},share=off",
+            "-object", f"memory-backend-file,id=pmem,size={size},mem-path={value(options.pmem.resolve())},share=off",
             "-device", "nvdimm,memdev=pmem"]
 
 
 def memory_arguments(options, path, share):
     return ["-M", "q35,memory-backend=ram",
-            "-object", f"memory-backend-file,id=ram,size={options.mem}M,mem-path={path},share={share}"]
+            "-object", f"memory-backend-file,id=ram,size={options.mem}M,mem-path={value(path)},share={share}"]
 
 
 def console_arguments(path):
-    return ["-chardev", f"file,path={path},id=console", "-serial", "chardev:console"]
+    return ["-chardev", f"file,path={value(path)},id=console", "-serial", "chardev:console"]
 
 
 def run_arguments(options, log):

@@ -138,7 +138,7 @@ class Machine(unittest.TestCase):
         self.assertEqual([p.communicate()[0] for p in pair], [b"one\none\n", b"two\ntwo\n"])
 
     def test_caches_made_by_two_at_once(self):
-        cache = TMP / "cache"
+        cache = TMP / "cache, of two"
         shutil.rmtree(cache, ignore_errors=True)
         cache.mkdir()
         (cache / "kernel").symlink_to(Path(ENVIRONMENT["HWV_CACHE"]) / "kernel")
