@@ -66,8 +66,8 @@ class NbdDisk final : public Disk {
         if (handle_ == nullptr) refuse();
     }
     ~NbdDisk() override {
-        if (nbd_.disconnect(handle_, 0) == 0)
-            while (!silent_ && nbd_.is_closed(handle_) == 0 && moves())
+        if (!silent_ && nbd_.disconnect(handle_, 0) == 0)
+            while (nbd_.is_closed(handle_) == 0 && moves())
                 ;
         if (silent_) nbd_.kill_child(handle_, SIGKILL);
         nbd_.close(handle_); // and waits for the child's end
