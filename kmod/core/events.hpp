@@ -181,7 +181,7 @@ auto VcpuOf<B>::wait_for_event(int &error) -> Step {
     recorder.mark(HWV_RECORD_HALTED);
     if (error) return Step::left;
     // Mostly the local APIC has something, and nobody asks for anything else.
-    if (halted && only_events() && apic.ends_halt(halted_takes_interrupts, halted_takes_nmis))
+    if (halted && take_lone_event() && apic.ends_halt(halted_takes_interrupts, halted_takes_nmis))
         mp_state = HWV_MP_RUNNING;
     return Step::again;
 }

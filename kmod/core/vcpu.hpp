@@ -111,9 +111,9 @@ class Vcpu : public hwv_core_vcpu {
     bool asked(std::uint32_t what) const {
         return requests_.load(std::memory_order_acquire) & what;
     }
-    // Takes a request to look at the local APIC, where there is none besides, and no INIT behind
-    // it.
-    bool only_events() {
+    // A request to look at the local APIC is taken where it is the only one; then false if INIT or
+    // a start-up message is behind it, for who looks at these.
+    bool take_lone_event() {
         std::uint32_t asked_for = request::event;
         return requests_.compare_exchange_strong(asked_for, 0, std::memory_order_acq_rel) &&
                !(apic.events() & (cpu::apic_event::init | cpu::apic_event::start_up));
